@@ -1,0 +1,65 @@
+/**
+ * Snapshotter: file system states. Contract of all drivers (see README.md for the essay).
+ *
+ * A committed snapshot is immutable and named by the chainID of its stack of layers, so that the same stack
+ * has the same name in every build. A snapshotter returns mounts as data and never mounts.
+ */
+import type { ChainID } from '../src/base/digest.ts';
+import type { Mount } from '../native/mount.ts';
+import type { Layer } from '../src/layer/layer.ts';
+
+export type SnapshotName = ChainID;
+
+export interface SnapshotInfo {
+  readonly name: SnapshotName;
+  readonly parent: SnapshotName | undefined;
+}
+
+export interface Usage {
+  /** Bytes that removing the snapshot would free. */
+  readonly size: number;
+  readonly inodes: number;
+}
+
+/** A place that must exist so that something can be mounted on it, and must not appear in the committed layer. */
+export interface MountStub {
+  /** Absolute path inside the snapshot. */
+  readonly path: string;
+  readonly type: 'directory' | 'file';
+}
+
+export interface Snapshotter extends AsyncDisposable {
+  /** Name of the driver: `overlay`, `copy`, … */
+  readonly driver: string;
+  /**
+   * The state `parent` + `layer`. Idempotent: where the name exists already nothing is read. The layer's digest
+   * is verified while it is read. Concurrent calls for one name, in this or another process, are safe.
+   * Throws SNAPSHOT_NOT_FOUND (parent), ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL.
+   */
+  apply(parent: SnapshotName | undefined, layer: Layer): Promise<SnapshotInfo>;
+  /** A writable state above `parent`; disposing throws it away unless it was committed. */
+  prepare(
+    parent: SnapshotName | undefined,
+    options?: { readonly stubs?: readonly MountStub[] },
+  ): Promise<ActiveSnapshot>;
+  /** A read-only view; `undefined` is an empty root. */
+  view(name: SnapshotName | undefined): Promise<SnapshotView>;
+  stat(name: SnapshotName): Promise<SnapshotInfo | undefined>;
+  usage(name: SnapshotName): Promise<Usage>;
+  /** Refuses (STORE_IN_USE) while another snapshot has it as parent. Idempotent. */
+  remove(name: SnapshotName): Promise<void>;
+  list(): AsyncIterable<SnapshotInfo>;
+}
+
+export interface ActiveSnapshot extends AsyncDisposable {
+  /** How to build the root: the first mount is the root itself. */
+  readonly mounts: readonly Mount[];
+  /** Packs what changed into a layer (in the layer store) and makes the state a committed snapshot. Once. */
+  commit(options?: {
+    readonly maxMtime?: number;
+  }): Promise<{ readonly snapshot: SnapshotInfo; readonly layer: Layer }>;
+}
+
+export interface SnapshotView extends AsyncDisposable {
+  readonly mounts: readonly Mount[];
+}

@@ -1,0 +1,75 @@
+/**
+ * Files that are either the old ones or the new ones, never half: temp → (fsync) → rename.
+ *
+ * Metadata is not fsynced: it can be made again, and a torn small file cannot come from a rename on the
+ * journalling file systems that we run on; readers treat unparsable metadata as absent.
+ */
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { errnoOf, ioError } from './errors.ts';
+import type { Host } from './host.ts';
+
+/** Writes `path` atomically, creating its parents. Throws DISK_FULL or IO_FAILED; leaves no temp file. */
+export function writeFileAtomic(
+  host: Host,
+  path: string,
+  data: string | Uint8Array,
+  options: { readonly mode?: number; readonly durable?: boolean } = {},
+): void {
+  const temp = `${path}.${host.unique()}.tmp`;
+  try {
+    const fd = openOrMake(temp, options.mode ?? 0o644);
+    try {
+      const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+      for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+      if (options.durable === true) fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temp, path);
+  } catch (error) {
+    rmSync(temp, { force: true });
+    throw ioError(`write ${JSON.stringify(path)}`, error);
+  }
+}
+
+function openOrMake(path: string, mode: number): number {
+  try {
+    return openSync(path, 'wx', mode);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    mkdirSync(dirname(path), { recursive: true });
+    return openSync(path, 'wx', mode);
+  }
+}
+
+/** The text of a file, or undefined where there is none. */
+export function readTextIfExists(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined;
+    throw ioError(`read ${JSON.stringify(path)}`, error);
+  }
+}
+
+/** Parsed JSON of a file; undefined where there is none or where it does not parse (see the file header). */
+export function readJsonIfExists(path: string): unknown {
+  const text = readTextIfExists(path);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * The one error class, and every code that it may carry.
+ *
+ * Codes are public and stable: tests and scripts match them, never the texts. A message says what was
+ * attempted, in lower case, without a full stop, values quoted as JSON. The hint is one imperative sentence.
+ */
+
+/** Where in a Dockerfile something stands: 1-based lines, 1-based columns, end exclusive in its column. */
+export interface SourceRange {
+  readonly startLine: number;
+  readonly startColumn: number;
+  readonly endLine: number;
+  readonly endColumn: number;
+}
+
+/** A range together with the text that it points into, so that an excerpt needs no file access. */
+export interface SourceRef {
+  /** As the user would type it, e.g. `Dockerfile` or `docker/web.Dockerfile`. */
+  readonly file: string;
+  readonly text: string;
+  readonly range: SourceRange;
+}
+
+export type ErrorCode =
+  // command line and configuration
+  | 'USAGE' // flags or arguments that make no sense; exit code 2
+  | 'CONFIG_INVALID' // a configuration file (tsbuild's, docker's) is malformed
+  // Dockerfile
+  | 'DOCKERFILE_NOT_FOUND'
+  | 'DOCKERFILE_SYNTAX' // the text does not parse
+  | 'INSTRUCTION_UNKNOWN'
+  | 'INSTRUCTION_INVALID' // parses, but its arguments make no sense
+  | 'INSTRUCTION_UNSUPPORTED' // known to docker, not (yet) to tsbuild
+  | 'EXPANSION_FAILED' // ${…} that cannot be expanded
+  | 'STAGE_NOT_FOUND'
+  | 'STAGE_INVALID' // cycles, later stages, bad names
+  // build context, COPY and ADD
+  | 'CONTEXT_NOT_FOUND'
+  | 'CONTEXT_INVALID'
+  | 'IGNORE_PATTERN_INVALID'
+  | 'COPY_SOURCE_NOT_FOUND'
+  | 'COPY_DESTINATION_INVALID'
+  | 'COPY_OWNER_UNKNOWN'
+  | 'ARCHIVE_INVALID' // a tar (or its compression) that is malformed or hostile
+  // RUN and run
+  | 'RUN_FAILED' // the command of a RUN ended with another status than 0
+  | 'CONTAINER_START_FAILED' // the runtime could not start the program (exit code 125 for run)
+  | 'COMMAND_NOT_FOUND' // 127
+  | 'COMMAND_NOT_EXECUTABLE' // 126
+  | 'USER_NOT_FOUND'
+  | 'SPEC_INVALID' // a container spec that cannot be run
+  // images, blobs, snapshots
+  | 'REFERENCE_INVALID'
+  | 'IMAGE_NOT_FOUND'
+  | 'IMAGE_INVALID' // manifest, index or config malformed
+  | 'IMAGE_IN_USE'
+  | 'PLATFORM_NOT_FOUND'
+  | 'PLATFORM_INVALID'
+  | 'DIGEST_INVALID' // not a digest at all
+  | 'DIGEST_MISMATCH' // bytes differ from what their digest says
+  | 'SIZE_MISMATCH'
+  | 'BLOB_NOT_FOUND'
+  | 'SNAPSHOT_NOT_FOUND'
+  | 'STORE_DAMAGED'
+  | 'STORE_IN_USE'
+  | 'DISK_FULL'
+  | 'IO_FAILED' // any other refusal of the file system
+  // registries
+  | 'REGISTRY_UNREACHABLE' // DNS, connect, TLS, time-outs
+  | 'REGISTRY_AUTH' // 401, 403
+  | 'REGISTRY_NOT_FOUND' // 404
+  | 'REGISTRY_REFUSED' // any other refusal
+  | 'REGISTRY_PROTOCOL' // an answer that the protocol does not allow
+  // machine
+  | 'NATIVE_MISSING' // launcher or libtsbsys not built
+  | 'KERNEL_UNSUPPORTED'
+  | 'PERMISSION_DENIED'
+  | 'ABORTED'; // the caller's signal fired; exit code 130
+
+export interface ErrorDetails {
+  readonly hint?: string;
+  readonly source?: SourceRef;
+  readonly cause?: unknown;
+  /** Lines of output that explain the failure (the tail of a failed RUN). */
+  readonly output?: readonly string[];
+  /** Exit status to hand on, where it is the program's own. */
+  readonly exitCode?: number;
+}
+
+export class TsbuildError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly source: SourceRef | undefined;
+  readonly output: readonly string[] | undefined;
+  readonly exitCode: number | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'TsbuildError';
+    this.code = code;
+    this.hint = details.hint;
+    this.source = details.source;
+    this.output = details.output;
+    this.exitCode = details.exitCode;
+  }
+}
+
+export function isTsbuildError(error: unknown, code?: ErrorCode): error is TsbuildError {
+  return error instanceof TsbuildError && (code === undefined || error.code === code);
+}
+
+/** Adds a Dockerfile range to an error that has none yet: the nearest range wins. */
+export function locate(error: unknown, source: SourceRef | undefined): unknown {
+  if (!(error instanceof TsbuildError) || error.source !== undefined || source === undefined) return error;
+  return new TsbuildError(error.code, error.message, {
+    source,
+    cause: error.cause ?? error,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...(error.output === undefined ? {} : { output: error.output }),
+    ...(error.exitCode === undefined ? {} : { exitCode: error.exitCode }),
+  });
+}
+
+/** `ENOENT` and friends of a Node file system error. */
+export function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** Wraps a refusal of the file system, so that a full disk says so. `action` reads like "write layer". */
+export function ioError(action: string, error: unknown): TsbuildError {
+  if (error instanceof TsbuildError) return error;
+  const errno = errnoOf(error);
+  if (errno === 'ENOSPC' || errno === 'EDQUOT')
+    return new TsbuildError('DISK_FULL', `cannot ${action}: no space left on device`, {
+      cause: error,
+      hint: 'free some space (tsbuild rmi, or another --root) and run the same command again',
+    });
+  const reason = error instanceof Error ? error.message : String(error);
+  return new TsbuildError(
+    errno === 'EACCES' || errno === 'EPERM' ? 'PERMISSION_DENIED' : 'IO_FAILED',
+    `cannot ${action}: ${reason}`,
+    { cause: error },
+  );
+}

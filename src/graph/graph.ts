@@ -1,0 +1,57 @@
+/**
+ * The build graph: vertices with operations, and what becomes of the target's image besides its layers.
+ *
+ * A vertex's id is the digest of its operation and its inputs' ids: equal vertices are one vertex, so two
+ * stages with the same beginning share it. Names and source ranges do not count.
+ */
+import { digestOf, type Digest } from '../base/digest.ts';
+import type { SourceRef } from '../base/errors.ts';
+import { canonicalJson, type Json } from '../base/json.ts';
+import type { HistoryEntry, Platform, RunConfig } from '../oci/documents.ts';
+import type { Op } from './ops.ts';
+
+export interface Vertex {
+  readonly id: Digest;
+  readonly op: Op;
+  readonly inputs: readonly Vertex[];
+  /** For people: `[build 2/5] RUN npm ci`. */
+  readonly name: string;
+  readonly source?: SourceRef;
+  /** `--no-cache`: do not look for a record (one is written all the same). */
+  readonly noCache?: boolean;
+}
+
+/** One entry of the image's history; `vertex` is the one that made the layer, absent for metadata. */
+export interface HistoryStep {
+  readonly createdBy: string;
+  readonly comment: string;
+  readonly vertex?: Vertex;
+}
+
+/** What the frontend makes of a Dockerfile for one target and platform. */
+export interface BuildGraph {
+  /** Its layers are the image's layers. */
+  readonly target: Vertex;
+  readonly platform: Platform;
+  readonly config: RunConfig;
+  readonly author?: string;
+  /** History of the base image, unchanged. */
+  readonly baseHistory: readonly HistoryEntry[];
+  /** In Dockerfile order, the parent stages' first. */
+  readonly history: readonly HistoryStep[];
+  /** Seconds since the epoch, where SOURCE_DATE_EPOCH was given. */
+  readonly sourceDateEpoch?: number;
+  readonly warnings: readonly FrontendWarning[];
+}
+
+export interface FrontendWarning {
+  /** Rule name as BuildKit's, e.g. `NoEmptyContinuation`. */
+  readonly rule: string;
+  readonly message: string;
+  readonly source?: SourceRef;
+}
+
+export function createVertex(parts: Omit<Vertex, 'id'>): Vertex {
+  const identity: Json = { op: parts.op as unknown as Json, inputs: parts.inputs.map((input) => input.id) };
+  return { ...parts, id: digestOf(canonicalJson(identity)) };
+}

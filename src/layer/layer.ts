@@ -1,0 +1,31 @@
+/**
+ * Layers: change sets as deterministic uncompressed tars (design decision "a layer is its tar").
+ *
+ * The store keeps each tar under its diffID. A tar is visible only when it is complete and its digest known.
+ */
+import type { DiffID } from '../base/digest.ts';
+
+export interface Layer {
+  readonly diffID: DiffID;
+  /** Bytes of the tar. */
+  readonly size: number;
+  /** Path of the tar as a plain file, where there is one (sendfile, mmap and range reads become possible). */
+  readonly path?: string;
+  /** The tar's bytes; may be called any number of times. */
+  tar(): AsyncIterable<Uint8Array>;
+}
+
+/** A layer being written. Disposing without commit leaves nothing behind. Writes are synchronous: see LayerStore. */
+export interface LayerWriter extends Disposable {
+  /** Appends; the buffer may be reused by the caller afterwards. Throws DISK_FULL or IO_FAILED. */
+  write(bytes: Uint8Array): void;
+  /** Makes the layer visible under its diffID; idempotent towards layers that exist already. */
+  commit(): Layer;
+}
+
+export interface LayerStore {
+  create(): LayerWriter;
+  get(diffID: DiffID): Layer | undefined;
+  remove(diffID: DiffID): void;
+  list(): Iterable<DiffID>;
+}

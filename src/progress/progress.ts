@@ -1,0 +1,68 @@
+/**
+ * Progress: plain data about a build, emitted as it happens. Renderers (`src/cli`) and libraries read it;
+ * nothing else of tsbuild prints.
+ *
+ * Times are milliseconds since the epoch, taken from the Host's clock by the emitter.
+ */
+import type { SourceRef } from '../base/errors.ts';
+
+export type VertexStatus =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'cached' }
+  | { readonly kind: 'done'; readonly why?: string }
+  | { readonly kind: 'canceled' }
+  | { readonly kind: 'failed'; readonly message: string };
+
+export type ProgressEvent =
+  /** Announced once per vertex, before any other event about it. `name` is e.g. `[build 2/5] RUN npm ci`. */
+  | {
+      readonly kind: 'vertex';
+      readonly vertex: string;
+      readonly name: string;
+      readonly source?: SourceRef;
+      readonly at: number;
+    }
+  | { readonly kind: 'status'; readonly vertex: string; readonly status: VertexStatus; readonly at: number }
+  /** Bytes that a RUN wrote; not cut at lines. */
+  | {
+      readonly kind: 'log';
+      readonly vertex: string;
+      readonly stream: 'stdout' | 'stderr';
+      readonly data: Uint8Array;
+      readonly at: number;
+    }
+  /** Something with an amount: a blob pulled or pushed, files hashed. `total` is absent where unknown. */
+  | {
+      readonly kind: 'transfer';
+      readonly vertex: string;
+      /** Unique within the vertex, e.g. a digest. */
+      readonly item: string;
+      readonly action: string;
+      readonly current: number;
+      readonly total?: number;
+      readonly unit: 'bytes' | 'files';
+      readonly done: boolean;
+      readonly at: number;
+    }
+  | {
+      readonly kind: 'warning';
+      readonly message: string;
+      readonly vertex?: string;
+      readonly source?: SourceRef;
+      readonly hint?: string;
+      readonly at: number;
+    };
+
+export interface ProgressSink {
+  emit(event: ProgressEvent): void;
+}
+
+export const silentSink: ProgressSink = { emit: () => undefined };
+
+export function fanOut(sinks: readonly ProgressSink[]): ProgressSink {
+  return {
+    emit(event) {
+      for (const sink of sinks) sink.emit(event);
+    },
+  };
+}
