@@ -38,6 +38,17 @@ export type ContainerMount =
       readonly mode: number;
       readonly options?: readonly string[];
     }
+  /**
+   * Part of another file system (RUN --mount=type=bind,from=stage): `mounts` is assembled out of sight inside the
+   * container's mount namespace, `source` resolved inside it (as with RESOLVE_IN_ROOT), and that place mounted.
+   */
+  | {
+      readonly kind: 'assembled';
+      readonly mounts: readonly Mount[];
+      readonly source: string;
+      readonly target: string;
+      readonly readonly: boolean;
+    }
   /** A small file with this content (hosts, resolv.conf, secrets), on a tmpfs, never in the snapshot. */
   | {
       readonly kind: 'file';

@@ -1,0 +1,55 @@
+/**
+ * What the solver asks of an operation: describe first, then do.
+ *
+ * A handler's description holds everything that decides the result, each part by name, and nothing else: it is
+ * the cache key, and `tsbuild why` compares it part by part. Parents count by their content (the chainID of
+ * their layers), not by their own keys, so a step that was executed again with the same outcome stops there.
+ */
+import type { Json } from '../base/json.ts';
+import type { Digest } from '../base/digest.ts';
+import type { Vertex } from '../graph/graph.ts';
+import type { Op, OpKind, OpOf } from '../graph/ops.ts';
+import type { ProgressEvent } from '../progress/progress.ts';
+import type { Result } from './result.ts';
+
+/** Everything that decides a vertex's result, by name. */
+export type NamedInputs = Readonly<Record<string, Json>>;
+
+export interface CacheMap {
+  readonly named: NamedInputs;
+}
+
+/** One vertex being solved. */
+export interface VertexContext<O extends Op = Op> {
+  readonly vertex: Vertex & { readonly op: O };
+  readonly op: O;
+  /** Results of the vertex's inputs, in order. */
+  readonly inputs: readonly Result[];
+  readonly signal: AbortSignal;
+  readonly progress: VertexProgress;
+}
+
+/** Events of one vertex; time and vertex id are filled in. */
+export interface VertexProgress {
+  log(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+  warn(message: string, hint?: string): void;
+  transfer(item: Omit<Extract<ProgressEvent, { kind: 'transfer' }>, 'kind' | 'vertex' | 'at'>): void;
+}
+
+export interface OpHandler<O extends Op> {
+  /** undefined: the result is found without work, nothing is recorded (image, context). */
+  cacheMap(context: VertexContext<O>): Promise<CacheMap | undefined>;
+  exec(context: VertexContext<O>): Promise<Result>;
+}
+
+/** A new operation does not compile without a handler. */
+export type OpHandlers = { readonly [K in OpKind]: OpHandler<OpOf<K>> };
+
+export interface StepRecord {
+  readonly key: Digest;
+  readonly named: NamedInputs;
+  readonly result: Result;
+  /** Milliseconds. */
+  readonly tookMs: number;
+  readonly finished: number;
+}

@@ -1,0 +1,67 @@
+/**
+ * From a stack of layers to a snapshot, once per build, from the highest state that exists already.
+ *
+ * Layers of a pulled base are opened through `openLayer`, so a base that nobody looks into is never unpacked.
+ */
+import { chainIDOf, type ChainID, type DiffID } from '../base/digest.ts';
+import { TsbuildError } from '../base/errors.ts';
+import type { Layer } from '../layer/layer.ts';
+import type { SnapshotName, Snapshotter } from '../../snapshotter/snapshotter.ts';
+import type { StackResult } from './result.ts';
+
+export interface Stacks {
+  /** The committed snapshot of a stack; undefined for scratch. */
+  snapshotOf(stack: StackResult): Promise<SnapshotName | undefined>;
+}
+
+export interface StacksOptions {
+  readonly snapshotter: () => Promise<Snapshotter>;
+  /** undefined where no bytes of the layer are at hand. */
+  readonly openLayer: (diffID: DiffID) => Promise<Layer | undefined>;
+}
+
+export function createStacks(options: StacksOptions): Stacks {
+  const pending = new Map<ChainID, Promise<SnapshotName>>();
+
+  async function ensure(
+    layers: readonly DiffID[],
+    chains: readonly ChainID[],
+    depth: number,
+  ): Promise<SnapshotName | undefined> {
+    const name = chains[depth - 1];
+    const diffID = layers[depth - 1];
+    if (name === undefined || diffID === undefined) return undefined;
+    const known = pending.get(name);
+    if (known !== undefined) return known;
+    const promise = make(name, diffID, () => ensure(layers, chains, depth - 1));
+    pending.set(name, promise);
+    // why: a failed attempt must not be remembered, and the caller sees the rejection through `promise`.
+    promise.catch(() => pending.delete(name));
+    return promise;
+  }
+
+  async function make(
+    name: ChainID,
+    diffID: DiffID,
+    parent: () => Promise<SnapshotName | undefined>,
+  ): Promise<SnapshotName> {
+    const snapshotter = await options.snapshotter();
+    if ((await snapshotter.stat(name)) !== undefined) return name;
+    const below = await parent();
+    const layer = await options.openLayer(diffID);
+    if (layer === undefined)
+      throw new TsbuildError('BLOB_NOT_FOUND', `cannot find the bytes of layer ${diffID}`, {
+        hint: 'build again with --no-cache, or pull the base image again with --pull',
+      });
+    return (await snapshotter.apply(below, layer)).name;
+  }
+
+  return {
+    snapshotOf(stack) {
+      const layers = stack.layers.map((layer) => layer.diffID);
+      const chains: ChainID[] = [];
+      for (const layer of layers) chains.push(chainIDOf(chains.at(-1), layer));
+      return ensure(layers, chains, layers.length);
+    },
+  };
+}
