@@ -1,0 +1,152 @@
+/**
+ * RunOp: a process in the root file system of input 0; what it changed becomes a layer.
+ *
+ * The key (design D6): the parent by content, argv, the environment really visible, cwd, user, network mode,
+ * mounts with their sources by content, platform. Not secrets, not predefined proxies, not limits.
+ */
+import { TsbuildError } from '../../base/errors.ts';
+import type { Json } from '../../base/json.ts';
+import type { RunOp } from '../../graph/ops.ts';
+import { openTree } from '../../layer/open-tree.ts';
+import { resolveRunUser, type ResolvedRunUser } from '../../oci/user.ts';
+import type { ContainerMount, ContainerSpec, ContainerUser, ExitStatus, Runtime } from '../../runtime/runtime.ts';
+import type { MountStub, SnapshotName, Snapshotter } from '../../../snapshotter/snapshotter.ts';
+import type { Mount } from '../../../native/mount.ts';
+import type { OpHandler, VertexContext } from '../handler.ts';
+import { identityOf, pushLayer, type StackResult } from '../result.ts';
+import type { Stacks } from '../stack.ts';
+import { asJson } from '../solve.ts';
+import { readOwnerFiles } from './owner-files.ts';
+import { createOutputTail } from './output-tail.ts';
+
+/** What a RUN needs mounted, and how to give it back afterwards. */
+export interface PreparedMounts extends AsyncDisposable {
+  readonly mounts: readonly ContainerMount[];
+  readonly env: readonly string[];
+}
+
+export interface RunHandlerOptions {
+  readonly snapshotter: () => Promise<Snapshotter>;
+  readonly runtime: () => Promise<Runtime>;
+  readonly stacks: Stacks;
+  /** The complete spec for a step, with the defaults of the runtime. */
+  readonly containerSpec: (input: StepSpecInput) => Promise<ContainerSpec>;
+  /** Identity of everything mounted besides the root, for the key. */
+  readonly mountIdentity: (context: VertexContext<RunOp>) => Promise<Json>;
+  readonly prepareMounts: (context: VertexContext<RunOp>) => Promise<PreparedMounts>;
+  /** Places that must exist in every container; they never appear in the layer. */
+  readonly stubs: () => Promise<readonly MountStub[]>;
+  /** Seconds; later mtimes are clamped (SOURCE_DATE_EPOCH). */
+  readonly maxMtime?: number;
+  readonly now: () => number;
+}
+
+export interface StepSpecInput {
+  readonly mounts: readonly Mount[];
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly user: ContainerUser;
+  readonly home: string;
+  readonly network: 'host' | 'none';
+  readonly volumes: readonly ContainerMount[];
+  readonly privileged: boolean;
+}
+
+export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
+  return {
+    async cacheMap(context) {
+      const { op, inputs } = context;
+      const parent = rootOf(inputs[0]);
+      return {
+        named: {
+          kind: 'run',
+          parent: identityOf(parent),
+          args: op.args,
+          env: visibleEnv(op),
+          cwd: op.cwd,
+          user: op.user,
+          network: op.network,
+          security: op.security,
+          mounts: await options.mountIdentity(context),
+          script: asJson(op.script ?? null),
+          platform: asJson(op.platform),
+          ...(options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime }),
+        },
+      };
+    },
+
+    async exec(context) {
+      const parent = rootOf(context.inputs[0]);
+      const snapshotter = await options.snapshotter();
+      const name = await options.stacks.snapshotOf(parent);
+      const user = await userOf(snapshotter, name, context.op.user);
+      await using mounts = await options.prepareMounts(context);
+      await using active = await snapshotter.prepare(name, { stubs: await options.stubs() });
+      const spec = await options.containerSpec({
+        mounts: active.mounts,
+        args: context.op.args,
+        env: [...context.op.env, ...mounts.env],
+        cwd: context.op.cwd,
+        user,
+        home: user.home,
+        network: context.op.network === 'none' ? 'none' : 'host',
+        volumes: mounts.mounts,
+        privileged: context.op.security === 'insecure',
+      });
+      await runToEnd(await options.runtime(), spec, context);
+      const { layer } = await active.commit(options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime });
+      return pushLayer(parent, { diffID: layer.diffID, created: options.now() });
+    },
+  };
+}
+
+async function runToEnd(runtime: Runtime, spec: ContainerSpec, { signal, progress }: VertexContext): Promise<void> {
+  const tail = createOutputTail();
+  await using container = await runtime.start(
+    spec,
+    {
+      kind: 'capture',
+      onOutput(stream, data) {
+        tail.add(data);
+        progress.log(stream, data);
+      },
+    },
+    { signal, onWarning: (message) => progress.warn(message) },
+  );
+  const status = await container.exited;
+  if (signal.aborted) throw new TsbuildError('ABORTED', 'the build was aborted');
+  if (status.kind === 'exited' && status.code === 0) return;
+  const hint = hintFor(status, tail.lines());
+  throw new TsbuildError('RUN_FAILED', `RUN ${describeStatus(status)}`, {
+    output: tail.lines(),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+function describeStatus(status: ExitStatus): string {
+  return status.kind === 'exited' ? `exited with code ${status.code}` : `was ended by signal ${status.signal}`;
+}
+
+function hintFor(status: ExitStatus, lines: readonly string[]): string | undefined {
+  if (status.kind === 'signaled' && status.signal === 9) return 'check the memory of the machine: the kernel or somebody else killed the step';
+  const missing = status.kind === 'exited' && status.code === 127 ? /([^\s:]+): (?:command )?not found/.exec(lines.at(-1) ?? '') : null;
+  return missing?.[1] === undefined ? undefined : `install ${JSON.stringify(missing[1])} in an earlier step, or start from a base image that has it`;
+}
+
+async function userOf(snapshotter: Snapshotter, name: SnapshotName | undefined, text: string): Promise<ResolvedRunUser> {
+  await using view = await snapshotter.view(name);
+  using tree = openTree(view.mounts);
+  return resolveRunUser(text, readOwnerFiles(tree));
+}
+
+function rootOf(input: unknown): StackResult {
+  const result = input as StackResult | undefined;
+  if (result?.kind !== 'stack') throw new TsbuildError('SPEC_INVALID', 'cannot run in something that is no root file system');
+  return result;
+}
+
+function visibleEnv(op: RunOp): readonly string[] {
+  const volatile = new Set(op.volatileEnv);
+  return op.env.filter((entry) => !volatile.has(entry.slice(0, Math.max(0, entry.indexOf('=')))));
+}
