@@ -25,26 +25,42 @@ export function checkContextDirectory(directory: string, shown: string): void {
   try {
     isDirectory = statSync(directory).isDirectory();
   } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR') throw ioError(`open the build context ${JSON.stringify(shown)}`, error);
+    if (errnoOf(error) !== 'ENOENT' && errnoOf(error) !== 'ENOTDIR')
+      throw ioError(`open the build context ${JSON.stringify(shown)}`, error);
     throw new TsbuildError('CONTEXT_NOT_FOUND', `cannot find the build context ${JSON.stringify(shown)}`, {
       hint: 'give the directory that holds the files to build from, e.g. "."',
     });
   }
   if (!isDirectory)
-    throw new TsbuildError('CONTEXT_NOT_FOUND', `the build context ${JSON.stringify(shown)} is not a directory`, {
-      hint: 'give the directory; the Dockerfile itself goes with --file',
-    });
+    throw new TsbuildError(
+      'CONTEXT_NOT_FOUND',
+      `the build context ${JSON.stringify(shown)} is not a directory`,
+      {
+        hint: 'give the directory; the Dockerfile itself goes with --file',
+      },
+    );
 }
 
 /** Reads Dockerfile and ignore file. `file` is the value of --file, `cwd` what it is relative to. */
-export function readDockerfileSource(contextDirectory: string, file: string | undefined, cwd: string): DockerfileSource {
+export function readDockerfileSource(
+  contextDirectory: string,
+  file: string | undefined,
+  cwd: string,
+): DockerfileSource {
   const path = file === undefined ? findDockerfile(contextDirectory) : resolve(cwd, file);
   const text = readBounded(path, file ?? basename(path));
   if (text === undefined) {
     const near = suggest(basename(path), namesIn(dirname(path)));
-    throw new TsbuildError('DOCKERFILE_NOT_FOUND', `cannot find the Dockerfile ${JSON.stringify(file ?? path)}`, {
-      hint: near === undefined ? 'name it with --file' : `did you mean ${JSON.stringify(near)}? name it with --file`,
-    });
+    throw new TsbuildError(
+      'DOCKERFILE_NOT_FOUND',
+      `cannot find the Dockerfile ${JSON.stringify(file ?? path)}`,
+      {
+        hint:
+          near === undefined
+            ? 'name it with --file'
+            : `did you mean ${JSON.stringify(near)}? name it with --file`,
+      },
+    );
   }
   return { file: file ?? shownPath(path, cwd), text, ...readIgnore(contextDirectory, path) };
 }
@@ -55,7 +71,10 @@ function findDockerfile(directory: string): string {
   return !exists(upper) && exists(lower) ? lower : upper;
 }
 
-function readIgnore(contextDirectory: string, dockerfile: string): { ignoreText?: string; ignoreFile?: string } {
+function readIgnore(
+  contextDirectory: string,
+  dockerfile: string,
+): { ignoreText?: string; ignoreFile?: string } {
   for (const path of [`${dockerfile}.dockerignore`, join(contextDirectory, '.dockerignore')]) {
     const text = readBounded(path, path);
     if (text !== undefined) return { ignoreText: text, ignoreFile: path };
@@ -71,9 +90,13 @@ export function readContextIgnore(contextDirectory: string): string | undefined 
 function readBounded(path: string, shown: string): string | undefined {
   try {
     const stat = statSync(path);
-    if (!stat.isFile()) throw new TsbuildError('DOCKERFILE_NOT_FOUND', `${JSON.stringify(shown)} is not a regular file`);
+    if (!stat.isFile())
+      throw new TsbuildError('DOCKERFILE_NOT_FOUND', `${JSON.stringify(shown)} is not a regular file`);
     if (stat.size > MAX_DOCKERFILE)
-      throw new TsbuildError('DOCKERFILE_SYNTAX', `${JSON.stringify(shown)} has ${stat.size} bytes; at most ${MAX_DOCKERFILE} are read`);
+      throw new TsbuildError(
+        'DOCKERFILE_SYNTAX',
+        `${JSON.stringify(shown)} has ${stat.size} bytes; at most ${MAX_DOCKERFILE} are read`,
+      );
     return readFileSync(path, 'utf8');
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return undefined;

@@ -12,7 +12,10 @@ export interface FetchedFile {
 }
 
 export interface HttpHandlerOptions {
-  readonly fetch: (url: string, options: { readonly signal: AbortSignal; readonly progress: VertexProgress }) => Promise<FetchedFile>;
+  readonly fetch: (
+    url: string,
+    options: { readonly signal: AbortSignal; readonly progress: VertexProgress },
+  ) => Promise<FetchedFile>;
 }
 
 export function createHttpHandler(options: HttpHandlerOptions): OpHandler<HttpOp> {
@@ -21,7 +24,10 @@ export function createHttpHandler(options: HttpHandlerOptions): OpHandler<HttpOp
     async exec({ op, signal, progress }) {
       const file = await options.fetch(op.url, { signal, progress });
       if (op.checksum !== undefined && op.checksum !== file.blob)
-        throw new TsbuildError('DIGEST_MISMATCH', `digest mismatch of ${JSON.stringify(op.url)}: got ${file.blob}, expected ${op.checksum}`);
+        throw new TsbuildError(
+          'DIGEST_MISMATCH',
+          `digest mismatch of ${JSON.stringify(op.url)}: got ${file.blob}, expected ${op.checksum}`,
+        );
       return { kind: 'file', filename: op.filename, ...file };
     },
   };

@@ -17,7 +17,10 @@ export function createImageHandler(options: ImageHandlerOptions): OpHandler<Imag
       if (op.image === undefined) return emptyStack;
       const config = await options.configOf(op.image.manifest);
       const created = timeOf(config.created);
-      return config.rootfs.diff_ids.reduce<StackResult>((stack, diffID) => pushLayer(stack, { diffID, created }), emptyStack);
+      return config.rootfs.diff_ids.reduce<StackResult>(
+        (stack, diffID) => pushLayer(stack, { diffID, created }),
+        emptyStack,
+      );
     },
   };
 }

@@ -10,7 +10,8 @@ export function createMergeHandler(): OpHandler<MergeOp> {
     exec({ inputs }) {
       let merged: StackResult = emptyStack;
       for (const input of inputs) {
-        if (input.kind !== 'stack') throw new TsbuildError('SPEC_INVALID', `cannot merge a ${input.kind} into an image`);
+        if (input.kind !== 'stack')
+          throw new TsbuildError('SPEC_INVALID', `cannot merge a ${input.kind} into an image`);
         for (const layer of input.layers) merged = pushLayer(merged, layer);
       }
       return Promise.resolve(merged);

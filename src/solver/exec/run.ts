@@ -9,7 +9,13 @@ import type { Json } from '../../base/json.ts';
 import type { RunOp } from '../../graph/ops.ts';
 import { openTree } from '../../layer/open-tree.ts';
 import { resolveRunUser, type ResolvedRunUser } from '../../oci/user.ts';
-import type { ContainerMount, ContainerSpec, ContainerUser, ExitStatus, Runtime } from '../../runtime/runtime.ts';
+import type {
+  ContainerMount,
+  ContainerSpec,
+  ContainerUser,
+  ExitStatus,
+  Runtime,
+} from '../../runtime/runtime.ts';
 import type { MountStub, SnapshotName, Snapshotter } from '../../../snapshotter/snapshotter.ts';
 import type { Mount } from '../../../native/mount.ts';
 import type { OpHandler, VertexContext } from '../handler.ts';
@@ -95,13 +101,19 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
         privileged: context.op.security === 'insecure',
       });
       await runToEnd(await options.runtime(), spec, context);
-      const { layer } = await active.commit(options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime });
+      const { layer } = await active.commit(
+        options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime },
+      );
       return pushLayer(parent, { diffID: layer.diffID, created: options.now() });
     },
   };
 }
 
-async function runToEnd(runtime: Runtime, spec: ContainerSpec, { signal, progress }: VertexContext): Promise<void> {
+async function runToEnd(
+  runtime: Runtime,
+  spec: ContainerSpec,
+  { signal, progress }: VertexContext,
+): Promise<void> {
   const tail = createOutputTail();
   await using container = await runtime.start(
     spec,
@@ -125,16 +137,28 @@ async function runToEnd(runtime: Runtime, spec: ContainerSpec, { signal, progres
 }
 
 function describeStatus(status: ExitStatus): string {
-  return status.kind === 'exited' ? `exited with code ${status.code}` : `was ended by signal ${status.signal}`;
+  return status.kind === 'exited'
+    ? `exited with code ${status.code}`
+    : `was ended by signal ${status.signal}`;
 }
 
 function hintFor(status: ExitStatus, lines: readonly string[]): string | undefined {
-  if (status.kind === 'signaled' && status.signal === 9) return 'check the memory of the machine: the kernel or somebody else killed the step';
-  const missing = status.kind === 'exited' && status.code === 127 ? /([^\s:]+): (?:command )?not found/.exec(lines.at(-1) ?? '') : null;
-  return missing?.[1] === undefined ? undefined : `install ${JSON.stringify(missing[1])} in an earlier step, or start from a base image that has it`;
+  if (status.kind === 'signaled' && status.signal === 9)
+    return 'check the memory of the machine: the kernel or somebody else killed the step';
+  const missing =
+    status.kind === 'exited' && status.code === 127
+      ? /([^\s:]+): (?:command )?not found/.exec(lines.at(-1) ?? '')
+      : null;
+  return missing?.[1] === undefined
+    ? undefined
+    : `install ${JSON.stringify(missing[1])} in an earlier step, or start from a base image that has it`;
 }
 
-async function userOf(snapshotter: Snapshotter, name: SnapshotName | undefined, text: string): Promise<ResolvedRunUser> {
+async function userOf(
+  snapshotter: Snapshotter,
+  name: SnapshotName | undefined,
+  text: string,
+): Promise<ResolvedRunUser> {
   await using view = await snapshotter.view(name);
   using tree = openTree(view.mounts);
   return resolveRunUser(text, readOwnerFiles(tree));
@@ -142,7 +166,8 @@ async function userOf(snapshotter: Snapshotter, name: SnapshotName | undefined, 
 
 function rootOf(input: unknown): StackResult {
   const result = input as StackResult | undefined;
-  if (result?.kind !== 'stack') throw new TsbuildError('SPEC_INVALID', 'cannot run in something that is no root file system');
+  if (result?.kind !== 'stack')
+    throw new TsbuildError('SPEC_INVALID', 'cannot run in something that is no root file system');
   return result;
 }
 
