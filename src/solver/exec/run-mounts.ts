@@ -1,0 +1,257 @@
+/**
+ * What a RUN mounts besides its root: binds from stages and contexts, caches, tmpfs, secrets, ssh.
+ *
+ * Sources count for the key by content; caches, secrets and ssh do not. Everything is mounted from where it
+ * lies; what a writable bind receives goes to a scratch directory that is removed with the step.
+ */
+import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { digestOf, hexOf } from '../../base/digest.ts';
+import { TsbuildError } from '../../base/errors.ts';
+import type { Host } from '../../base/host.ts';
+import { canonicalJson, type Json } from '../../base/json.ts';
+import type { RunMount, RunOp } from '../../graph/ops.ts';
+import type { ContainerMount } from '../../runtime/runtime.ts';
+import type { Mount } from '../../../native/mount.ts';
+import type { Snapshotter } from '../../../snapshotter/snapshotter.ts';
+import type { VertexContext } from '../handler.ts';
+import { asJson } from '../solve.ts';
+import type { Stacks } from '../stack.ts';
+import type { PreparedMounts } from './run.ts';
+
+export interface RunMountOptions {
+  /** Directory of cache mounts and scratch space, on the host. */
+  readonly root: string;
+  readonly host: Host;
+  readonly snapshotter: () => Promise<Snapshotter>;
+  readonly stacks: Stacks;
+  readonly contextDirectory: (name: string) => string;
+  /** Content digest of a path in an input of the vertex. */
+  readonly digestPath: (context: VertexContext<RunOp>, input: number, path: string) => Promise<string>;
+  /** Value of a secret; undefined where the user gave none. */
+  readonly secret: (id: string) => Promise<Uint8Array | undefined>;
+  /** Path of an agent's socket. */
+  readonly sshSocket: (id: string) => string | undefined;
+}
+
+export interface RunMounts {
+  identity(context: VertexContext<RunOp>): Promise<Json>;
+  prepare(context: VertexContext<RunOp>): Promise<PreparedMounts>;
+}
+
+type BindMount = Extract<RunMount, { kind: 'bind' }>;
+type CacheMount = Extract<RunMount, { kind: 'cache' }>;
+type SecretMount = Extract<RunMount, { kind: 'secret' }>;
+type SshMount = Extract<RunMount, { kind: 'ssh' }>;
+
+interface Prepared {
+  readonly mounts: ContainerMount[];
+  readonly env: string[];
+  readonly cleanups: (() => Promise<void> | void)[];
+}
+
+export function createRunMounts(options: RunMountOptions): RunMounts {
+  const held = createHolds();
+
+  async function identityOfMount(context: VertexContext<RunOp>, mount: RunMount): Promise<Json> {
+    switch (mount.kind) {
+      case 'bind':
+        return {
+          ...asObject(mount),
+          source: await options.digestPath(context, mount.input, mount.source),
+          input: null,
+        };
+      case 'cache':
+      case 'tmpfs':
+        return asJson(mount);
+      case 'secret':
+      case 'ssh':
+        // why: where it appears and under which name is visible to the command; its value must not count.
+        return asJson(mount);
+    }
+  }
+
+  async function add(context: VertexContext<RunOp>, mount: RunMount, into: Prepared): Promise<void> {
+    switch (mount.kind) {
+      case 'bind':
+        return addBind(context, mount, into);
+      case 'cache':
+        return addCache(mount, into);
+      case 'tmpfs':
+        into.mounts.push({
+          kind: 'tmpfs',
+          target: mount.target,
+          mode: 0o1777,
+          ...(mount.size === undefined ? {} : { size: mount.size }),
+        });
+        return;
+      case 'secret':
+        return addSecret(mount, into);
+      case 'ssh':
+        addSsh(mount, into);
+    }
+  }
+
+  async function addBind(context: VertexContext<RunOp>, mount: BindMount, into: Prepared): Promise<void> {
+    let mounts = await mountsOfInput(context, mount.input, into);
+    if (!mount.readonly) mounts = scratchOver(mounts, into);
+    into.mounts.push({
+      kind: 'assembled',
+      mounts,
+      source: mount.source,
+      target: mount.target,
+      readonly: mount.readonly,
+    });
+  }
+
+  async function mountsOfInput(
+    context: VertexContext<RunOp>,
+    index: number,
+    into: Prepared,
+  ): Promise<readonly Mount[]> {
+    const input = context.inputs[index];
+    if (input?.kind === 'context')
+      return [{ kind: 'bind', source: options.contextDirectory(input.name), readonly: true }];
+    if (input?.kind !== 'stack')
+      throw new TsbuildError('INSTRUCTION_UNSUPPORTED', 'cannot mount a fetched file');
+    const view = await (await options.snapshotter()).view(await options.stacks.snapshotOf(input));
+    into.cleanups.push(() => view[Symbol.asyncDispose]());
+    return view.mounts;
+  }
+
+  /** The same files, writable; what is written is thrown away. */
+  function scratchOver(mounts: readonly Mount[], into: Prepared): readonly Mount[] {
+    const directory = join(options.root, 'scratch', options.host.unique());
+    const [upper, work] = [join(directory, 'upper'), join(directory, 'work')];
+    for (const path of [upper, work]) mkdirSync(path, { recursive: true });
+    into.cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+    const lower = mounts.flatMap((mount) => (mount.kind === 'bind' ? [mount.source] : mount.lower));
+    return [{ kind: 'overlay', lower, upper, work, volatile: true }];
+  }
+
+  async function addCache(mount: CacheMount, into: Prepared): Promise<void> {
+    if (mount.input !== undefined)
+      throw new TsbuildError(
+        'INSTRUCTION_UNSUPPORTED',
+        'a cache mount with from= or source= is not supported yet',
+      );
+    const { id, mode, uid, gid } = mount;
+    const name = hexOf(digestOf(canonicalJson({ id, mode, uid, gid })));
+    const { suffix, release } = await held.hold(name, mount.sharing);
+    into.cleanups.push(release);
+    const directory = join(options.root, 'caches', `${name}${suffix}`);
+    if (mkdirSync(directory, { recursive: true }) !== undefined) {
+      chownSync(directory, uid, gid);
+      chmodSync(directory, mode);
+    }
+    into.mounts.push({
+      kind: 'bind',
+      source: directory,
+      target: mount.target,
+      readonly: mount.readonly,
+      recursive: false,
+    });
+  }
+
+  async function addSecret(mount: SecretMount, into: Prepared): Promise<void> {
+    const value = await options.secret(mount.id);
+    if (value === undefined) {
+      if (mount.required)
+        throw new TsbuildError('INSTRUCTION_INVALID', `secret ${JSON.stringify(mount.id)} was not given`, {
+          hint: `give it with --secret id=${mount.id},src=FILE or --secret id=${mount.id},env=NAME`,
+        });
+      return;
+    }
+    if (mount.env !== undefined) into.env.push(`${mount.env}=${Buffer.from(value).toString('utf8')}`);
+    if (mount.target === undefined) return;
+    const { target, mode, uid, gid } = mount;
+    into.mounts.push({ kind: 'file', target, content: value, mode, uid, gid, readonly: true });
+  }
+
+  function addSsh(mount: SshMount, into: Prepared): void {
+    const socket = options.sshSocket(mount.id);
+    if (socket === undefined) {
+      if (mount.required)
+        throw new TsbuildError('INSTRUCTION_INVALID', `ssh agent ${JSON.stringify(mount.id)} was not given`, {
+          hint: 'give it with --ssh',
+        });
+      return;
+    }
+    into.mounts.push({
+      kind: 'bind',
+      source: socket,
+      target: mount.target,
+      readonly: false,
+      recursive: false,
+    });
+    into.env.push(`SSH_AUTH_SOCK=${mount.target}`);
+  }
+
+  return {
+    async identity(context) {
+      return Promise.all(context.op.mounts.map((mount) => identityOfMount(context, mount)));
+    },
+    async prepare(context) {
+      const prepared: Prepared = { mounts: [], env: [], cleanups: [] };
+      const cleanUp = async (): Promise<void> => {
+        for (let undo = prepared.cleanups.pop(); undo !== undefined; undo = prepared.cleanups.pop())
+          await undo();
+      };
+      try {
+        for (const mount of context.op.mounts) await add(context, mount, prepared);
+        const { script } = context.op;
+        if (script !== undefined)
+          prepared.mounts.push({
+            kind: 'file',
+            target: script.path,
+            content: script.content,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            readonly: true,
+          });
+      } catch (error) {
+        await cleanUp();
+        throw error;
+      }
+      return { mounts: prepared.mounts, env: prepared.env, [Symbol.asyncDispose]: cleanUp };
+    },
+  };
+}
+
+function asObject(value: RunMount): Record<string, Json> {
+  return asJson(value) as Record<string, Json>;
+}
+
+interface Holds {
+  /** `locked` waits for its turn; `private` takes a directory of its own while another has the first. */
+  hold(
+    name: string,
+    sharing: CacheMount['sharing'],
+  ): Promise<{ readonly suffix: string; readonly release: () => void }>;
+}
+
+function createHolds(): Holds {
+  const queues = new Map<string, Promise<void>>();
+  const taken = new Set<string>();
+  return {
+    async hold(name, sharing) {
+      if (sharing === 'shared') return { suffix: '', release: () => undefined };
+      if (sharing === 'private') {
+        let suffix = '';
+        for (let n = 1; taken.has(name + suffix); n += 1) suffix = `-${n}`;
+        taken.add(name + suffix);
+        return { suffix, release: () => void taken.delete(name + suffix) };
+      }
+      const before = queues.get(name) ?? Promise.resolve();
+      let release = (): void => undefined;
+      const mine = new Promise<void>((resolve) => (release = resolve));
+      queues.set(
+        name,
+        before.then(() => mine),
+      );
+      await before;
+      return { suffix: '', release };
+    },
+  };
+}
