@@ -115,7 +115,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     if (input?.kind !== 'stack')
       throw new TsbuildError('INSTRUCTION_UNSUPPORTED', 'cannot mount a fetched file');
     const view = await (await options.snapshotter()).view(await options.stacks.snapshotOf(input));
-    into.cleanups.push(() => view[Symbol.asyncDispose]());
+    into.cleanups.push(async () => view[Symbol.asyncDispose]());
     return view.mounts;
   }
 
