@@ -1,0 +1,94 @@
+/*
+ * libtsbsys: the system calls that Node lacks, for koffi.
+ *
+ * Every function returns a value >= 0 or -errno, takes integers, NUL-terminated strings and buffers only, keeps
+ * no state and allocates nothing. File descriptors that are returned are O_CLOEXEC and belong to the caller.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define TSB __attribute__((visibility("default")))
+
+#ifndef FSCONFIG_SET_FD
+#define FSCONFIG_SET_FD 5
+#endif
+
+TSB int64_t tsb_mknod(const char *path, uint32_t mode, uint32_t major, uint32_t minor)
+{
+	return mknod(path, mode, makedev(major, minor)) < 0 ? -errno : 0;
+}
+
+TSB int64_t tsb_lgetxattr(const char *path, const char *name, void *buffer, uint64_t size)
+{
+	ssize_t n = lgetxattr(path, name, buffer, size);
+	return n < 0 ? -errno : n;
+}
+
+TSB int64_t tsb_lsetxattr(const char *path, const char *name, const void *value, uint64_t size)
+{
+	return lsetxattr(path, name, value, size, 0) < 0 ? -errno : 0;
+}
+
+TSB int64_t tsb_syncfs(int fd)
+{
+	return syncfs(fd) < 0 ? -errno : 0;
+}
+
+/* operation as flock(2): LOCK_SH 1, LOCK_EX 2, LOCK_NB 4, LOCK_UN 8 */
+TSB int64_t tsb_flock(int fd, int operation)
+{
+	return flock(fd, operation) < 0 ? -errno : 0;
+}
+
+static int64_t add_lower(int fs, const char *path)
+{
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* why: a descriptor has no length limit (kernel >= 6.13); the string form (6.8) allows 255 bytes. */
+	int64_t done = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FD, "lowerdir+", NULL, fd);
+	if (done < 0 && (errno == EINVAL || errno == EBADF))
+		done = syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "lowerdir+", path, 0);
+	int64_t error = done < 0 ? -errno : 0;
+	close(fd);
+	return error;
+}
+
+/*
+ * A read-only overlay of `count` directories (topmost first, `paths` are NUL-terminated one after the other),
+ * mounted nowhere: it vanishes with the descriptor that is returned, so a killed process leaks nothing.
+ */
+TSB int64_t tsb_overlay_view(const char *paths, uint32_t count)
+{
+	int fs = syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -errno;
+	int64_t error = 0;
+	static const char *const options[][2] = {
+		{ "metacopy", "off" }, { "redirect_dir", "off" }, { "index", "off" }, { "xino", "off" },
+	};
+	for (unsigned i = 0; i < sizeof options / sizeof *options && error == 0; i++)
+		if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, options[i][0], options[i][1], 0) < 0)
+			error = -errno;
+	for (uint32_t i = 0; i < count && error == 0; i++, paths += strlen(paths) + 1)
+		error = add_lower(fs, paths);
+	if (error == 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		error = -errno;
+	int64_t mounted = error;
+	if (error == 0) {
+		mounted = syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+		if (mounted < 0)
+			mounted = -errno;
+	}
+	close(fs);
+	return mounted;
+}

@@ -1,0 +1,105 @@
+/**
+ * System calls that Node lacks, through koffi and libtsbsys.so. Loaded at the first call: koffi costs 3 ms, and a
+ * cached build needs none of this. Functions throw an Error whose `code` is the errno's name, as Node's do.
+ */
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import type { ByteString } from '../src/base/byte-string.ts';
+import { locateNative } from './locate.ts';
+
+type Call = (...args: unknown[]) => number;
+interface Library {
+  readonly mknod: Call;
+  readonly lgetxattr: Call;
+  readonly lsetxattr: Call;
+  readonly syncfs: Call;
+  readonly flock: Call;
+  readonly overlayView: Call;
+}
+
+let library: Library | undefined;
+
+function load(): Library {
+  if (library !== undefined) return library;
+  const koffi = createRequire(import.meta.url)('koffi') as {
+    load(path: string): { func(prototype: string): Call };
+  };
+  const lib = koffi.load(locateNative('libtsbsys.so'));
+  library = {
+    mknod: lib.func('int64_t tsb_mknod(const uint8_t *path, uint32_t mode, uint32_t major, uint32_t minor)'),
+    lgetxattr: lib.func(
+      'int64_t tsb_lgetxattr(const uint8_t *path, const uint8_t *name, _Out_ uint8_t *buffer, uint64_t size)',
+    ),
+    lsetxattr: lib.func(
+      'int64_t tsb_lsetxattr(const uint8_t *path, const uint8_t *name, const uint8_t *value, uint64_t size)',
+    ),
+    syncfs: lib.func('int64_t tsb_syncfs(int fd)'),
+    flock: lib.func('int64_t tsb_flock(int fd, int operation)'),
+    overlayView: lib.func('int64_t tsb_overlay_view(const uint8_t *paths, uint32_t count)'),
+  };
+  return library;
+}
+
+const names = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+function check(call: string, result: number): number {
+  if (result >= 0) return result;
+  const code = names.get(-result) ?? `errno ${-result}`;
+  throw Object.assign(new Error(`${call}: ${code}`), { code });
+}
+
+/** NUL-terminated. `path` is a byte string, or a Buffer as `fsPath` makes them. */
+function cString(path: ByteString | Buffer): Buffer {
+  return typeof path === 'string' ? Buffer.from(`${path}\0`, 'utf8') : Buffer.concat([path, Buffer.of(0)]);
+}
+
+const S_IFIFO = 0o010000;
+const S_IFCHR = 0o020000;
+const S_IFBLK = 0o060000;
+const TYPES = { fifo: S_IFIFO, char: S_IFCHR, block: S_IFBLK } as const;
+
+/** mknod(2). The path's last component must not exist; earlier ones are the caller's to vouch for. */
+export function makeNode(
+  path: string | Buffer,
+  type: keyof typeof TYPES,
+  mode: number,
+  major: number,
+  minor: number,
+): void {
+  check('mknod', load().mknod(cString(path), TYPES[type] | mode, major, minor));
+}
+
+const scratch = Buffer.alloc(65536);
+
+/** lgetxattr(2); undefined where the attribute is absent or the file system has none. */
+export function getXattr(path: string | Buffer, name: string): Uint8Array | undefined {
+  const result = load().lgetxattr(cString(path), cString(name), scratch, scratch.byteLength);
+  if (result >= 0) return Uint8Array.from(scratch.subarray(0, result));
+  const code = names.get(-result);
+  if (code === 'ENODATA' || code === 'ENOTSUP' || code === 'EOPNOTSUPP') return undefined;
+  check('lgetxattr', result);
+  return undefined;
+}
+
+export function setXattr(path: string | Buffer, name: string, value: Uint8Array): void {
+  check('lsetxattr', load().lsetxattr(cString(path), cString(name), value, value.byteLength));
+}
+
+/** Writes back everything of the file system that holds `fd`. */
+export function syncFileSystem(fd: number): void {
+  check('syncfs', load().syncfs(fd));
+}
+
+/** flock(2) without waiting; false where another process holds it. The lock dies with its holder. */
+export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
+  const LOCK_NB = 4;
+  const result = load().flock(fd, (kind === 'shared' ? 1 : 2) | LOCK_NB);
+  if (names.get(-result) === 'EAGAIN' || names.get(-result) === 'EWOULDBLOCK') return false;
+  check('flock', result);
+  return true;
+}
+
+/** Descriptor of a read-only overlay, mounted nowhere; closing it removes it. Topmost directory first. */
+export function openOverlayView(lower: readonly string[]): number {
+  return check('overlay', load().overlayView(Buffer.from(`${lower.join('\0')}\0`), lower.length));
+}
