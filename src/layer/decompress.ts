@@ -1,0 +1,127 @@
+/**
+ * Decompression by content: gzip, zstd, xz, bzip2 or nothing at all, whatever the name or media type says.
+ *
+ * gzip is node:zlib; zstd is fzstd (several frames and skippable frames are legal, and Node's own decoder drops
+ * them silently); xz and bzip2 are the system's tools.
+ */
+import { spawn } from 'node:child_process';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { TsbuildError } from '../base/errors.ts';
+
+export type Compression = 'none' | 'gzip' | 'zstd' | 'xz' | 'bzip2';
+
+const CHUNK = 256 * 1024;
+
+export function sniffCompression(head: Uint8Array): Compression {
+  const starts = (...bytes: readonly number[]): boolean => bytes.every((byte, index) => head[index] === byte);
+  if (starts(0x1f, 0x8b, 0x08)) return 'gzip';
+  if (starts(0x28, 0xb5, 0x2f, 0xfd)) return 'zstd';
+  if ((head[0] ?? 0) >= 0x50 && (head[0] ?? 0) <= 0x5f && starts(head[0] ?? 0, 0x2a, 0x4d, 0x18))
+    return 'zstd';
+  if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00)) return 'xz';
+  if (starts(0x42, 0x5a, 0x68)) return 'bzip2';
+  return 'none';
+}
+
+/** The decompressed bytes. Throws ARCHIVE_INVALID where the compressed form is damaged or cut. */
+export async function* decompress(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const { head, all } = await peekHead(source, 6);
+  const compression = sniffCompression(head);
+  try {
+    switch (compression) {
+      case 'none':
+        return yield* all;
+      case 'gzip':
+        return yield* gunzip(all);
+      case 'zstd':
+        return yield* unzstd(all);
+      case 'xz':
+      case 'bzip2':
+        return yield* throughTool(compression, all);
+    }
+  } catch (error) {
+    if (error instanceof TsbuildError || compression === 'none') throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new TsbuildError('ARCHIVE_INVALID', `cannot decompress (${compression}): ${reason}`, {
+      cause: error,
+    });
+  }
+}
+
+/** The first `size` bytes (fewer at the end) and the whole stream again. */
+export async function peekHead(
+  source: AsyncIterable<Uint8Array>,
+  size: number,
+): Promise<{ readonly head: Uint8Array; readonly all: AsyncIterable<Uint8Array> }> {
+  const iterator = source[Symbol.asyncIterator]();
+  const taken: Uint8Array[] = [];
+  let got = 0;
+  while (got < size) {
+    const next = await iterator.next();
+    if (next.done === true) break;
+    // why: the source may reuse its buffer once it is asked for more.
+    taken.push(Uint8Array.from(next.value));
+    got += next.value.byteLength;
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* taken;
+      for (let next = await iterator.next(); next.done !== true; next = await iterator.next())
+        yield next.value;
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return { head: Buffer.concat(taken).subarray(0, size), all: all() };
+}
+
+async function* gunzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const unzip = createGunzip({ chunkSize: CHUNK });
+  const done = pipeline(Readable.from(source, { objectMode: false, highWaterMark: CHUNK }), unzip);
+  // why: an error reaches the reader through `unzip`; without this it would be unhandled as well.
+  done.catch(() => undefined);
+  for await (const chunk of unzip) yield chunk as Uint8Array;
+  await done;
+}
+
+async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const { Decompress } = await import('fzstd');
+  const out: Uint8Array[] = [];
+  const stream = new Decompress((chunk) => void out.push(chunk));
+  for await (const chunk of source) {
+    stream.push(chunk);
+    yield* out.splice(0);
+  }
+  stream.push(new Uint8Array(), true);
+  yield* out;
+}
+
+async function* throughTool(
+  name: 'xz' | 'bzip2',
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const child = spawn(name, ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let complaint = '';
+  child.stderr.on('data', (data: Buffer) => (complaint = (complaint + data.toString()).slice(0, 4096)));
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  ended.catch(() => undefined);
+  const fed = pipeline(Readable.from(source, { objectMode: false }), child.stdin).catch(() => undefined);
+  try {
+    for await (const chunk of child.stdout) yield chunk as Uint8Array;
+    const code = await ended.catch(() => {
+      throw new TsbuildError('ARCHIVE_INVALID', `cannot decompress (${name}): there is no ${name} program`, {
+        hint: `install the package that has ${name}`,
+      });
+    });
+    if (code !== 0)
+      throw new TsbuildError('ARCHIVE_INVALID', `cannot decompress (${name}): ${complaint.trim()}`);
+    await fed;
+  } finally {
+    child.kill();
+  }
+}

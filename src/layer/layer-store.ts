@@ -1,0 +1,119 @@
+/**
+ * The layer store: uncompressed tars by diffID, each complete and hashed before it is visible.
+ *
+ * `layers/sha256/aa/<hex>.tar`; what is being written lies in `layers/partial` and is swept when a store is
+ * opened, unless its writer still lives (it holds a lock on the file).
+ */
+import {
+  closeSync,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { createDigester, hexOf, isDigest, type DiffID } from '../base/digest.ts';
+import { errnoOf, ioError } from '../base/errors.ts';
+import type { Host } from '../base/host.ts';
+import type { Layer, LayerStore, LayerWriter } from './layer.ts';
+
+const READ_SIZE = 1 << 20;
+
+export function openLayerStore(root: string, host: Host): LayerStore {
+  const partial = join(root, 'partial');
+  const placeOf = (diffID: DiffID): string => {
+    const hex = hexOf(diffID);
+    return join(root, 'sha256', hex.slice(0, 2), `${hex.slice(2)}.tar`);
+  };
+
+  function open(diffID: DiffID, path: string, size: number): Layer {
+    return { diffID, size, path, tar: () => createReadStream(path, { highWaterMark: READ_SIZE }) };
+  }
+
+  return {
+    create: () => createWriter(partial, host, placeOf, open),
+    get(diffID) {
+      const path = placeOf(diffID);
+      const stat = statSync(path, { throwIfNoEntry: false });
+      return stat === undefined ? undefined : open(diffID, path, stat.size);
+    },
+    remove(diffID) {
+      rmSync(placeOf(diffID), { force: true });
+    },
+    *list() {
+      for (const shard of namesOf(join(root, 'sha256')))
+        for (const name of namesOf(join(root, 'sha256', shard))) {
+          const diffID = `sha256:${shard}${name.replace(/\.tar$/, '')}`;
+          if (isDigest(diffID)) yield diffID as DiffID;
+        }
+    },
+  };
+}
+
+/** Names in a directory; none where there is no directory. */
+function namesOf(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw ioError(`list ${JSON.stringify(directory)}`, error);
+  }
+}
+
+function createWriter(
+  partial: string,
+  host: Host,
+  placeOf: (diffID: DiffID) => string,
+  open: (diffID: DiffID, path: string, size: number) => Layer,
+): LayerWriter {
+  const temp = join(partial, host.unique());
+  const digester = createDigester();
+  let fd: number | undefined;
+  try {
+    mkdirSync(partial, { recursive: true });
+    fd = openSync(temp, 'wx', 0o644);
+  } catch (error) {
+    throw ioError('create a layer', error);
+  }
+  const close = (): void => {
+    if (fd !== undefined) closeSync(fd);
+    fd = undefined;
+  };
+  return {
+    write(bytes) {
+      if (fd === undefined) throw ioError('write a layer', new Error('the layer is closed'));
+      digester.update(bytes);
+      try {
+        for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+      } catch (error) {
+        throw ioError('write a layer', error);
+      }
+    },
+    commit() {
+      close();
+      const diffID = digester.digest() as DiffID;
+      const path = placeOf(diffID);
+      try {
+        try {
+          renameSync(temp, path);
+        } catch (error) {
+          if (errnoOf(error) !== 'ENOENT') throw error;
+          mkdirSync(join(path, '..'), { recursive: true });
+          renameSync(temp, path);
+        }
+      } catch (error) {
+        rmSync(temp, { force: true });
+        throw ioError('keep a layer', error);
+      }
+      return open(diffID, path, digester.size);
+    },
+    [Symbol.dispose]() {
+      close();
+      rmSync(temp, { force: true });
+    },
+  };
+}
