@@ -1,0 +1,290 @@
+/**
+ * From a layer tar to a directory that only tsbuild writes.
+ *
+ * `overlay`: the directory becomes one layer of an overlay, deletions become 0:0 devices and opaque xattrs.
+ * `plain`: the directory holds a copy of the parent, deletions are carried out.
+ *
+ * Nothing in the tar can lead outside: names are confined by the reader, symlinks that the tar itself made are
+ * resolved inside the directory, and the last component is never followed. The directory is private (0700 parent)
+ * while this runs, so there is nobody to race with.
+ */
+import {
+  chmodSync,
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  futimesSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeSync,
+  type Stats,
+} from 'node:fs';
+import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
+import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
+import { makeNode, setXattr } from '../../native/sys.ts';
+import { confine, type TarItem } from './tar-reader.ts';
+import type { TarEntry } from './tar-header.ts';
+import type { Tree } from './tree.ts';
+import { OPAQUE_XATTR, whiteoutMeaning } from './whiteout.ts';
+
+const MAX_LINKS = 40;
+
+export interface UnpackOptions {
+  readonly mode: 'overlay' | 'plain';
+  /** What lies below; asked only for directories that the tar implies and for links into it. */
+  readonly parent: () => Tree;
+  readonly signal: AbortSignal;
+}
+
+/** Unpacks all of `items` into `root` (absolute, text). Throws ARCHIVE_INVALID, DISK_FULL, IO_FAILED. */
+export async function unpackLayer(
+  items: AsyncIterable<TarItem>,
+  root: string,
+  options: UnpackOptions,
+): Promise<void> {
+  const unpacking = new Unpacking(root, options);
+  for await (const item of items) {
+    options.signal.throwIfAborted();
+    try {
+      await unpacking.add(item);
+    } catch (error) {
+      throw ioError(`unpack ${JSON.stringify(toText(item.entry.path))}`, error);
+    }
+  }
+  unpacking.finish();
+}
+
+class Unpacking {
+  readonly #prefix: string;
+  readonly #options: UnpackOptions;
+  /** Real paths of directories by the path asked for. */
+  readonly #directories = new Map<ByteString, ByteString>([['', '']]);
+  /** Paths that this layer made: deletions do not touch them. */
+  readonly #made = new Set<ByteString>();
+  /** Paths that this layer deleted before making them again. */
+  readonly #deleted = new Set<ByteString>();
+  /** Times of directories, set last since every entry below changes them. */
+  readonly #times = new Map<ByteString, number>();
+
+  constructor(root: string, options: UnpackOptions) {
+    this.#prefix = `${root}/`;
+    this.#options = options;
+  }
+
+  #at(path: ByteString): string | Buffer {
+    return fsPath(this.#prefix, path);
+  }
+
+  #lstat(path: ByteString): Stats | undefined {
+    return lstatSync(this.#at(path), { throwIfNoEntry: false });
+  }
+
+  async add({ entry, bytes, body }: TarItem): Promise<void> {
+    const slash = entry.path.lastIndexOf('/');
+    const directory = this.#directory(entry.path.slice(0, Math.max(0, slash)));
+    const name = entry.path.slice(slash + 1);
+    if (name === '') {
+      if (entry.type === 'directory') this.#setDirectory('', entry);
+      return;
+    }
+    const whiteout = whiteoutMeaning(name);
+    if (whiteout !== undefined) {
+      if (whiteout.kind === 'delete') this.#delete(join(directory, whiteout.name));
+      else if (whiteout.kind === 'opaque') this.#makeOpaque(directory);
+      return;
+    }
+    const path = join(directory, name);
+    if (entry.type === 'directory') {
+      this.#makeDirectory(path, entry);
+      return;
+    }
+    this.#clear(path);
+    this.#made.add(path);
+    if (entry.type === 'file') await this.#makeFile(path, entry, bytes, body);
+    else this.#makeOther(path, entry);
+  }
+
+  finish(): void {
+    for (const [path, mtime] of [...this.#times].reverse()) utimesSync(this.#at(path), mtime, mtime);
+  }
+
+  /** Real path of a directory, made where it is missing; symlinks are resolved inside the root. */
+  #directory(path: ByteString, links = 0): ByteString {
+    const known = this.#directories.get(path);
+    if (known !== undefined) return known;
+    if (links > MAX_LINKS)
+      throw new TsbuildError('ARCHIVE_INVALID', `too many symbolic links at ${JSON.stringify(toText(path))}`);
+    const slash = path.lastIndexOf('/');
+    const holder = this.#directory(path.slice(0, Math.max(0, slash)), links);
+    const real = join(holder, path.slice(slash + 1));
+    const stat = this.#lstat(real);
+    if (stat?.isSymbolicLink() === true) {
+      const target = readlinkSync(this.#at(real), 'latin1');
+      return this.#directory(confine(target.startsWith('/') ? target : join(holder, target)), links + 1);
+    }
+    if (stat === undefined || !stat.isDirectory()) {
+      if (stat !== undefined) this.#clear(real);
+      this.#imply(real);
+    }
+    this.#directories.set(path, real);
+    return real;
+  }
+
+  /** A directory that the tar does not name looks as it did in the parent. */
+  #imply(path: ByteString): void {
+    mkdirSync(this.#at(path), 0o755);
+    this.#made.add(path);
+    const below = this.#options.parent().lstat(path);
+    const known = below?.type === 'directory' ? below : undefined;
+    lchownSync(this.#at(path), known?.uid ?? 0, known?.gid ?? 0);
+    chmodSync(this.#at(path), known?.mode ?? 0o755);
+    this.#times.set(path, known === undefined ? 0 : Number(known.mtimeNs) / 1e9);
+    if (this.#deleted.has(path)) this.#makeOpaque(path);
+  }
+
+  #makeDirectory(path: ByteString, entry: TarEntry): void {
+    const stat = this.#lstat(path);
+    if (stat?.isDirectory() !== true) {
+      if (stat !== undefined) this.#clear(path);
+      mkdirSync(this.#at(path), 0o700);
+      if (this.#deleted.has(path)) this.#makeOpaque(path);
+    }
+    this.#made.add(path);
+    this.#directories.set(path, path);
+    this.#setDirectory(path, entry);
+  }
+
+  #setDirectory(path: ByteString, entry: TarEntry): void {
+    lchownSync(this.#at(path), entry.uid, entry.gid);
+    chmodSync(this.#at(path), entry.mode);
+    this.#setXattrs(path, entry);
+    this.#times.delete(path);
+    this.#times.set(path, entry.mtime);
+  }
+
+  async #makeFile(
+    path: ByteString,
+    entry: TarEntry,
+    bytes: Uint8Array | undefined,
+    body: () => AsyncIterable<Uint8Array>,
+  ): Promise<void> {
+    const fd = openSync(this.#at(path), 'wx', 0o600);
+    try {
+      if (bytes !== undefined) write(fd, bytes);
+      else for await (const chunk of body()) write(fd, chunk);
+      if (entry.uid !== 0 || entry.gid !== 0) fchownSync(fd, entry.uid, entry.gid);
+      fchmodSync(fd, entry.mode);
+      if (entry.xattrs !== undefined) this.#setXattrs(path, entry);
+      futimesSync(fd, entry.mtime, entry.mtime);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #makeOther(path: ByteString, entry: TarEntry): void {
+    const at = this.#at(path);
+    if (entry.type === 'hardlink') {
+      this.#makeLink(path, entry);
+      return;
+    }
+    if (entry.type === 'symlink') symlinkSync(fsPath('', entry.linkname ?? ''), at);
+    else if (entry.type === 'fifo' || entry.type === 'char' || entry.type === 'block') {
+      // why: 0:0 would be a whiteout to overlayfs.
+      if (entry.type === 'char' && entry.major === 0 && entry.minor === 0)
+        throw new TsbuildError(
+          'ARCHIVE_INVALID',
+          `${JSON.stringify(toText(path))} is a character device 0:0`,
+        );
+      makeNode(at, entry.type, 0o600, entry.major ?? 0, entry.minor ?? 0);
+    }
+    lchownSync(at, entry.uid, entry.gid);
+    if (entry.type !== 'symlink') chmodSync(at, entry.mode);
+    lutimesSync(at, entry.mtime, entry.mtime);
+  }
+
+  #makeLink(path: ByteString, entry: TarEntry): void {
+    const linkname = entry.linkname ?? '';
+    const slash = linkname.lastIndexOf('/');
+    const target = join(this.#directory(linkname.slice(0, Math.max(0, slash))), linkname.slice(slash + 1));
+    const stat = this.#lstat(target);
+    if (stat === undefined || stat.isDirectory() || isDeletion(stat))
+      throw new TsbuildError(
+        'ARCHIVE_INVALID',
+        `${JSON.stringify(toText(path))} is a hard link to ${JSON.stringify(toText(linkname))}, which is not in the layer`,
+      );
+    linkSync(this.#at(target), this.#at(path));
+  }
+
+  #setXattrs(path: ByteString, entry: TarEntry): void {
+    for (const [name, value] of entry.xattrs ?? []) {
+      // why: trusted.overlay.* would change what overlayfs shows; others of the kernel's are not ours to set.
+      if (name !== 'security.capability' && !name.startsWith('user.')) continue;
+      try {
+        setXattr(this.#at(path), name, value);
+      } catch (error) {
+        const errno = errnoOf(error);
+        if (errno !== 'ENOTSUP' && errno !== 'EOPNOTSUPP' && errno !== 'EPERM') throw error;
+      }
+    }
+  }
+
+  #delete(path: ByteString): void {
+    if (this.#made.has(path)) {
+      // The same layer has it as well: the deletion is of what the parents had there.
+      if (this.#options.mode === 'overlay' && this.#lstat(path)?.isDirectory() === true)
+        this.#makeOpaque(path);
+      return;
+    }
+    this.#deleted.add(path);
+    if (this.#options.mode === 'plain') rmSync(this.#at(path), { recursive: true, force: true });
+    else if (this.#lstat(path) === undefined) makeNode(this.#at(path), 'char', 0, 0, 0);
+  }
+
+  #makeOpaque(path: ByteString): void {
+    if (this.#options.mode === 'overlay') {
+      setXattr(this.#at(path === '' ? '.' : path), OPAQUE_XATTR, Buffer.from('y'));
+      return;
+    }
+    for (const name of readdirSync(this.#at(path), 'latin1')) {
+      const child = join(path, name);
+      if (!this.#made.has(child)) rmSync(this.#at(child), { recursive: true, force: true });
+    }
+  }
+
+  /** Makes way for a new entry. */
+  #clear(path: ByteString): void {
+    const stat = this.#lstat(path);
+    if (stat === undefined) return;
+    if (!stat.isDirectory()) {
+      unlinkSync(this.#at(path));
+      return;
+    }
+    rmSync(this.#at(path), { recursive: true, force: true });
+    for (const [asked, real] of this.#directories)
+      if (real === path || real.startsWith(`${path}/`)) this.#directories.delete(asked);
+    for (const timed of this.#times.keys())
+      if (timed === path || timed.startsWith(`${path}/`)) this.#times.delete(timed);
+  }
+}
+
+function isDeletion(stat: Stats): boolean {
+  return stat.isCharacterDevice() && stat.rdev === 0;
+}
+
+function join(directory: ByteString, name: ByteString): ByteString {
+  return directory === '' ? name : `${directory}/${name}`;
+}
+
+function write(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+}

@@ -1,0 +1,36 @@
+/**
+ * Whiteouts: how a layer's tar says "the parent's entry is gone".
+ *
+ * `.wh.<name>` deletes `<name>`; `.wh..wh..opq` hides everything that the parents have in that directory. Other
+ * `.wh..wh.` names are AUFS metadata and mean nothing. Inside snapshots a deletion is a 0:0 character device and
+ * an opaque directory an xattr, as overlayfs has them; the two forms meet at the tar boundary alone.
+ *
+ * Spec: OCI image-spec v1.1.1, layer.md, "Whiteouts"; kernel Documentation/filesystems/overlayfs.rst.
+ */
+import type { ByteString } from '../base/byte-string.ts';
+
+const PREFIX = '.wh.';
+const META_PREFIX = '.wh..wh.';
+const OPAQUE = '.wh..wh..opq';
+
+export const OPAQUE_XATTR = 'trusted.overlay.opaque';
+
+export type WhiteoutMeaning =
+  | { readonly kind: 'delete'; readonly name: ByteString }
+  | { readonly kind: 'opaque' }
+  | { readonly kind: 'ignore' };
+
+/** undefined: an ordinary name. */
+export function whiteoutMeaning(name: ByteString): WhiteoutMeaning | undefined {
+  if (!name.startsWith(PREFIX)) return undefined;
+  if (name === OPAQUE) return { kind: 'opaque' };
+  if (name.startsWith(META_PREFIX)) return { kind: 'ignore' };
+  const deleted = name.slice(PREFIX.length);
+  return deleted === '' || deleted === '.' || deleted === '..'
+    ? { kind: 'ignore' }
+    : { kind: 'delete', name: deleted };
+}
+
+export function whiteoutName(name: ByteString): ByteString {
+  return PREFIX + name;
+}
