@@ -2,6 +2,6 @@
 export interface Host {
   /** Milliseconds since the epoch. */
   now(): number;
-  /** A name part that no other process or call uses: lower-case letters and digits. */
+  /** A file name that no other process or call uses, and that tells its owner (see owner.ts). */
   unique(): string;
 }

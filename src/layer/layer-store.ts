@@ -1,8 +1,8 @@
 /**
  * The layer store: uncompressed tars by diffID, each complete and hashed before it is visible.
  *
- * `layers/sha256/aa/<hex>.tar`; what is being written lies in `layers/partial` and is swept when a store is
- * opened, unless its writer still lives (it holds a lock on the file).
+ * `layers/sha256/aa/<hex>.tar`; what is being written lies in `layers/partial`, under a
+ * name that tells its owner; what killed owners left is swept before the first write.
  */
 import {
   closeSync,
@@ -19,6 +19,7 @@ import { join } from 'node:path';
 import { createDigester, hexOf, isDigest, type DiffID } from '../base/digest.ts';
 import { errnoOf, ioError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
+import { sweepUnowned } from '../base/owner.ts';
 import type { Layer, LayerStore, LayerWriter } from './layer.ts';
 
 const READ_SIZE = 1 << 20;
@@ -34,8 +35,13 @@ export function openLayerStore(root: string, host: Host): LayerStore {
     return { diffID, size, path, tar: () => createReadStream(path, { highWaterMark: READ_SIZE }) };
   }
 
+  let swept = false;
   return {
-    create: () => createWriter(partial, host, placeOf, open),
+    create() {
+      if (!swept) sweepUnowned(partial);
+      swept = true;
+      return createWriter(partial, host, placeOf, open);
+    },
     get(diffID) {
       const path = placeOf(diffID);
       const stat = statSync(path, { throwIfNoEntry: false });

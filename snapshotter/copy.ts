@@ -1,0 +1,160 @@
+/**
+ * Driver `copy`: every snapshot is a complete copy of its parent, changed. Slow and obvious: the oracle that the
+ * other drivers are held against, and the last resort where no overlay can be mounted.
+ */
+import { spawn } from 'node:child_process';
+import { lstatSync, mkdirSync, rmdirSync, rmSync, unlinkSync, utimesSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { chainIDOf } from '../src/base/digest.ts';
+import { ioError, TsbuildError } from '../src/base/errors.ts';
+import { emptyTree, openDirectoryTree } from '../src/layer/open-tree.ts';
+import { packDifference } from '../src/layer/pack.ts';
+import { readTar } from '../src/layer/tar-reader.ts';
+import { unpackLayer } from '../src/layer/unpack.ts';
+import { makeStubs, type DriverOptions } from './overlay.ts';
+import type { ActiveSnapshot, MountStub, SnapshotName, Snapshotter } from './snapshotter.ts';
+import { openSnapshotStore } from './store.ts';
+import { usageOf } from './usage.ts';
+import { verifiedTar } from './verified-tar.ts';
+
+const never = new AbortController().signal;
+
+export function createCopySnapshotter({ root, host, layers }: DriverOptions): Snapshotter {
+  const store = openSnapshotStore(root, host);
+  const empty = join(root, 'empty');
+  mkdirSync(empty, { recursive: true });
+
+  async function stageCopy(parent: SnapshotName | undefined): Promise<{ staged: string; files: string }> {
+    const staged = store.stage();
+    const files = join(staged, 'fs');
+    if (parent === undefined) mkdirSync(files, { mode: 0o755 });
+    else await copyTree(store.filesOf(store.require(parent).name), files);
+    return { staged, files };
+  }
+
+  return {
+    driver: 'copy',
+    async apply(parent, layer) {
+      const name = chainIDOf(parent, layer.diffID);
+      const existing = store.info(name);
+      if (existing !== undefined) return existing;
+      const { staged, files } = await stageCopy(parent);
+      try {
+        await unpackLayer(readTar(verifiedTar(layer)), files, {
+          mode: 'plain',
+          parent: emptyTree,
+          signal: never,
+        });
+        return store.commit(staged, { name, parent });
+      } catch (error) {
+        rmSync(staged, { recursive: true, force: true });
+        throw ioError('unpack a layer', error);
+      }
+    },
+    async prepare(parent, options = {}) {
+      const { staged, files } = await stageCopy(parent);
+      const made = missingStubs(files, options.stubs ?? []);
+      makeStubs(files, made.stubs);
+      let open = true;
+      const active: ActiveSnapshot = {
+        mounts: [{ kind: 'bind', source: files, readonly: false }],
+        async commit({ maxMtime } = {}) {
+          made.remove();
+          using before = parent === undefined ? emptyTree() : openDirectoryTree(store.filesOf(parent));
+          using after = openDirectoryTree(files);
+          using writer = layers.create();
+          await packDifference(before, after, writer, {
+            signal: never,
+            now: () => host.now(),
+            ...(maxMtime === undefined ? {} : { maxMtime }),
+          });
+          const layer = writer.commit();
+          open = false;
+          return { layer, snapshot: store.commit(staged, { name: chainIDOf(parent, layer.diffID), parent }) };
+        },
+        [Symbol.asyncDispose]() {
+          if (open) rmSync(staged, { recursive: true, force: true });
+          open = false;
+          return Promise.resolve();
+        },
+      };
+      return active;
+    },
+    view(name) {
+      const source = name === undefined ? empty : store.filesOf(store.require(name).name);
+      return Promise.resolve({
+        mounts: [{ kind: 'bind', source, readonly: true }],
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      });
+    },
+    stat: (name) => Promise.resolve(store.info(name)),
+    usage: (name) => Promise.resolve(usageOf(store.filesOf(store.require(name).name))),
+    remove(name) {
+      store.remove(name);
+      return Promise.resolve();
+    },
+    async *list() {
+      for (const name of store.list()) {
+        const info = store.info(name);
+        if (info !== undefined) yield await Promise.resolve(info);
+      }
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** cp(1) keeps hard links, devices, xattrs and times, and shares blocks where the file system can. */
+async function copyTree(from: string, to: string): Promise<void> {
+  const child = spawn('cp', ['-a', '--reflink=auto', '--', from, to], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let complaint = '';
+  child.stderr.on('data', (data: Buffer) => (complaint += data.toString()));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  if (code !== 0) throw new TsbuildError('IO_FAILED', `cannot copy a snapshot: ${complaint.trim()}`);
+}
+
+interface MissingStubs {
+  readonly stubs: readonly MountStub[];
+  /** Takes away what was made and is still as it was made, times of the directories around it included. */
+  remove(): void;
+}
+
+function missingStubs(root: string, stubs: readonly MountStub[]): MissingStubs {
+  const made: { readonly place: string; readonly directory: boolean }[] = [];
+  const times = new Map<string, { readonly atime: Date; readonly mtime: Date }>();
+  const missing = stubs.filter(
+    ({ path }) => lstatSync(join(root, path), { throwIfNoEntry: false }) === undefined,
+  );
+  for (const { path, type } of missing) {
+    const chain: string[] = [];
+    for (let place = join(root, path); place.length > root.length; place = dirname(place))
+      chain.unshift(place);
+    for (const place of chain) {
+      const stat = lstatSync(place, { throwIfNoEntry: false });
+      if (stat !== undefined && !times.has(place) && stat.isDirectory()) times.set(place, stat);
+      if (stat === undefined && !made.some((each) => each.place === place))
+        made.push({ place, directory: place !== join(root, path) || type === 'directory' });
+    }
+  }
+  return {
+    stubs: missing,
+    remove() {
+      for (const { place, directory } of made.toReversed()) {
+        const stat = lstatSync(place, { throwIfNoEntry: false });
+        if (stat === undefined || stat.isDirectory() !== directory || (!directory && stat.size > 0)) continue;
+        try {
+          if (directory) rmdirSync(place);
+          else unlinkSync(place);
+        } catch {
+          // The process put something into it: then it stays.
+        }
+      }
+      for (const [place, { atime, mtime }] of times)
+        if (lstatSync(place, { throwIfNoEntry: false })?.isDirectory()) utimesSync(place, atime, mtime);
+    },
+  };
+}

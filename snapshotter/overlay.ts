@@ -1,0 +1,169 @@
+/**
+ * Driver `overlay`: each snapshot is the directory of its own layer, a state is an overlay of them.
+ *
+ * With metacopy, redirect_dir, index and xino off the upper directory is the change itself (kernel
+ * Documentation/filesystems/overlayfs.rst), so committing is packing it and renaming it. Places that must exist
+ * for mounts lie in a directory below all layers: they show where nothing hides them and never reach a layer.
+ */
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { chainIDOf, digestOf, hexOf } from '../src/base/digest.ts';
+import { errnoOf, ioError, TsbuildError } from '../src/base/errors.ts';
+import type { Host } from '../src/base/host.ts';
+import type { Layer, LayerStore } from '../src/layer/layer.ts';
+import { openDirectoryTree, openTree } from '../src/layer/open-tree.ts';
+import { packUpper } from '../src/layer/pack.ts';
+import { readTar } from '../src/layer/tar-reader.ts';
+import { unpackLayer } from '../src/layer/unpack.ts';
+import type { OverlayMount } from '../native/mount.ts';
+import type { ActiveSnapshot, MountStub, SnapshotInfo, SnapshotName, Snapshotter } from './snapshotter.ts';
+import { openSnapshotStore } from './store.ts';
+import { usageOf } from './usage.ts';
+import { verifiedTar } from './verified-tar.ts';
+
+export interface DriverOptions {
+  readonly root: string;
+  readonly host: Host;
+  readonly layers: LayerStore;
+}
+
+/** As overlayfs has it: OVL_MAX_STACK. */
+const MAX_LOWER = 500;
+const never = new AbortController().signal;
+
+export function createOverlaySnapshotter({ root, host, layers }: DriverOptions): Snapshotter {
+  const store = openSnapshotStore(root, host);
+  const applying = new Map<SnapshotName, Promise<SnapshotInfo>>();
+
+  function lowerOf(name: SnapshotName | undefined, stubs: readonly MountStub[]): readonly string[] {
+    const lower = store.chain(name).map((each) => store.filesOf(each));
+    if (lower.length + 1 > MAX_LOWER)
+      throw new TsbuildError(
+        'KERNEL_UNSUPPORTED',
+        `${lower.length} layers are more than overlayfs takes (${MAX_LOWER - 1})`,
+        {
+          hint: 'join some RUN instructions, or start from an image with fewer layers',
+        },
+      );
+    return [...lower, stubDirectory(root, host, stubs)];
+  }
+
+  function viewMount(name: SnapshotName | undefined): OverlayMount {
+    return {
+      kind: 'overlay',
+      lower: name === undefined ? lowerOf(name, []) : store.chain(name).map((each) => store.filesOf(each)),
+    };
+  }
+
+  async function unpack(
+    parent: SnapshotName | undefined,
+    layer: Layer,
+    name: SnapshotName,
+  ): Promise<SnapshotInfo> {
+    if (parent !== undefined) store.require(parent);
+    const staged = store.stage();
+    let parentTree: ReturnType<typeof openTree> | undefined;
+    try {
+      const files = join(staged, 'fs');
+      mkdirSync(files, { mode: 0o755 });
+      await unpackLayer(readTar(verifiedTar(layer)), files, {
+        mode: 'overlay',
+        parent: () => (parentTree ??= openTree([viewMount(parent)])),
+        signal: never,
+      });
+      return store.commit(staged, { name, parent });
+    } catch (error) {
+      rmSync(staged, { recursive: true, force: true });
+      throw ioError('unpack a layer', error);
+    } finally {
+      parentTree?.[Symbol.dispose]();
+    }
+  }
+
+  return {
+    driver: 'overlay',
+    async apply(parent, layer) {
+      const name = chainIDOf(parent, layer.diffID);
+      const existing = store.info(name);
+      if (existing !== undefined) return existing;
+      const running = applying.get(name);
+      if (running !== undefined) return running;
+      const promise = unpack(parent, layer, name).finally(() => applying.delete(name));
+      applying.set(name, promise);
+      return promise;
+    },
+    prepare(parent, options = {}) {
+      const lower = lowerOf(parent, options.stubs ?? []);
+      const staged = store.stage();
+      const [upper, work] = [join(staged, 'fs'), join(staged, 'work')];
+      mkdirSync(upper, { mode: 0o755 });
+      mkdirSync(work, { mode: 0o700 });
+      let open = true;
+      const active: ActiveSnapshot = {
+        mounts: [{ kind: 'overlay', lower, upper, work, volatile: true }],
+        async commit({ maxMtime } = {}) {
+          using changes = openDirectoryTree(upper);
+          using below = openTree([viewMount(parent)]);
+          using writer = layers.create();
+          await packUpper(changes, below, writer, {
+            signal: never,
+            now: () => host.now(),
+            ...(maxMtime === undefined ? {} : { maxMtime }),
+          });
+          const layer = writer.commit();
+          rmSync(work, { recursive: true, force: true });
+          open = false;
+          return { layer, snapshot: store.commit(staged, { name: chainIDOf(parent, layer.diffID), parent }) };
+        },
+        [Symbol.asyncDispose]() {
+          if (open) rmSync(staged, { recursive: true, force: true });
+          open = false;
+          return Promise.resolve();
+        },
+      };
+      return Promise.resolve(active);
+    },
+    view(name) {
+      if (name !== undefined) store.require(name);
+      return Promise.resolve({ mounts: [viewMount(name)], [Symbol.asyncDispose]: () => Promise.resolve() });
+    },
+    stat: (name) => Promise.resolve(store.info(name)),
+    usage: (name) => Promise.resolve(usageOf(store.filesOf(store.require(name).name))),
+    remove(name) {
+      store.remove(name);
+      return Promise.resolve();
+    },
+    async *list() {
+      for (const name of store.list()) {
+        const info = store.info(name);
+        if (info !== undefined) yield await Promise.resolve(info);
+      }
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** A directory with nothing but the stubs, shared by all that ask for the same ones. */
+function stubDirectory(root: string, host: Host, stubs: readonly MountStub[]): string {
+  const identity = JSON.stringify(stubs.map(({ path, type }) => [path, type]));
+  const path = join(root, 'stubs', hexOf(digestOf(identity)).slice(0, 16));
+  const staged = `${path}.${host.unique()}`;
+  try {
+    mkdirSync(staged, { recursive: true, mode: 0o755 });
+    makeStubs(staged, stubs);
+    renameSync(staged, path);
+  } catch (error) {
+    rmSync(staged, { recursive: true, force: true });
+    if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST')
+      throw ioError('prepare mount points', error);
+  }
+  return path;
+}
+
+export function makeStubs(root: string, stubs: readonly MountStub[]): void {
+  for (const { path, type } of stubs) {
+    const place = join(root, path);
+    mkdirSync(type === 'directory' ? place : dirname(place), { recursive: true, mode: 0o755 });
+    if (type === 'file') writeFileSync(place, '', { mode: 0o644 });
+  }
+}
