@@ -1,0 +1,35 @@
+/* Frames between Node and the launcher: u32 payload length, u32 type, u32 container id, payload. */
+#ifndef TSB_FRAMES_H
+#define TSB_FRAMES_H
+#include "sandbox.h"
+#include <stddef.h>
+#include <stdint.h>
+
+enum frame_type {
+	FRAME_START = 1, /* a plan */
+	FRAME_KILL = 2,  /* u32 signal */
+	FRAME_STARTED = 10, /* u32 pid */
+	FRAME_STDOUT = 11,
+	FRAME_STDERR = 12,
+	FRAME_EXIT = 13,    /* u32 kind (0 exited, 1 signaled), u32 value */
+	FRAME_ERROR = 14,   /* u32 op, u32 errno, text: the program was not started */
+	FRAME_WARNING = 15, /* u32 op, u32 errno, text */
+};
+
+struct frame {
+	uint32_t length, type, id;
+};
+
+/* Blocking; -1 where the other side is gone. */
+int send_frame(int fd, uint32_t type, uint32_t id, const void *payload, uint32_t length);
+int send_exit(int fd, uint32_t id, int wait_status);
+int send_problem(int fd, uint32_t type, uint32_t id, uint32_t op, uint32_t error, const char *text);
+/* Reads exactly `size` bytes; 0 at the end of the stream, -1 on error, else 1. */
+int read_all(int fd, void *buffer, size_t size);
+/* A message of a starting container; 0 at the end (the program runs). *fd is a terminal's master, or -1. */
+int receive_message(int control, struct message *message, int *fd);
+
+int serve(int fd);
+int run_one(int plan_fd, int status_fd);
+
+#endif

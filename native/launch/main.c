@@ -1,0 +1,71 @@
+/*
+ * tsbuild-launch: everything about a container that Node cannot do in its own process.
+ *
+ *   tsbuild-launch server     plans and reports as frames on fd 3, until it closes
+ *   tsbuild-launch run        one plan on fd 3, reports on fd 4, the caller's standard streams
+ */
+#include "frames.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+/*
+ * Runs on from a sealed copy of this program: whoever gets hold of /proc/PID/exe of a starting container finds
+ * a memory file that nobody can write (CVE-2019-5736).
+ */
+static void seal(char **argv, char **envp)
+{
+	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int copy = memfd_create("tsbuild-launch", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	if (copy < 0 && errno == EINVAL)
+		copy = memfd_create("tsbuild-launch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct stat st;
+	const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+	if (self >= 0 && (fcntl(self, F_GET_SEALS) & seals) == seals)
+		return;
+	if (self < 0 || copy < 0 || fstat(self, &st) < 0)
+		goto fail;
+	for (off_t at = 0; at < st.st_size;)
+		if (sendfile(copy, self, &at, (size_t)(st.st_size - at)) <= 0)
+			goto fail;
+	if (fcntl(copy, F_ADD_SEALS, seals) < 0)
+		goto fail;
+	fexecve(copy, argv, envp);
+fail:
+	fprintf(stderr, "tsbuild-launch: cannot seal itself: %s\n", strerror(errno));
+	_exit(125);
+}
+
+int main(int argc, char **argv, char **envp)
+{
+	const char *call = argc == 2 ? argv[1] : "";
+	int is_server = strcmp(call, "server") == 0;
+	if (!is_server && strcmp(call, "run") != 0) {
+		fprintf(stderr, "usage: tsbuild-launch server|run  (started by tsbuild, not by hand)\n");
+		return 2;
+	}
+	seal(argv, envp);
+	/* The caller's death must be ours, and so the containers'. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	for (int fd = 3; fd <= 4; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	signal(SIGPIPE, SIG_IGN);
+	if (!is_server)
+		return run_one(3, 4);
+	/* why: Ctrl-C reaches the whole process group; ending a build in order is the caller's decision. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	return serve(3);
+}

@@ -1,0 +1,407 @@
+/*
+ * Operations on mounts. Every target is opened inside the root (openat2 RESOLVE_IN_ROOT) and mounted by
+ * descriptor, never by path after a check; every source is a descriptor of ours.
+ */
+#include "sandbox.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#ifndef FSCONFIG_SET_FD
+#define FSCONFIG_SET_FD 5
+#endif
+#ifndef MOVE_MOUNT_T_EMPTY_PATH
+#define MOVE_MOUNT_T_EMPTY_PATH 0x40
+#endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+static int in_root(struct sandbox *s, int at, const char *path, int flags)
+{
+	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	s->what = path;
+	return (int)syscall(SYS_openat2, at, *path ? path : "/", &how, sizeof how);
+}
+
+int open_in_root(struct sandbox *s, const char *path, int flags)
+{
+	return in_root(s, s->root, path, flags);
+}
+
+/* Opens the directory that holds `path`, making it where it is missing; *name is the last component. */
+static int open_parent(struct sandbox *s, const char *path, char *name)
+{
+	char parent[PATH_MAX];
+	size_t length = strlen(path);
+	while (length > 1 && path[length - 1] == '/')
+		length--;
+	size_t start = length;
+	while (start > 0 && path[start - 1] != '/')
+		start--;
+	if (length - start == 0 || length - start > NAME_MAX || start >= sizeof parent) {
+		errno = EINVAL;
+		return -1;
+	}
+	memcpy(name, path + start, length - start);
+	name[length - start] = 0;
+	if (!strcmp(name, ".") || !strcmp(name, "..")) {
+		errno = EINVAL;
+		return -1;
+	}
+	memcpy(parent, path, start);
+	parent[start] = 0;
+	int fd = open_in_root(s, parent, O_PATH | O_DIRECTORY);
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	char above_name[NAME_MAX + 1];
+	int above = open_parent(s, parent, above_name);
+	if (above < 0)
+		return -1;
+	int made = mkdirat(above, above_name, 0755);
+	close(above);
+	if (made < 0 && errno != EEXIST)
+		return -1;
+	return open_in_root(s, parent, O_PATH | O_DIRECTORY);
+}
+
+/* Opens a mount target, making an empty file or directory where there is none. */
+static int open_target(struct sandbox *s, const char *path, int directory)
+{
+	int fd = open_in_root(s, path, O_PATH);
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	char name[NAME_MAX + 1];
+	int parent = open_parent(s, path, name);
+	if (parent < 0)
+		return -1;
+	int made = directory ? mkdirat(parent, name, 0755) : mknodat(parent, name, S_IFREG | 0644, 0);
+	close(parent);
+	if (made < 0 && errno != EEXIST)
+		return -1;
+	return open_in_root(s, path, O_PATH);
+}
+
+static int attach(struct sandbox *s, int mount, const char *target, int directory)
+{
+	int at = open_target(s, target, directory);
+	if (at < 0)
+		return -1;
+	int done = (int)syscall(SYS_move_mount, mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	close(at);
+	return done;
+}
+
+static int set_attributes(int mount, uint64_t attributes, int recursive)
+{
+	struct mount_attr attr = { .attr_set = attributes };
+	return (int)syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
+}
+
+static int configure(int fs, const char *key, const char *value)
+{
+	return (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0);
+}
+
+/* why: a descriptor has no length limit (kernel >= 6.13), the string form (6.8) takes 255 bytes. */
+static int configure_directory(struct sandbox *s, int fs, const char *key, const char *path)
+{
+	s->what = path;
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	int done = (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_FD, key, NULL, fd);
+	if (done < 0 && (errno == EINVAL || errno == EBADF))
+		done = configure(fs, key, path);
+	int error = errno;
+	close(fd);
+	errno = error;
+	return done;
+}
+
+static int create(int fs, unsigned attributes)
+{
+	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -1;
+	return (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes);
+}
+
+static int overlay(struct sandbox *s, struct cursor *c, uint32_t flags, uint32_t lowers)
+{
+	const char *upper = take_string(c), *work = take_string(c);
+	int fs = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -1;
+	int failed = configure(fs, "metacopy", "off") || configure(fs, "redirect_dir", "off") || configure(fs, "index", "off") ||
+		     configure(fs, "xino", "off");
+	if (!failed && flags & FLAG_USERXATTR)
+		failed = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0) < 0;
+	if (!failed && flags & FLAG_VOLATILE)
+		failed = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0;
+	for (uint32_t i = 0; i < lowers && !failed; i++)
+		failed = configure_directory(s, fs, "lowerdir+", take_string(c)) < 0;
+	if (!failed && *upper)
+		failed = configure_directory(s, fs, "upperdir", upper) < 0 || configure_directory(s, fs, "workdir", work) < 0;
+	int mount = failed ? -1 : create(fs, 0);
+	int error = errno;
+	close(fs);
+	errno = error;
+	return mount;
+}
+
+static int bind_source(struct sandbox *s, int at, const char *path, int recursive)
+{
+	s->what = path;
+	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0) | (*path ? 0 : AT_EMPTY_PATH);
+	return (int)syscall(SYS_open_tree, at, path, flags);
+}
+
+/* The mount that the front of a payload describes; *point is where things may be attached out of sight. */
+static int make_mount(struct sandbox *s, struct cursor *c, const char **point, uint32_t *flags)
+{
+	uint32_t kind = take_u32(c);
+	*flags = take_u32(c);
+	uint32_t lowers = take_u32(c);
+	*point = take_string(c);
+	if (kind == MOUNT_KIND_OVERLAY)
+		return overlay(s, c, *flags, lowers);
+	return bind_source(s, AT_FDCWD, take_string(c), 0);
+}
+
+int op_root(struct sandbox *s, struct cursor c)
+{
+	const char *point;
+	uint32_t flags;
+	int mount = make_mount(s, &c, &point, &flags);
+	if (mount < 0)
+		return -1;
+	s->what = point;
+	if (syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -1;
+	s->root = mount;
+	return 0;
+}
+
+int op_mount(struct sandbox *s, struct cursor c)
+{
+	uint32_t attributes = take_u32(&c), options = take_u32(&c);
+	const char *type = take_string(&c), *target = take_string(&c);
+	s->what = type;
+	int fs = (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -1;
+	int failed = 0;
+	for (uint32_t i = 0; i < options && !failed; i++) {
+		const char *key = take_string(&c), *value = take_string(&c);
+		s->what = key;
+		failed = *value ? configure(fs, key, value) < 0 : syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, key, NULL, 0) < 0;
+	}
+	int mount = failed ? -1 : create(fs, attributes);
+	int done = mount < 0 ? -1 : attach(s, mount, target, 1);
+	int error = errno;
+	close(fs);
+	if (mount >= 0)
+		close(mount);
+	errno = error;
+	return done;
+}
+
+static int is_directory(int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int op_bind(struct sandbox *s, struct cursor c)
+{
+	uint32_t flags = take_u32(&c);
+	const char *source = take_string(&c), *target = take_string(&c);
+	int recursive = (flags & FLAG_RECURSIVE) != 0;
+	int mount = bind_source(s, AT_FDCWD, source, recursive);
+	if (mount < 0)
+		return -1;
+	if (flags & FLAG_READONLY && set_attributes(mount, MOUNT_ATTR_RDONLY, recursive) < 0)
+		return -1;
+	int done = attach(s, mount, target, is_directory(mount));
+	close(mount);
+	return done;
+}
+
+int op_assembled(struct sandbox *s, struct cursor c)
+{
+	const char *point;
+	uint32_t flags;
+	int whole = make_mount(s, &c, &point, &flags);
+	if (whole < 0)
+		return -1;
+	const char *inside = take_string(&c), *target = take_string(&c);
+	/* why: before 6.15 a mount can be cloned only while it is attached, so it is attached for a moment. */
+	if (syscall(SYS_move_mount, whole, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -1;
+	int place = in_root(s, whole, inside, O_PATH);
+	int part = place < 0 ? -1 : bind_source(s, place, "", 0);
+	int error = errno;
+	umount2(point, MNT_DETACH);
+	close(whole);
+	if (place >= 0)
+		close(place);
+	errno = error;
+	if (part < 0) {
+		s->what = inside;
+		return -1;
+	}
+	if (flags & FLAG_READONLY && set_attributes(part, MOUNT_ATTR_RDONLY, 0) < 0)
+		return -1;
+	int done = attach(s, part, target, is_directory(part));
+	close(part);
+	return done;
+}
+
+/* A tmpfs for generated files, attached out of sight above the root until op_pivot. */
+static int open_files(struct sandbox *s, const char *point)
+{
+	if (s->files >= 0)
+		return 0;
+	int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -1;
+	int mount = configure(fs, "mode", "0700") < 0 ? -1 : create(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	close(fs);
+	if (mount < 0 || syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -1;
+	s->files = mount;
+	s->files_point = point;
+	return 0;
+}
+
+static int write_all(int fd, const uint8_t *bytes, uint32_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, bytes, size);
+		if (n < 0)
+			return -1;
+		bytes += n;
+		size -= (uint32_t)n;
+	}
+	return 0;
+}
+
+int op_file(struct sandbox *s, struct cursor c)
+{
+	uint32_t mode = take_u32(&c), uid = take_u32(&c), gid = take_u32(&c), flags = take_u32(&c), size = take_u32(&c);
+	const char *point = take_string(&c), *target = take_string(&c);
+	const uint8_t *content = take_bytes(&c, size);
+	if (open_files(s, point) < 0)
+		return -1;
+	char name[16];
+	snprintf(name, sizeof name, "%u", s->op);
+	int fd = openat(s->files, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 || write_all(fd, content, size) < 0 || fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
+		return -1;
+	close(fd);
+	int mount = bind_source(s, s->files, name, 0);
+	if (mount < 0 || (flags & FLAG_READONLY && set_attributes(mount, MOUNT_ATTR_RDONLY, 0) < 0))
+		return -1;
+	int done = attach(s, mount, target, 0);
+	close(mount);
+	return done;
+}
+
+int op_mkdir(struct sandbox *s, struct cursor c)
+{
+	uint32_t mode = take_u32(&c);
+	char name[NAME_MAX + 1];
+	int parent = open_parent(s, take_string(&c), name);
+	if (parent < 0)
+		return -1;
+	int done = mkdirat(parent, name, mode);
+	close(parent);
+	return done < 0 && errno != EEXIST ? -1 : 0;
+}
+
+int op_mknod(struct sandbox *s, struct cursor c)
+{
+	uint32_t mode = take_u32(&c), major_number = take_u32(&c), minor_number = take_u32(&c);
+	char name[NAME_MAX + 1];
+	int parent = open_parent(s, take_string(&c), name);
+	if (parent < 0)
+		return -1;
+	int done = mknodat(parent, name, mode, makedev(major_number, minor_number));
+	close(parent);
+	return done;
+}
+
+int op_symlink(struct sandbox *s, struct cursor c)
+{
+	const char *target = take_string(&c);
+	char name[NAME_MAX + 1];
+	int parent = open_parent(s, take_string(&c), name);
+	if (parent < 0)
+		return -1;
+	int done = symlinkat(target, parent, name);
+	close(parent);
+	return done;
+}
+
+/* Hides a path: a file behind the host's own /dev/null, a directory behind an empty read-only tmpfs. */
+int op_mask(struct sandbox *s, struct cursor c)
+{
+	const char *path = take_string(&c);
+	int at = open_in_root(s, path, O_PATH);
+	if (at < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+	int mount;
+	if (is_directory(at)) {
+		int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+		mount = fs < 0 ? -1 : create(fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+		close(fs);
+	} else
+		mount = bind_source(s, s->dev_null, "", 0);
+	int done = mount < 0 ? -1
+			     : (int)syscall(SYS_move_mount, mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	close(at);
+	if (mount >= 0)
+		close(mount);
+	return done;
+}
+
+int op_readonly(struct sandbox *s, struct cursor c)
+{
+	const char *path = take_string(&c);
+	int at = open_in_root(s, path, O_PATH);
+	if (at < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+	int mount = bind_source(s, at, "", 1);
+	int done = mount < 0 || set_attributes(mount, MOUNT_ATTR_RDONLY, 1) < 0
+			   ? -1
+			   : (int)syscall(SYS_move_mount, mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	close(at);
+	if (mount >= 0)
+		close(mount);
+	return done;
+}
+
+int op_root_readonly(struct sandbox *s)
+{
+	return set_attributes(s->root, MOUNT_ATTR_RDONLY, 0);
+}
+
+int op_pivot(struct sandbox *s)
+{
+	if (s->files >= 0 && umount2(s->files_point, MNT_DETACH) < 0)
+		return -1;
+	if (fchdir(s->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+		return -1;
+	/* "." is the old root now, stacked below the new one: pivot_root(2), NOTES. */
+	if (umount2(".", MNT_DETACH) < 0)
+		return -1;
+	return chdir("/");
+}

@@ -1,0 +1,223 @@
+/* Reading a plan: all bounds, all strings, before anything is done. See plan.h. */
+#include "plan.h"
+#include <errno.h>
+#include <linux/filter.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cursor cursor_of(const struct op *op)
+{
+	return (struct cursor){ op->payload, op->payload + op->length, 0 };
+}
+
+const uint8_t *take_bytes(struct cursor *c, uint32_t size)
+{
+	if (c->bad || (size_t)(c->end - c->at) < size) {
+		c->bad = 1;
+		return NULL;
+	}
+	const uint8_t *bytes = c->at;
+	c->at += size;
+	return bytes;
+}
+
+uint32_t take_u32(struct cursor *c)
+{
+	uint32_t value = 0;
+	const uint8_t *bytes = take_bytes(c, sizeof value);
+	if (bytes)
+		memcpy(&value, bytes, sizeof value);
+	return value;
+}
+
+uint64_t take_u64(struct cursor *c)
+{
+	uint64_t value = 0;
+	const uint8_t *bytes = take_bytes(c, sizeof value);
+	if (bytes)
+		memcpy(&value, bytes, sizeof value);
+	return value;
+}
+
+const char *take_string(struct cursor *c)
+{
+	const uint8_t *nul = c->bad ? NULL : memchr(c->at, 0, (size_t)(c->end - c->at));
+	if (!nul) {
+		c->bad = 1;
+		return "";
+	}
+	const char *string = (const char *)c->at;
+	c->at = nul + 1;
+	return string;
+}
+
+static void take_strings(struct cursor *c, uint32_t count)
+{
+	for (uint32_t i = 0; i < count && !c->bad; i++)
+		take_string(c);
+}
+
+static void take_mounts(struct cursor *c)
+{
+	uint32_t kind = take_u32(c);
+	take_u32(c);
+	uint32_t lowers = take_u32(c);
+	take_string(c);
+	take_string(c);
+	if (kind == MOUNT_KIND_OVERLAY) {
+		take_string(c);
+		take_strings(c, lowers);
+	} else if (kind != MOUNT_KIND_BIND)
+		c->bad = 1;
+}
+
+/* An array of `count` pointers into the payload, ended by NULL. */
+static char **take_vector(struct cursor *c, uint32_t count)
+{
+	if (count > (uint32_t)(c->end - c->at))
+		c->bad = 1;
+	char **vector = c->bad ? NULL : calloc((size_t)count + 1, sizeof *vector);
+	for (uint32_t i = 0; vector && i < count; i++)
+		vector[i] = (char *)take_string(c);
+	return vector;
+}
+
+static int read_exec(struct plan *plan, struct cursor *c)
+{
+	uint32_t args = take_u32(c), environment = take_u32(c), candidates = take_u32(c);
+	if (plan->argv || args == 0)
+		return -1;
+	plan->argv = take_vector(c, args);
+	plan->envp = take_vector(c, environment);
+	plan->candidates = take_vector(c, candidates);
+	return plan->argv && plan->envp && plan->candidates ? 0 : -1;
+}
+
+/* Walks a payload as its executor will. */
+static int check_op(struct plan *plan, const struct op *op)
+{
+	struct cursor c = cursor_of(op);
+	uint32_t n;
+	switch (op->code) {
+	case OP_NAMESPACES:
+		plan->clone_flags = take_u32(&c);
+		break;
+	case OP_ROOT:
+		take_mounts(&c);
+		break;
+	case OP_MOUNT:
+		take_u32(&c);
+		n = take_u32(&c);
+		take_string(&c);
+		take_string(&c);
+		if (n > op->length)
+			return -1;
+		take_strings(&c, 2 * n);
+		break;
+	case OP_BIND:
+		take_u32(&c);
+		take_strings(&c, 2);
+		break;
+	case OP_ASSEMBLED:
+		take_mounts(&c);
+		take_strings(&c, 2);
+		break;
+	case OP_FILE:
+		take_bytes(&c, 16);
+		n = take_u32(&c);
+		take_strings(&c, 2);
+		take_bytes(&c, n);
+		break;
+	case OP_MKDIR:
+		take_u32(&c);
+		take_string(&c);
+		break;
+	case OP_MKNOD:
+		take_bytes(&c, 12);
+		take_string(&c);
+		break;
+	case OP_SYMLINK:
+		take_strings(&c, 2);
+		break;
+	case OP_MASK:
+	case OP_READONLY:
+	case OP_HOSTNAME:
+	case OP_CWD:
+		take_string(&c);
+		break;
+	case OP_TERMINAL:
+		take_bytes(&c, 8);
+		plan->terminal = 1;
+		break;
+	case OP_RLIMIT:
+		take_bytes(&c, 24);
+		break;
+	case OP_UMASK:
+	case OP_OOM:
+		take_u32(&c);
+		break;
+	case OP_CREDENTIALS:
+		take_bytes(&c, 8);
+		n = take_u32(&c);
+		if (n > 65536)
+			return -1;
+		take_bytes(&c, 4 + 32 + 4 * n);
+		break;
+	case OP_SECCOMP:
+		if (op->length == 0 || op->length % sizeof(struct sock_filter) || op->length / sizeof(struct sock_filter) > BPF_MAXINSNS)
+			return -1;
+		break;
+	case OP_EXEC:
+		if (read_exec(plan, &c))
+			return -1;
+		break;
+	case OP_ROOT_READONLY:
+	case OP_PIVOT:
+	case OP_LOOPBACK:
+	case OP_NO_NEW_PRIVS:
+		break;
+	default:
+		return -1;
+	}
+	return c.bad ? -1 : 0;
+}
+
+int plan_read(struct plan *plan, const uint8_t *bytes, size_t size, uint32_t *bad_op)
+{
+	memset(plan, 0, sizeof *plan);
+	*bad_op = 0;
+	errno = EINVAL;
+	if (size < 16 || size > PLAN_MAX_BYTES)
+		return -1;
+	struct op header = { 0, 16, bytes };
+	struct cursor c = cursor_of(&header);
+	uint32_t magic = take_u32(&c), version = take_u32(&c) & 0xffff, total = take_u32(&c), count = take_u32(&c);
+	if (magic != PLAN_MAGIC || version != PLAN_VERSION || total != size || count == 0 || count > PLAN_MAX_OPS)
+		return -1;
+	struct cursor body = { bytes + 16, bytes + size, 0 };
+	for (uint32_t i = 0; i < count; i++) {
+		*bad_op = i;
+		uint32_t code = take_u32(&body) & 0xffff, length = take_u32(&body);
+		const uint8_t *payload = take_bytes(&body, length);
+		take_bytes(&body, (8 - length % 8) % 8);
+		if (body.bad)
+			return -1;
+		plan->ops[i] = (struct op){ (uint16_t)code, length, payload };
+		plan->count = i + 1;
+		if (check_op(plan, &plan->ops[i])) {
+			errno = EINVAL;
+			return -1;
+		}
+	}
+	if (plan->ops[0].code != OP_NAMESPACES || plan->ops[count - 1].code != OP_EXEC || body.at != body.end)
+		return -1;
+	return 0;
+}
+
+void plan_free(struct plan *plan)
+{
+	free(plan->argv);
+	free(plan->envp);
+	free(plan->candidates);
+	plan->argv = plan->envp = plan->candidates = NULL;
+}

@@ -1,0 +1,182 @@
+/* Operations on the process itself: terminal, limits, identity, filter, exec. */
+#include "sandbox.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef TIOCGPTPEER
+#define TIOCGPTPEER _IO('T', 0x41)
+#endif
+
+/* A pty of the container's own devpts; the master goes home, the other end becomes the standard streams. */
+int op_terminal(struct sandbox *s, struct cursor c)
+{
+	uint32_t uid = take_u32(&c), gid = take_u32(&c);
+	int ptmx = open_in_root(s, "/dev/pts/ptmx", O_RDWR | O_NOCTTY);
+	if (ptmx < 0)
+		return -1;
+	int unlock = 0;
+	if (ioctl(ptmx, TIOCSPTLCK, &unlock) < 0)
+		return -1;
+	int peer = ioctl(ptmx, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (peer < 0 || fchown(peer, uid, gid) < 0)
+		return -1;
+	send_message(s, MESSAGE_TERMINAL, 0, "", ptmx);
+	close(ptmx);
+	if (ioctl(peer, TIOCSCTTY, 0) < 0)
+		return -1;
+	for (int i = 0; i < 3; i++)
+		s->stdio[i] = peer;
+	/* why: programs that log to the console (and tty(1)) expect it to be the same terminal. */
+	char self[64];
+	snprintf(self, sizeof self, "/proc/self/fd/%d", peer);
+	int mount = (int)syscall(SYS_open_tree, AT_FDCWD, self, 1 /* OPEN_TREE_CLONE */ | O_CLOEXEC);
+	int console = mount < 0 ? -1 : open_in_root(s, "/dev/console", O_PATH);
+	if (console >= 0)
+		syscall(SYS_move_mount, mount, "", console, "", 0x44 /* F_EMPTY_PATH | T_EMPTY_PATH */);
+	if (mount >= 0)
+		close(mount);
+	if (console >= 0)
+		close(console);
+	return 0;
+}
+
+int op_loopback(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int done = ioctl(fd, SIOCSIFFLAGS, &request);
+	close(fd);
+	return done;
+}
+
+/* After pivot: "/" is the container's. A directory that is not below it would be a leaked descriptor's. */
+int op_cwd(struct sandbox *s, struct cursor c)
+{
+	static char path[4096];
+	const char *wanted = take_string(&c);
+	s->what = wanted;
+	if (snprintf(path, sizeof path, "%s", wanted) >= (int)sizeof path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		if (mkdir(path, 0755) < 0 && errno != EEXIST && errno != EROFS)
+			return -1;
+		*slash = '/';
+	}
+	if (mkdir(path, 0755) < 0 && errno != EEXIST && errno != EROFS)
+		return -1;
+	if (chdir(path) < 0)
+		return -1;
+	if (!getcwd(path, sizeof path))
+		return -1;
+	if (path[0] != '/') {
+		errno = EPERM;
+		return -1;
+	}
+	return 0;
+}
+
+int op_rlimit(struct sandbox *s, struct cursor c)
+{
+	uint32_t resource = take_u32(&c);
+	take_u32(&c);
+	struct rlimit wanted = { .rlim_cur = take_u64(&c), .rlim_max = take_u64(&c) }, had;
+	if (setrlimit((int)resource, &wanted) == 0)
+		return 0;
+	if (errno != EPERM || getrlimit((int)resource, &had) < 0)
+		return -1;
+	send_message(s, MESSAGE_WARNING, EPERM, "the hard limit cannot be raised here", -1);
+	wanted.rlim_max = had.rlim_max;
+	if (wanted.rlim_cur > had.rlim_max)
+		wanted.rlim_cur = had.rlim_max;
+	return setrlimit((int)resource, &wanted);
+}
+
+int op_oom(struct cursor c)
+{
+	char text[16];
+	int length = snprintf(text, sizeof text, "%d", (int)take_u32(&c));
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = write(fd, text, (size_t)length);
+	close(fd);
+	return n == length ? 0 : -1;
+}
+
+int op_credentials(struct cursor c)
+{
+	uint32_t uid = take_u32(&c), gid = take_u32(&c), count = take_u32(&c);
+	take_u32(&c);
+	uint64_t bounding = take_u64(&c), effective = take_u64(&c), permitted = take_u64(&c), inheritable = take_u64(&c);
+	for (int cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (!(bounding >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return -1;
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	const gid_t *groups = (const gid_t *)(const void *)take_bytes(&c, 4 * count);
+	/* why: the raw call, since gid_t lists in the plan are aligned and glibc's wrapper may allocate. */
+	if (syscall(SYS_setgroups, (size_t)count, groups) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+		return -1;
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {
+		{ (uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable },
+		{ (uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32) },
+	};
+	return (int)syscall(SYS_capset, &header, data);
+}
+
+int op_seccomp(const struct op *op)
+{
+	struct sock_fprog program = {
+		.len = (unsigned short)(op->length / sizeof(struct sock_filter)),
+		.filter = (struct sock_filter *)(uintptr_t)op->payload,
+	};
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+/* Tries the candidates in turn, as execvp does: the last word is EACCES if any said so. */
+int op_exec(struct sandbox *s)
+{
+	/* why: changing credentials cleared it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	for (int i = 0; i < 3; i++)
+		if (s->stdio[i] >= 0 && dup2(s->stdio[i], i) < 0)
+			return -1;
+	if (syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) < 0)
+		return -1;
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int n = 1; n < 65; n++)
+		signal(n, SIG_DFL);
+	int saw_eacces = 0;
+	for (char **candidate = s->plan->candidates; *candidate; candidate++) {
+		s->what = *candidate;
+		execve(*candidate, s->plan->argv, s->plan->envp);
+		if (errno == EACCES)
+			saw_eacces = 1;
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return -1;
+	}
+	errno = saw_eacces ? EACCES : ENOENT;
+	return -1;
+}

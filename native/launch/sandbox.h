@@ -1,0 +1,63 @@
+/* Executing a plan in a freshly cloned process, and the messages that it sends home. */
+#ifndef TSB_SANDBOX_H
+#define TSB_SANDBOX_H
+#include "plan.h"
+#include <sys/types.h>
+
+enum message_kind { MESSAGE_ERROR = 1, MESSAGE_WARNING = 2, MESSAGE_TERMINAL = 3 };
+
+/* One datagram on the control socket; a terminal comes with its master as SCM_RIGHTS. */
+struct message {
+	uint32_t kind, op, error;
+	char text[244];
+};
+
+/* What an operation works with. */
+struct sandbox {
+	const struct plan *plan;
+	int control;      /* socket to the parent; closed by exec */
+	int root;         /* fd of the root mount, -1 before OP_ROOT */
+	int dev_null;     /* the host's, checked */
+	int files;        /* fd of the tmpfs with generated files, -1 before the first */
+	const char *files_point;
+	int stdio[3];     /* what becomes 0, 1, 2; -1: as they are */
+	uint32_t op;      /* index of the operation being executed */
+	const char *what; /* detail for an error message */
+};
+
+/*
+ * Clones a process with the plan's namespaces that executes the plan. Returns its pid and, in *control, the
+ * socket on which messages arrive; end of file means that the program runs (or that the process died).
+ * -1 and errno where clone itself failed. `stdio` descriptors stay the caller's.
+ */
+pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control);
+
+void send_message(struct sandbox *s, enum message_kind kind, int error, const char *text, int fd);
+
+/* mounts.c; all return 0, or -1 with errno and s->what */
+int op_root(struct sandbox *s, struct cursor c);
+int op_mount(struct sandbox *s, struct cursor c);
+int op_bind(struct sandbox *s, struct cursor c);
+int op_assembled(struct sandbox *s, struct cursor c);
+int op_file(struct sandbox *s, struct cursor c);
+int op_mkdir(struct sandbox *s, struct cursor c);
+int op_mknod(struct sandbox *s, struct cursor c);
+int op_symlink(struct sandbox *s, struct cursor c);
+int op_mask(struct sandbox *s, struct cursor c);
+int op_readonly(struct sandbox *s, struct cursor c);
+int op_root_readonly(struct sandbox *s);
+int op_pivot(struct sandbox *s);
+/* an fd inside the root, resolved there; flags as openat2 */
+int open_in_root(struct sandbox *s, const char *path, int flags);
+
+/* process.c */
+int op_terminal(struct sandbox *s, struct cursor c);
+int op_loopback(void);
+int op_cwd(struct sandbox *s, struct cursor c);
+int op_rlimit(struct sandbox *s, struct cursor c);
+int op_oom(struct cursor c);
+int op_credentials(struct cursor c);
+int op_seccomp(const struct op *op);
+int op_exec(struct sandbox *s);
+
+#endif
