@@ -1,0 +1,182 @@
+/**
+ * Clients of the launcher: one persistent server per build, or one process per foreground container.
+ *
+ * Frames are `u32 length, u32 type, u32 container id, payload` both ways (launch/frames.h).
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { TsbuildError } from '../src/base/errors.ts';
+
+const START = 1;
+const KILL = 2;
+const STARTED = 10;
+const STDOUT = 11;
+const STDERR = 12;
+const EXIT = 13;
+const ERROR = 14;
+const WARNING = 15;
+const HEAD = 12;
+
+/** What the launcher says about one container. */
+export interface LaunchEvents {
+  started(pid: number): void;
+  output(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+  exited(status: { readonly signaled: boolean; readonly value: number }): void;
+  /** The program was not started: operation `op` failed with `errno`. No other event follows. */
+  failed(problem: LaunchProblem): void;
+  warned(problem: LaunchProblem): void;
+  /** The launcher itself is gone. No other event follows. */
+  lost(reason: string): void;
+}
+
+export interface LaunchProblem {
+  readonly op: number;
+  readonly errno: number;
+  readonly text: string;
+}
+
+export interface LaunchServer {
+  /** Sends a plan; events arrive until exited, failed or lost. */
+  start(plan: Uint8Array, events: LaunchEvents): { kill(signal: number): void };
+  /** Ends the server and with it everything that it runs; resolves when it is gone. */
+  close(): Promise<void>;
+}
+
+export function startLaunchServer(launcher: string): LaunchServer {
+  const child = spawn(launcher, ['server'], { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
+  const socket = child.stdio[3] as Duplex;
+  const running = new Map<number, LaunchEvents>();
+  let next = 1;
+  const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const lose = (reason: string): void => {
+    for (const [id, events] of running) {
+      running.delete(id);
+      events.lost(reason);
+    }
+  };
+  child.once('error', (error) => lose(error.message));
+  child.once('exit', (code, signal) => lose(`it ended with ${signal ?? code ?? 'no status'}`));
+  // why: a broken pipe is told by 'exit' already.
+  socket.on('error', () => undefined);
+  readFrames(socket, (type, id, payload) => {
+    const events = running.get(id);
+    if (events === undefined) return;
+    if (type === EXIT || type === ERROR) running.delete(id);
+    deliver(type, payload, events);
+  });
+  return {
+    start(plan, events) {
+      const id = next++;
+      running.set(id, events);
+      socket.write(frame(START, id, plan));
+      return {
+        kill(signal) {
+          const payload = Buffer.alloc(4);
+          payload.writeUInt32LE(signal);
+          if (running.has(id)) socket.write(frame(KILL, id, payload));
+        },
+      };
+    },
+    async close() {
+      socket.end();
+      await gone;
+    },
+  };
+}
+
+/** One container with the caller's standard streams; the process ends with it. */
+export function launchForeground(
+  launcher: string,
+  plan: Uint8Array,
+  events: LaunchEvents,
+): { kill(signal: number): void } {
+  const child = spawn(launcher, ['run'], { stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'] });
+  let pid: number | undefined;
+  let ended = false;
+  child.once('error', (error) => {
+    ended = true;
+    events.lost(error.message);
+  });
+  child.once('close', () => {
+    if (!ended) events.lost('it ended without a word');
+  });
+  const input = child.stdio[3] as Writable;
+  input.on('error', () => undefined);
+  input.end(plan);
+  let last: (() => void) | undefined;
+  readFrames(child.stdio[4] as Readable, (type, _id, payload) => {
+    if (type === STARTED) pid = payload.readUInt32LE(0);
+    if (type === EXIT || type === ERROR) {
+      ended = true;
+      // why: told when the launcher is gone, so that the terminal is the caller's again.
+      last = () => deliver(type, payload, events);
+    } else deliver(type, payload, events);
+  });
+  child.once('close', () => last?.());
+  return { kill: (signal) => killIfAlive(child, pid, signal) };
+}
+
+function killIfAlive(child: ChildProcess, pid: number | undefined, signal: number): void {
+  if (pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It ended in the meantime.
+  }
+}
+
+function deliver(type: number, payload: Buffer, events: LaunchEvents): void {
+  switch (type) {
+    case STARTED:
+      events.started(payload.readUInt32LE(0));
+      break;
+    case STDOUT:
+      events.output('stdout', payload);
+      break;
+    case STDERR:
+      events.output('stderr', payload);
+      break;
+    case EXIT:
+      events.exited({ signaled: payload.readUInt32LE(0) === 1, value: payload.readUInt32LE(4) });
+      break;
+    case ERROR:
+      events.failed(problemOf(payload));
+      break;
+    case WARNING:
+      events.warned(problemOf(payload));
+      break;
+    default:
+      throw new TsbuildError('CONTAINER_START_FAILED', `the launcher sent a frame of type ${type}`);
+  }
+}
+
+function problemOf(payload: Buffer): LaunchProblem {
+  return { op: payload.readUInt32LE(0), errno: payload.readUInt32LE(4), text: payload.toString('utf8', 8) };
+}
+
+function frame(type: number, id: number, payload: Uint8Array): Buffer {
+  const head = Buffer.alloc(HEAD);
+  head.writeUInt32LE(payload.byteLength, 0);
+  head.writeUInt32LE(type, 4);
+  head.writeUInt32LE(id, 8);
+  return Buffer.concat([head, payload]);
+}
+
+function readFrames(stream: Readable, handle: (type: number, id: number, payload: Buffer) => void): void {
+  let rest: Buffer = Buffer.alloc(0);
+  stream.on('data', (chunk: Buffer) => {
+    rest = rest.byteLength === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let at = 0;
+    while (rest.byteLength - at >= HEAD) {
+      const length = rest.readUInt32LE(at);
+      if (rest.byteLength - at - HEAD < length) break;
+      handle(
+        rest.readUInt32LE(at + 4),
+        rest.readUInt32LE(at + 8),
+        rest.subarray(at + HEAD, at + HEAD + length),
+      );
+      at += HEAD + length;
+    }
+    rest = rest.subarray(at);
+  });
+}

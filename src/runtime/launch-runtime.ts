@@ -1,0 +1,126 @@
+/** The runtime on the launcher (contract in runtime.ts). */
+import { constants } from 'node:os';
+import { TsbuildError } from '../base/errors.ts';
+import {
+  launchForeground,
+  startLaunchServer,
+  type LaunchEvents,
+  type LaunchProblem,
+  type LaunchServer,
+} from '../../native/launcher.ts';
+import { encodePlan, type PlanOp } from '../../native/plan.ts';
+import { errnoName, layOut, type Machine } from './layout.ts';
+import type { Container, ContainerSpec, ExitStatus, Runtime, Signal, Stdio } from './runtime.ts';
+
+export interface LaunchRuntimeOptions {
+  /** Path of tsbuild-launch. */
+  readonly launcher: string;
+  readonly machine: Machine;
+}
+
+export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runtime {
+  let server: LaunchServer | undefined;
+
+  function launch(plan: Uint8Array, stdio: Stdio, events: LaunchEvents): { kill(signal: number): void } {
+    if (stdio.kind !== 'capture') return launchForeground(launcher, plan, events);
+    server ??= startLaunchServer(launcher);
+    return server.start(plan, events);
+  }
+
+  return {
+    start(spec, stdio, { signal, onWarning }) {
+      const ops = layOut(spec, machine);
+      const plan = encodePlan(ops);
+      return new Promise<Container>((resolveStart, rejectStart) => {
+        let settleExit: (status: ExitStatus) => void = () => undefined;
+        let failExit: (error: unknown) => void = () => undefined;
+        const exited = new Promise<ExitStatus>(
+          (resolve, reject) => ([settleExit, failExit] = [resolve, reject]),
+        );
+        // why: whoever only waits for the start must not be told of a later loss as an unhandled rejection.
+        exited.catch(() => undefined);
+        let over = false;
+        const end = (): void => {
+          over = true;
+          signal.removeEventListener('abort', abort);
+        };
+        const handle = launch(plan, stdio, {
+          started: (pid) => resolveStart(containerOf(pid)),
+          output: (stream, data) => {
+            if (stdio.kind === 'capture') stdio.onOutput(stream, data);
+          },
+          exited: ({ signaled, value }) => {
+            end();
+            settleExit(signaled ? { kind: 'signaled', signal: value } : { kind: 'exited', code: value });
+          },
+          failed: (problem) => {
+            end();
+            rejectStart(startError(problem, ops, spec));
+          },
+          warned: ({ op, text }) => onWarning?.(`${ops[op]?.subject ?? 'container'}: ${text}`),
+          lost: (reason) => {
+            end();
+            const error = new TsbuildError('CONTAINER_START_FAILED', `lost the launcher: ${reason}`);
+            rejectStart(error);
+            failExit(error);
+          },
+        });
+        const abort = (): void => handle.kill(constants.signals.SIGKILL);
+        signal.addEventListener('abort', abort);
+        if (signal.aborted) abort();
+
+        function containerOf(pid: number): Container {
+          return {
+            pid,
+            exited,
+            kill: (name: Signal) => handle.kill(constants.signals[name]),
+            async [Symbol.asyncDispose]() {
+              if (over) return;
+              handle.kill(constants.signals.SIGKILL);
+              await exited.catch(() => undefined);
+            },
+          };
+        }
+      });
+    },
+    async [Symbol.asyncDispose]() {
+      const closing = server;
+      server = undefined;
+      await closing?.close();
+    },
+  };
+}
+
+function startError(
+  { op, errno, text }: LaunchProblem,
+  ops: readonly PlanOp[],
+  spec: ContainerSpec,
+): TsbuildError {
+  const failed = ops[op];
+  const name = errnoName(errno);
+  if (failed?.op === 'exec') return execError(name, spec);
+  const detail = text === '' ? '' : ` (${JSON.stringify(text)})`;
+  return new TsbuildError(
+    'CONTAINER_START_FAILED',
+    `cannot start the container: ${failed?.subject ?? 'the plan'}${detail}: ${name}`,
+  );
+}
+
+function execError(errno: string, spec: ContainerSpec): TsbuildError {
+  const program = JSON.stringify(spec.args[0] ?? '');
+  const quoted = { exitCode: errno === 'ENOENT' ? 127 : 126 };
+  if (errno === 'ENOENT')
+    return new TsbuildError(
+      'COMMAND_NOT_FOUND',
+      `cannot run ${program}: no such file in the container (or no interpreter for it)`,
+      quoted,
+    );
+  if (errno === 'EACCES')
+    return new TsbuildError('COMMAND_NOT_EXECUTABLE', `cannot run ${program}: permission denied`, quoted);
+  if (errno === 'ENOEXEC')
+    return new TsbuildError('COMMAND_NOT_EXECUTABLE', `cannot run ${program}: exec format error`, {
+      ...quoted,
+      hint: 'check that the program is for this machine, and that a script begins with #!',
+    });
+  return new TsbuildError('COMMAND_NOT_EXECUTABLE', `cannot run ${program}: ${errno}`, quoted);
+}
