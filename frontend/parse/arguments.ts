@@ -1,0 +1,220 @@
+/**
+ * What follows a keyword: flags, the JSON form, name=value lists.
+ *
+ * JSON is JSON or it is not: anything that does not parse is the shell form, an array with something else than
+ * strings in it is an error (as docker has it).
+ */
+import { suggest } from '../../src/base/suggest.ts';
+import { refAt, syntaxError, type LocatedText } from './source.ts';
+
+export interface Flag {
+  readonly name: string;
+  /** undefined: `--link` without `=`. */
+  readonly value: string | undefined;
+  /** Offsets in the instruction's text. */
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface Arguments {
+  readonly flags: readonly Flag[];
+  /** What comes after the flags, trimmed. */
+  readonly rest: string;
+  readonly restOffset: number;
+}
+
+const BLANK = /\s/;
+
+/** Takes leading `--name[=value]` words; a bare `--` ends them and vanishes. */
+export function takeFlags(located: LocatedText, offset: number, escape: string): Arguments {
+  const { text } = located;
+  const flags: Flag[] = [];
+  let at = offset;
+  for (;;) {
+    while (BLANK.test(text[at] ?? '')) at += 1;
+    if (!text.startsWith('--', at)) break;
+    const word = readFlagWord(text, at, escape);
+    const from = at;
+    at = word.end;
+    if (word.value === '--') break;
+    const equals = word.value.indexOf('=');
+    const name = word.value.slice(2, equals < 0 ? undefined : equals);
+    flags.push({ name, value: equals < 0 ? undefined : word.value.slice(equals + 1), from, to: at });
+  }
+  while (BLANK.test(text[at] ?? '')) at += 1;
+  return { flags, rest: text.slice(at).trimEnd(), restOffset: at };
+}
+
+function readFlagWord(
+  text: string,
+  start: number,
+  escape: string,
+): { readonly value: string; readonly end: number } {
+  let value = '';
+  let quote = '';
+  let at = start;
+  for (; at < text.length; at += 1) {
+    const char = text[at] ?? '';
+    if (quote === '' && BLANK.test(char)) break;
+    if (char === escape && at + 1 < text.length) {
+      at += 1;
+      value += text[at] ?? '';
+    } else if (quote === '' && (char === '"' || char === "'")) quote = char;
+    else if (char === quote) quote = '';
+    else value += char;
+  }
+  return { value, end: at };
+}
+
+/** How often a flag may be given, and whether it has a value. */
+export type FlagKind = 'text' | 'boolean' | 'list';
+
+/** Checks flags against what an instruction knows. Throws INSTRUCTION_INVALID at the flag. */
+export function checkFlags(
+  located: LocatedText,
+  flags: readonly Flag[],
+  known: Readonly<Record<string, FlagKind>>,
+): FlagValues {
+  const values = new Map<string, Flag[]>();
+  for (const flag of flags) {
+    const kind = known[flag.name];
+    const at = refAt(located, flag.from, flag.to);
+    const shown = JSON.stringify(`--${flag.name}`);
+    if (kind === undefined) {
+      const near = suggest(flag.name, Object.keys(known));
+      throw syntaxError(
+        'INSTRUCTION_INVALID',
+        `unknown flag ${shown}`,
+        at,
+        near === undefined ? undefined : `did you mean --${near}?`,
+      );
+    }
+    const before = values.get(flag.name) ?? [];
+    if (before.length > 0 && kind !== 'list')
+      throw syntaxError('INSTRUCTION_INVALID', `flag ${shown} is given twice`, at);
+    if (kind === 'boolean' && flag.value !== undefined && flag.value !== 'true' && flag.value !== 'false')
+      throw syntaxError(
+        'INSTRUCTION_INVALID',
+        `flag ${shown} is true or false, not ${JSON.stringify(flag.value)}`,
+        at,
+      );
+    if (kind !== 'boolean' && flag.value === undefined)
+      throw syntaxError(
+        'INSTRUCTION_INVALID',
+        `flag ${shown} needs a value`,
+        at,
+        `write --${flag.name}=VALUE`,
+      );
+    values.set(flag.name, [...before, flag]);
+  }
+  return {
+    text: (name) => values.get(name)?.[0]?.value,
+    boolean: (name) => {
+      const flag = values.get(name)?.[0];
+      return flag === undefined ? undefined : flag.value !== 'false';
+    },
+    list: (name) => (values.get(name) ?? []).map((flag) => flag.value ?? ''),
+    all: flags,
+  };
+}
+
+export interface FlagValues {
+  text(name: string): string | undefined;
+  boolean(name: string): boolean | undefined;
+  list(name: string): readonly string[];
+  readonly all: readonly Flag[];
+}
+
+/** The strings of a JSON array; undefined where the text is no JSON array. */
+export function parseJsonForm(located: LocatedText, rest: string): readonly string[] | undefined {
+  if (!rest.trimStart().startsWith('[')) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(rest);
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(value)) return undefined;
+  if (!value.every((item) => typeof item === 'string'))
+    throw syntaxError(
+      'DOCKERFILE_SYNTAX',
+      'an array in JSON form holds strings only',
+      refAt(located),
+      'put every word in double quotes',
+    );
+  return value;
+}
+
+export function whitespaceWords(rest: string): readonly string[] {
+  return rest.trim() === '' ? [] : rest.trim().split(/[\t\v\f\r ]+/);
+}
+
+/** Words that keep their quotes and escapes. */
+export function quotedWords(rest: string, escape: string): readonly string[] {
+  const words: string[] = [];
+  let word = '';
+  let quote = '';
+  for (let at = 0; at < rest.length; at += 1) {
+    const char = rest[at] ?? '';
+    if (quote === '' && BLANK.test(char)) {
+      if (word !== '') words.push(word);
+      word = '';
+      continue;
+    }
+    if (quote === '' && (char === '"' || char === "'")) quote = char;
+    else if (char === quote) quote = '';
+    word += char;
+    if (char === escape && quote !== "'" && at + 1 < rest.length) {
+      at += 1;
+      word += rest[at] ?? '';
+    }
+  }
+  if (word !== '') words.push(word);
+  return words;
+}
+
+export interface Pair {
+  readonly name: string;
+  readonly value: string;
+}
+
+export interface Pairs {
+  readonly pairs: readonly Pair[];
+  /** `ENV name value`: the old form. */
+  readonly legacy: boolean;
+}
+
+/** ENV and LABEL. Throws DOCKERFILE_SYNTAX. */
+export function parsePairs(located: LocatedText, rest: string, escape: string): Pairs {
+  const { keyword } = located as LocatedText & { readonly keyword?: string };
+  const name = keyword ?? 'the instruction';
+  const words = quotedWords(rest, escape);
+  const [first] = words;
+  if (first === undefined)
+    throw syntaxError('INSTRUCTION_INVALID', `${name} needs at least one argument`, refAt(located));
+  if (!first.includes('=')) {
+    const match = /^(\S+)\s+([\s\S]+)$/.exec(rest);
+    if (match === null)
+      throw syntaxError(
+        'DOCKERFILE_SYNTAX',
+        `${name} must have two arguments`,
+        refAt(located),
+        `write ${name} NAME=VALUE`,
+      );
+    return { pairs: [{ name: match[1] ?? '', value: match[2] ?? '' }], legacy: true };
+  }
+  const pairs = words.map((word) => {
+    const equals = word.indexOf('=');
+    if (equals < 0)
+      throw syntaxError(
+        'DOCKERFILE_SYNTAX',
+        `there is no = in ${JSON.stringify(word)}`,
+        refAt(located),
+        'write name=value; quote values with spaces',
+      );
+    return { name: word.slice(0, equals), value: word.slice(equals + 1) };
+  });
+  if (pairs.some((pair) => pair.name === ''))
+    throw syntaxError('INSTRUCTION_INVALID', `${name} names can not be blank`, refAt(located));
+  return { pairs, legacy: false };
+}

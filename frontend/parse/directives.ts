@@ -1,0 +1,39 @@
+/** Parser directives: `# key=value` in the very first lines; anything else ends them. */
+import { lineRef, syntaxError, type SourceFile } from './source.ts';
+
+export interface Directives {
+  readonly escape: '\\' | '`';
+  readonly syntax?: string;
+  readonly check?: string;
+}
+
+const DIRECTIVE = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/;
+const KNOWN = new Set(['syntax', 'escape', 'check']);
+
+export function parseDirectives(source: SourceFile, lines: readonly string[]): Directives {
+  const found = new Map<string, string>();
+  for (const [index, line] of lines.entries()) {
+    if (index === 0 && line.startsWith('#!')) continue;
+    const match = DIRECTIVE.exec(line.trimStart());
+    const key = match?.[1]?.toLowerCase() ?? '';
+    const value = match?.[2] ?? '';
+    if (!KNOWN.has(key)) break;
+    const at = lineRef(source, index + 1, line);
+    if (found.has(key))
+      throw syntaxError('DOCKERFILE_SYNTAX', `only one ${key} parser directive can be used`, at);
+    if (key === 'escape' && value !== '\\' && value !== '`')
+      throw syntaxError(
+        'DOCKERFILE_SYNTAX',
+        `invalid escape character ${JSON.stringify(value)}`,
+        at,
+        'use \\ or `',
+      );
+    found.set(key, value);
+  }
+  const [syntax, check] = [found.get('syntax'), found.get('check')];
+  return {
+    escape: found.get('escape') === '`' ? '`' : '\\',
+    ...(syntax === undefined ? {} : { syntax }),
+    ...(check === undefined ? {} : { check }),
+  };
+}

@@ -1,0 +1,226 @@
+/**
+ * From the text of a Dockerfile to raw instructions: directives, comments, continuations, heredocs.
+ *
+ * An instruction's joined text is its lines with nothing between them; comments and blank lines inside a
+ * continuation vanish. Behaviour follows BuildKit's Dockerfile frontend (Dockerfile reference, "Format").
+ */
+import type { FrontendWarning } from '../../src/graph/graph.ts';
+import { splitWords, type ShellWord } from '../expand/words.ts';
+import { parseDirectives, type Directives } from './directives.ts';
+import { lineRef, syntaxError, type LocatedText, type Segment, type SourceFile } from './source.ts';
+
+const MAX_LINE_BYTES = 65535;
+const HEREDOC = /^(\d*)<<(-?)([^<]*)$/;
+const HEREDOC_KEYWORDS = new Set(['ADD', 'COPY', 'RUN']);
+
+export interface Heredoc {
+  /** Delimiter without quotes; also the name of a copied file. */
+  readonly name: string;
+  /** Unquoted delimiter: variables in the body are expanded. */
+  readonly expand: boolean;
+  readonly fd: string;
+  readonly chomp: boolean;
+  readonly content: string;
+}
+
+export interface RawInstruction extends LocatedText {
+  /** Upper-case. */
+  readonly keyword: string;
+  /** As written. */
+  readonly keywordText: string;
+  /** Offset of what follows the keyword. */
+  readonly restOffset: number;
+  readonly heredocs: readonly Heredoc[];
+  /** The instruction as written, heredoc bodies included. */
+  readonly original: string;
+}
+
+export interface ParsedFile {
+  readonly directives: Directives;
+  readonly instructions: readonly RawInstruction[];
+  readonly warnings: readonly FrontendWarning[];
+}
+
+/** Throws DOCKERFILE_SYNTAX. Keywords are not judged here. */
+export function parseLines(source: SourceFile): ParsedFile {
+  if (source.text === '')
+    throw syntaxError('DOCKERFILE_SYNTAX', 'the Dockerfile is empty', lineRef(source, 1, ''));
+  const lines = source.text
+    .replace(/^\uFEFF/, '')
+    .split('\n')
+    .map((line) => line.replace(/\r+$/, ''));
+  if (lines.at(-1) === '') lines.pop();
+  for (const [index, line] of lines.entries())
+    if (line.length > MAX_LINE_BYTES / 4 && Buffer.byteLength(line) > MAX_LINE_BYTES)
+      throw syntaxError(
+        'DOCKERFILE_SYNTAX',
+        `a line is longer than ${MAX_LINE_BYTES} bytes`,
+        lineRef(source, index + 1, ''),
+      );
+  const directives = parseDirectives(source, lines);
+  const reader: Reader = { source, lines, at: 0, escape: directives.escape, warnings: [] };
+  const instructions: RawInstruction[] = [];
+  while (reader.at < lines.length) {
+    const instruction = readInstruction(reader);
+    if (instruction !== undefined) instructions.push(instruction);
+  }
+  if (instructions.length === 0)
+    throw syntaxError(
+      'DOCKERFILE_SYNTAX',
+      'the Dockerfile has no instructions',
+      lineRef(source, 1, lines[0] ?? ''),
+    );
+  return { directives, instructions, warnings: reader.warnings };
+}
+
+/** One instruction that stands for itself, as ONBUILD triggers do. */
+export function parseTrigger(text: string, from: string): RawInstruction {
+  const parsed = parseLines({ file: from, text });
+  const [instruction] = parsed.instructions;
+  if (instruction === undefined || parsed.instructions.length > 1)
+    throw syntaxError(
+      'DOCKERFILE_SYNTAX',
+      `an ONBUILD trigger must be one instruction: ${JSON.stringify(text)}`,
+      lineRef({ file: from, text }, 1, text),
+    );
+  return instruction;
+}
+
+interface Reader {
+  readonly source: SourceFile;
+  readonly lines: readonly string[];
+  at: number;
+  readonly escape: string;
+  readonly warnings: FrontendWarning[];
+}
+
+function isComment(line: string): boolean {
+  return line.trimStart().startsWith('#');
+}
+
+/** The line without its continuation mark; `ends` where it has none. */
+function trimContinuation(line: string, escape: string): { readonly text: string; readonly ends: boolean } {
+  const trimmed = line.replace(/[ \t]*$/, '');
+  if (!trimmed.endsWith(escape) || trimmed.at(-2) === escape) return { text: line, ends: true };
+  return { text: trimmed.slice(0, -1), ends: false };
+}
+
+function readInstruction(reader: Reader): RawInstruction | undefined {
+  const { lines } = reader;
+  const startLine = reader.at + 1;
+  const first = lines[reader.at] ?? '';
+  reader.at += 1;
+  const indent = first.length - first.trimStart().length;
+  if (first.trim() === '' || isComment(first)) return undefined;
+  let { text, ends } = trimContinuation(first.slice(indent), reader.escape);
+  const segments: Segment[] = [{ offset: 0, line: startLine, column: indent + 1 }];
+  let endLine = startLine;
+  let sawEmpty = false;
+  while (!ends && reader.at < lines.length) {
+    const line = lines[reader.at] ?? '';
+    reader.at += 1;
+    if (isComment(line)) continue;
+    if (line.trim() === '') {
+      sawEmpty = true;
+      continue;
+    }
+    const next = trimContinuation(line, reader.escape);
+    segments.push({ offset: text.length, line: reader.at, column: 1 });
+    text += next.text;
+    ends = next.ends;
+    endLine = reader.at;
+  }
+  const range = {
+    startLine,
+    startColumn: indent + 1,
+    endLine,
+    endColumn: (lines[endLine - 1] ?? '').length + 1,
+  };
+  const located: LocatedText = { source: reader.source, text, segments, range };
+  if (sawEmpty)
+    reader.warnings.push({
+      rule: 'NoEmptyContinuation',
+      message: 'empty continuation line',
+      source: { file: reader.source.file, text: reader.source.text, range },
+    });
+  const keywordText = /^\S*/.exec(text)?.[0] ?? '';
+  const restOffset = keywordText.length + (/^\s*/.exec(text.slice(keywordText.length))?.[0].length ?? 0);
+  const keyword = keywordText.toUpperCase();
+  const heredocs = readHeredocs(reader, located, keyword, text.slice(restOffset));
+  const original = lines.slice(startLine - 1, reader.at).join('\n');
+  return { ...located, keyword, keywordText, restOffset, heredocs, original };
+}
+
+function readHeredocs(
+  reader: Reader,
+  located: LocatedText,
+  keyword: string,
+  rest: string,
+): readonly Heredoc[] {
+  let effective = { keyword, rest };
+  if (keyword === 'ONBUILD') {
+    const inner = /^(\S+)\s*([\s\S]*)$/.exec(rest);
+    effective = { keyword: (inner?.[1] ?? '').toUpperCase(), rest: inner?.[2] ?? '' };
+  }
+  if (!HEREDOC_KEYWORDS.has(effective.keyword) || !effective.rest.includes('<<')) return [];
+  if (isStringArray(effective.rest)) return [];
+  return heredocWords(effective.rest, reader.escape).map((head) => ({
+    ...head,
+    content: readBody(reader, located, head),
+  }));
+}
+
+export type HeredocHead = Omit<Heredoc, 'content'>;
+
+/** The heredocs that a line opens, in order. */
+export function heredocWords(text: string, escape: string): readonly HeredocHead[] {
+  let words: readonly ShellWord[];
+  try {
+    words = splitWords(text, escape);
+  } catch {
+    // Unbalanced quotes: whoever parses the instruction says so.
+    return [];
+  }
+  return words.flatMap(({ raw }) => parseHeredocWord(raw, escape) ?? []);
+}
+
+export function parseHeredocWord(word: string, escape: string): HeredocHead | undefined {
+  const match = HEREDOC.exec(word);
+  const rest = match?.[3]?.trim() ?? '';
+  if (match === null || rest === '') return undefined;
+  let words: readonly ShellWord[];
+  try {
+    words = splitWords(rest, escape);
+  } catch {
+    return undefined;
+  }
+  const [only] = words;
+  if (only === undefined || words.length !== 1) return undefined;
+  return { name: only.value, expand: only.value === only.raw, fd: match[1] ?? '', chomp: match[2] === '-' };
+}
+
+function readBody(reader: Reader, located: LocatedText, head: HeredocHead): string {
+  let body = '';
+  for (; reader.at < reader.lines.length; ) {
+    const raw = reader.lines[reader.at] ?? '';
+    reader.at += 1;
+    const line = head.chomp ? raw.replace(/^\t+/, '') : raw;
+    if (line === head.name) return body;
+    body += `${line}\n`;
+  }
+  throw syntaxError(
+    'DOCKERFILE_SYNTAX',
+    `unterminated heredoc ${JSON.stringify(head.name)}`,
+    { file: located.source.file, text: located.source.text, range: located.range },
+    `end it with a line that holds only ${head.name}`,
+  );
+}
+
+function isStringArray(text: string): boolean {
+  if (!text.trimStart().startsWith('[')) return false;
+  try {
+    return Array.isArray(JSON.parse(text));
+  } catch {
+    return false;
+  }
+}
