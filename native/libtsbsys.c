@@ -38,6 +38,13 @@ TSB int64_t tsb_lsetxattr(const char *path, const char *name, const void *value,
 	return lsetxattr(path, name, value, size, 0) < 0 ? -errno : 0;
 }
 
+TSB int64_t tsb_utimens(const char *path, int64_t seconds, int64_t nanoseconds)
+{
+	struct timespec time = { .tv_sec = seconds, .tv_nsec = nanoseconds };
+	struct timespec both[2] = { time, time };
+	return utimensat(AT_FDCWD, path, both, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
 TSB int64_t tsb_syncfs(int fd)
 {
 	return syncfs(fd) < 0 ? -errno : 0;

@@ -12,6 +12,7 @@ interface Library {
   readonly mknod: Call;
   readonly lgetxattr: Call;
   readonly lsetxattr: Call;
+  readonly utimens: Call;
   readonly syncfs: Call;
   readonly flock: Call;
   readonly overlayView: Call;
@@ -33,6 +34,7 @@ function load(): Library {
     lsetxattr: lib.func(
       'int64_t tsb_lsetxattr(const uint8_t *path, const uint8_t *name, const uint8_t *value, uint64_t size)',
     ),
+    utimens: lib.func('int64_t tsb_utimens(const uint8_t *path, int64_t seconds, int64_t nanoseconds)'),
     syncfs: lib.func('int64_t tsb_syncfs(int fd)'),
     flock: lib.func('int64_t tsb_flock(int fd, int operation)'),
     overlayView: lib.func('int64_t tsb_overlay_view(const uint8_t *paths, uint32_t count)'),
@@ -69,6 +71,7 @@ export function makeNode(
   check('mknod', load().mknod(cString(path), TYPES[type] | mode, major, minor));
 }
 
+const NS_PER_S = 1_000_000_000n;
 const scratch = Buffer.alloc(65536);
 
 /** lgetxattr(2); undefined where the attribute is absent or the file system has none. */
@@ -83,6 +86,12 @@ export function getXattr(path: string | Buffer, name: string): Uint8Array | unde
 
 export function setXattr(path: string | Buffer, name: string, value: Uint8Array): void {
   check('lsetxattr', load().lsetxattr(cString(path), cString(name), value, value.byteLength));
+}
+
+/** Access and modification time of what lies at a path, a symlink itself included, exact to the nanosecond. */
+export function setTimeNs(path: string | Buffer, timeNs: bigint): void {
+  const nanoseconds = ((timeNs % NS_PER_S) + NS_PER_S) % NS_PER_S;
+  check('utimensat', load().utimens(cString(path), (timeNs - nanoseconds) / NS_PER_S, nanoseconds));
 }
 
 /** Writes back everything of the file system that holds `fd`. */

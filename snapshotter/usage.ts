@@ -1,17 +1,20 @@
 /** What a directory takes on disk: allocated bytes and inodes, hard links counted once. */
 import { lstatSync, readdirSync } from 'node:fs';
+import { fsPath, type ByteString } from '../src/base/byte-string.ts';
 import type { Usage } from './snapshotter.ts';
 
 export function usageOf(root: string): Usage {
   const seen = new Set<number>();
   let size = 0;
-  const pending: string[] = [root];
+  // Paths as byte strings below the root: names need not be UTF-8.
+  const pending: ByteString[] = [''];
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-    const stat = lstatSync(path);
+    const at = fsPath(root, path);
+    const stat = lstatSync(at);
     if (seen.has(stat.ino)) continue;
     seen.add(stat.ino);
     size += stat.blocks * 512;
-    if (stat.isDirectory()) for (const name of readdirSync(path)) pending.push(`${path}/${name}`);
+    if (stat.isDirectory()) for (const name of readdirSync(at, 'latin1')) pending.push(`${path}/${name}`);
   }
   return { size, inodes: seen.size };
 }

@@ -13,6 +13,8 @@ import { BLOCK, type TarEntry, type TarEntryType } from './tar-header.ts';
 
 /** PAX headers and GNU long names beyond this are refused. */
 const MAX_META = 1 << 20;
+/** Linux takes no longer paths (PATH_MAX), so no archive needs them. */
+const MAX_PATH = 4096;
 
 export interface TarItem {
   readonly entry: TarEntry;
@@ -53,8 +55,10 @@ export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerato
       await input.skip(padded(size));
       continue;
     }
-    let left = entry.size;
-    const bytes = input.peek(left);
+    // why: a file whose name ends in `/` is a directory, but its content lies in the archive all the same.
+    const stored = TYPES.get(flag) === 'file' ? size : 0;
+    let left = stored;
+    const bytes = entry.type === 'file' ? input.peek(left) : undefined;
     const body = async function* (): AsyncGenerator<Uint8Array> {
       while (left > 0) {
         const chunk = await input.some(left);
@@ -65,7 +69,7 @@ export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerato
       }
     };
     yield { entry, bytes, body };
-    if (!(await input.skip(left + padded(entry.size) - entry.size)) && left > 0)
+    if (!(await input.skip(left + padded(stored) - stored)))
       throw invalid(`the archive ends inside ${JSON.stringify(toText(entry.path))}`);
   }
   await input.drain();
@@ -173,12 +177,14 @@ function parsePax(body: Buffer): Meta {
 
 function setPax(meta: Meta, keyword: string, value: Buffer): void {
   const asText = (): string => value.toString('latin1');
+  // An empty value takes back what a header before said; only an xattr may be empty.
+  if (value.byteLength === 0 && !keyword.startsWith('SCHILY.xattr.')) return;
   if (keyword === 'path') meta.path = asText();
   else if (keyword === 'linkpath') meta.linkpath = asText();
   else if (keyword === 'size') meta.size = integer(asText());
   else if (keyword === 'uid') meta.uid = integer(asText());
   else if (keyword === 'gid') meta.gid = integer(asText());
-  else if (keyword === 'mtime') meta.mtime = Math.floor(Number(asText())) || 0;
+  else if (keyword === 'mtime') meta.mtime = seconds(asText());
   else if (keyword.startsWith('SCHILY.xattr.'))
     (meta.xattrs ??= new Map()).set(keyword.slice('SCHILY.xattr.'.length), Uint8Array.from(value));
   else if (keyword.startsWith('GNU.sparse.')) throw invalid('a sparse file, which is not supported');
@@ -189,6 +195,11 @@ function integer(digits: string): number {
   if (!/^\d+$/.test(digits) || !Number.isSafeInteger(value))
     throw invalid(`not a number: ${JSON.stringify(digits)}`);
   return value;
+}
+
+/** Whole seconds of a decimal number; what is no such number is the epoch. */
+function seconds(digits: string): number {
+  return /^-?\d{1,15}(\.\d*)?$/.test(digits) ? Math.floor(Number(digits)) : 0;
 }
 
 const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
@@ -205,7 +216,7 @@ const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
 
 /** undefined: an entry that says nothing about files (a volume label). */
 function entryOf(block: Uint8Array, flag: string, size: number, meta: Meta): TarEntry | undefined {
-  if (flag === 'V' || flag === 'M' || flag === 'N') return undefined;
+  if (flag === 'V') return undefined;
   if (flag === 'S') throw invalid('a sparse file, which is not supported');
   const isUstar = text(block, 257, 5) === 'ustar';
   const prefix = isUstar && text(block, 257, 8) !== 'ustar  ' ? text(block, 345, 155) : '';
@@ -215,6 +226,8 @@ function entryOf(block: Uint8Array, flag: string, size: number, meta: Meta): Tar
     throw invalid(`entry ${JSON.stringify(toText(name))} has the unknown type ${JSON.stringify(flag)}`);
   if (type === 'file' && name.endsWith('/')) type = 'directory';
   const link = meta.linkpath ?? text(block, 157, 100);
+  if (name.length > MAX_PATH || link.length > MAX_PATH)
+    throw invalid(`a name of ${Math.max(name.length, link.length)} bytes`);
   if (name.includes('\0') || link.includes('\0')) throw invalid('a name with a NUL byte');
   const device = type === 'char' || type === 'block';
   return {

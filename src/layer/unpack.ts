@@ -4,8 +4,8 @@
  * `overlay`: the directory becomes one layer of an overlay, deletions become 0:0 devices and opaque xattrs.
  * `plain`: the directory holds a copy of the parent, deletions are carried out.
  *
- * Nothing in the tar can lead outside: names are confined by the reader, symlinks that the tar itself made are
- * resolved inside the directory, and the last component is never followed. The directory is private (0700 parent)
+ * Nothing in the tar can lead outside: names are confined by the reader, symlinks that the tar itself made
+ * or the parents have are resolved inside the directory, and the last component is never followed. The directory is private (0700 parent)
  * while this runs, so there is nobody to race with.
  */
 import {
@@ -31,10 +31,10 @@ import {
 } from 'node:fs';
 import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
-import { makeNode, setXattr } from '../../native/sys.ts';
+import { makeNode, setTimeNs, setXattr } from '../../native/sys.ts';
 import { confine, type TarItem } from './tar-reader.ts';
 import type { TarEntry } from './tar-header.ts';
-import type { Tree } from './tree.ts';
+import type { EntryStat, Tree } from './tree.ts';
 import { OPAQUE_XATTR, whiteoutMeaning } from './whiteout.ts';
 
 const MAX_LINKS = 40;
@@ -69,12 +69,12 @@ class Unpacking {
   readonly #options: UnpackOptions;
   /** Real paths of directories by the path asked for. */
   readonly #directories = new Map<ByteString, ByteString>([['', '']]);
-  /** Paths that this layer made: deletions do not touch them. */
+  /** Paths that this layer has, directories that it only passes through included: deletions spare them. */
   readonly #made = new Set<ByteString>();
-  /** Paths that this layer deleted before making them again. */
-  readonly #deleted = new Set<ByteString>();
-  /** Times of directories, set last since every entry below changes them. */
-  readonly #times = new Map<ByteString, number>();
+  /** Paths at and below which nothing of the parents shows any more. */
+  readonly #hidden = new Set<ByteString>();
+  /** Times of directories in ns, set last since every entry below changes them. */
+  readonly #times = new Map<ByteString, bigint>();
 
   constructor(root: string, options: UnpackOptions) {
     this.#prefix = `${root}/`;
@@ -115,7 +115,7 @@ class Unpacking {
   }
 
   finish(): void {
-    for (const [path, mtime] of [...this.#times].reverse()) utimesSync(this.#at(path), mtime, mtime);
+    for (const [path, mtimeNs] of [...this.#times].reverse()) setModified(this.#at(path), mtimeNs);
   }
 
   /** Real path of a directory, made where it is missing; symlinks are resolved inside the root. */
@@ -128,28 +128,47 @@ class Unpacking {
     const holder = this.#directory(path.slice(0, Math.max(0, slash)), links);
     const real = join(holder, path.slice(slash + 1));
     const stat = this.#lstat(real);
-    if (stat?.isSymbolicLink() === true) {
-      const target = readlinkSync(this.#at(real), 'latin1');
+    const target = stat === undefined ? this.#linkBelow(real) : this.#link(real, stat);
+    if (target !== undefined)
       return this.#directory(confine(target.startsWith('/') ? target : join(holder, target)), links + 1);
-    }
-    if (stat === undefined || !stat.isDirectory()) {
-      if (stat !== undefined) this.#clear(real);
-      this.#imply(real);
-    }
+    if (stat?.isDirectory() !== true) this.#imply(real, stat !== undefined);
+    else if (!this.#made.has(real))
+      this.#times.set(real, lstatSync(this.#at(real), { bigint: true }).mtimeNs);
+    this.#made.add(real);
     this.#directories.set(path, real);
     return real;
   }
 
+  #link(path: ByteString, stat: Stats): ByteString | undefined {
+    return stat.isSymbolicLink() ? readlinkSync(this.#at(path), 'latin1') : undefined;
+  }
+
+  #linkBelow(path: ByteString): ByteString | undefined {
+    return this.#below(path)?.type === 'symlink' ? this.#options.parent().readlink(path) : undefined;
+  }
+
+  /** What shows through from the parents at a path that this layer does not have (yet). */
+  #below(path: ByteString): EntryStat | undefined {
+    for (let at = path; ; at = directoryOf(at)) {
+      if (this.#hidden.has(at)) return undefined;
+      if (at === '') break;
+    }
+    const parent = this.#options.parent();
+    const holder = directoryOf(path);
+    // why: where this layer put a directory over a parent's symlink, nothing is below what the link meant.
+    return parent.resolve(holder) === holder ? parent.lstat(path) : undefined;
+  }
+
   /** A directory that the tar does not name looks as it did in the parent. */
-  #imply(path: ByteString): void {
-    mkdirSync(this.#at(path), 0o755);
-    this.#made.add(path);
-    const below = this.#options.parent().lstat(path);
+  #imply(path: ByteString, replaces: boolean): void {
+    const below = replaces ? undefined : this.#below(path);
     const known = below?.type === 'directory' ? below : undefined;
+    if (replaces) this.#clear(path);
+    mkdirSync(this.#at(path), 0o755);
     lchownSync(this.#at(path), known?.uid ?? 0, known?.gid ?? 0);
     chmodSync(this.#at(path), known?.mode ?? 0o755);
-    this.#times.set(path, known === undefined ? 0 : Number(known.mtimeNs) / 1e9);
-    if (this.#deleted.has(path)) this.#makeOpaque(path);
+    this.#times.set(path, known?.mtimeNs ?? 0n);
+    if (replaces || this.#hidden.has(path)) this.#makeOpaque(path);
   }
 
   #makeDirectory(path: ByteString, entry: TarEntry): void {
@@ -157,7 +176,8 @@ class Unpacking {
     if (stat?.isDirectory() !== true) {
       if (stat !== undefined) this.#clear(path);
       mkdirSync(this.#at(path), 0o700);
-      if (this.#deleted.has(path)) this.#makeOpaque(path);
+      // What was there, a whiteout or an entry of this layer, had hidden the parents' directory.
+      if (stat !== undefined) this.#makeOpaque(path);
     }
     this.#made.add(path);
     this.#directories.set(path, path);
@@ -169,7 +189,7 @@ class Unpacking {
     chmodSync(this.#at(path), entry.mode);
     this.#setXattrs(path, entry);
     this.#times.delete(path);
-    this.#times.set(path, entry.mtime);
+    this.#times.set(path, BigInt(entry.mtime) * 1_000_000_000n);
   }
 
   async #makeFile(
@@ -228,7 +248,7 @@ class Unpacking {
   #setXattrs(path: ByteString, entry: TarEntry): void {
     for (const [name, value] of entry.xattrs ?? []) {
       // why: trusted.overlay.* would change what overlayfs shows; others of the kernel's are not ours to set.
-      if (name !== 'security.capability' && !name.startsWith('user.')) continue;
+      if (name !== 'security.capability' && !/^user\.(?!overlay\.)/.test(name)) continue;
       try {
         setXattr(this.#at(path), name, value);
       } catch (error) {
@@ -238,26 +258,32 @@ class Unpacking {
     }
   }
 
+  /** A deletion is of what the parents had; what the same layer has there stays, wherever it stands in the tar. */
   #delete(path: ByteString): void {
-    if (this.#made.has(path)) {
-      // The same layer has it as well: the deletion is of what the parents had there.
-      if (this.#options.mode === 'overlay' && this.#lstat(path)?.isDirectory() === true)
-        this.#makeOpaque(path);
-      return;
-    }
-    this.#deleted.add(path);
-    if (this.#options.mode === 'plain') rmSync(this.#at(path), { recursive: true, force: true });
-    else if (this.#lstat(path) === undefined) makeNode(this.#at(path), 'char', 0, 0, 0);
+    const stat = this.#lstat(path);
+    if (this.#options.mode === 'overlay') {
+      if (stat?.isDirectory() === true) this.#makeOpaque(path);
+      else if (stat === undefined) {
+        makeNode(this.#at(path), 'char', 0, 0, 0);
+        this.#hidden.add(path);
+      }
+    } else if (!this.#made.has(path)) rmSync(this.#at(path), { recursive: true, force: true });
+    else if (stat?.isDirectory() === true) this.#makeOpaque(path);
   }
 
   #makeOpaque(path: ByteString): void {
-    if (this.#options.mode === 'overlay') {
+    this.#hidden.add(path);
+    if (this.#options.mode === 'overlay')
       setXattr(this.#at(path === '' ? '.' : path), OPAQUE_XATTR, Buffer.from('y'));
-      return;
-    }
+    else this.#empty(path);
+  }
+
+  /** Removes what is not this layer's. */
+  #empty(path: ByteString): void {
     for (const name of readdirSync(this.#at(path), 'latin1')) {
       const child = join(path, name);
       if (!this.#made.has(child)) rmSync(this.#at(child), { recursive: true, force: true });
+      else if (this.#lstat(child)?.isDirectory() === true) this.#empty(child);
     }
   }
 
@@ -281,8 +307,20 @@ function isDeletion(stat: Stats): boolean {
   return stat.isCharacterDevice() && stat.rdev === 0;
 }
 
+function directoryOf(path: ByteString): ByteString {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
 function join(directory: ByteString, name: ByteString): ByteString {
   return directory === '' ? name : `${directory}/${name}`;
+}
+
+function setModified(path: string | Buffer, mtimeNs: bigint): void {
+  if (mtimeNs % 1_000_000_000n !== 0n) setTimeNs(path, mtimeNs);
+  else {
+    const seconds = Number(mtimeNs / 1_000_000_000n);
+    utimesSync(path, seconds, seconds);
+  }
 }
 
 function write(fd: number, bytes: Uint8Array): void {
