@@ -1,0 +1,94 @@
+/** RUN: what is executed, with which environment, mounts and network. */
+import type { Vertex } from '../../src/graph/graph.ts';
+import type { RunOp } from '../../src/graph/ops.ts';
+import type { InstructionOf } from '../instructions/instruction.ts';
+import type { Heredoc } from '../parse/lines.ts';
+import { refAt, syntaxError } from '../parse/source.ts';
+import type { CopyInputs } from './copy.ts';
+import { shellOf } from './config.ts';
+import type { Expander } from './expander.ts';
+import { lowerMounts } from './run-mounts.ts';
+import { extend, remember, shownText, workdirOf, type StageState } from './stage.ts';
+
+export interface RunDefaults {
+  readonly network: 'default' | 'none' | 'host';
+  /** Predefined proxy arguments that were given; visible to every RUN without ARG, never part of the key. */
+  readonly proxies: ReadonlyMap<string, string>;
+}
+
+export async function lowerRun(
+  stage: StageState,
+  instruction: InstructionOf<'RUN'>,
+  expand: Expander,
+  inputs: CopyInputs,
+  defaults: RunDefaults,
+): Promise<void> {
+  const { raw, flags } = instruction;
+  const { args, script } = argsOf(stage, instruction);
+  const more: Vertex[] = [];
+  const mounts = await lowerMounts(stage, instruction, expand, inputs, more);
+  const proxies = [...defaults.proxies].filter(([name]) => !stage.variables.has(name));
+  const op: RunOp = {
+    kind: 'run',
+    args,
+    env: [...[...proxies, ...stage.variables].map(([name, value]) => `${name}=${value}`)],
+    volatileEnv: proxies.map(([name]) => name),
+    cwd: workdirOf(stage),
+    user: stage.config.User ?? '',
+    network: networkOf(instruction, defaults),
+    security: securityOf(instruction, flags.text('security')),
+    mounts,
+    ...(script === undefined ? {} : { script }),
+    platform: stage.platform,
+  };
+  const vertex = extend(stage, op, more, raw, shownText(raw));
+  const declared = [...stage.args].map(([name, value]) => `${name}=${value ?? ''}`);
+  const count = declared.length === 0 ? '' : `|${declared.length} ${declared.join(' ')} `;
+  remember(stage, `RUN ${count}${args.join(' ')} # buildkit`, vertex);
+}
+
+interface RunArgs {
+  readonly args: readonly string[];
+  readonly script?: { readonly path: string; readonly content: string };
+}
+
+function argsOf(stage: StageState, { command, heredocs }: InstructionOf<'RUN'>): RunArgs {
+  if (command.form === 'exec') return { args: command.args };
+  const shell = shellOf(stage);
+  const [only] = heredocs;
+  if (only === undefined) return { args: [...shell, command.text] };
+  const isAlone = heredocs.length === 1 && /^\d*<<-?\s*\S+$/.test(command.text.trim());
+  if (!isAlone) return { args: [...shell, `${command.text}\n${heredocs.map(asWritten).join('\n')}`] };
+  if (!only.content.startsWith('#!')) return { args: [...shell, only.content] };
+  const path = `/dev/pipes/${only.name}`;
+  return { args: [...shell, path], script: { path, content: only.content } };
+}
+
+/** The shell reads the heredoc itself. */
+function asWritten({ content, name }: Heredoc): string {
+  return `${content}${name}`;
+}
+
+function networkOf({ raw, flags }: InstructionOf<'RUN'>, defaults: RunDefaults): RunOp['network'] {
+  const network = flags.text('network');
+  if (network === undefined || network === 'default') return defaults.network;
+  if (network === 'none' || network === 'host') return network;
+  throw syntaxError(
+    'INSTRUCTION_INVALID',
+    `invalid network mode ${JSON.stringify(network)}`,
+    refAt(raw),
+    'use default, none or host',
+  );
+}
+
+function securityOf({ raw }: InstructionOf<'RUN'>, security: string | undefined): RunOp['security'] {
+  if (security === undefined || security === 'sandbox') return 'sandbox';
+  if (security === 'insecure')
+    throw syntaxError('INSTRUCTION_UNSUPPORTED', 'RUN --security=insecure is not supported yet', refAt(raw));
+  throw syntaxError(
+    'INSTRUCTION_INVALID',
+    `security ${JSON.stringify(security)} is not valid`,
+    refAt(raw),
+    'use sandbox',
+  );
+}

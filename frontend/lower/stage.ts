@@ -1,0 +1,104 @@
+/** A stage while it is being lowered: its file system so far, its config, its variables, its history. */
+import type { SourceRef } from '../../src/base/errors.ts';
+import { createVertex, type FrontendWarning, type HistoryStep, type Vertex } from '../../src/graph/graph.ts';
+import type { Op } from '../../src/graph/ops.ts';
+import type { HistoryEntry, Platform, RunConfig } from '../../src/oci/documents.ts';
+import type { RawInstruction } from '../parse/lines.ts';
+import { refAt } from '../parse/source.ts';
+
+export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+export const COMMENT = 'buildkit.dockerfile.v0';
+
+/** Config under construction; becomes a RunConfig. */
+export type MutableConfig = { -readonly [K in keyof RunConfig]: RunConfig[K] };
+
+export interface StageState {
+  readonly index: number;
+  /** Name after AS, or `stage-N`. */
+  readonly name: string;
+  readonly platform: Platform;
+  /** For vertex names: the stage is named only where there are several. */
+  readonly label: string;
+  readonly total: number;
+  step: number;
+  /** Root file system so far. */
+  vertex: Vertex;
+  readonly config: MutableConfig;
+  author: string | undefined;
+  readonly baseHistory: readonly HistoryEntry[];
+  readonly history: HistoryStep[];
+  /** What expansions and RUN see: ENV and ARG in the order in which they were given. */
+  readonly variables: Map<string, string>;
+  /** ARGs declared so far, for RUN's history; undefined: no value. */
+  readonly args: Map<string, string | undefined>;
+  /** CMD was set in this stage: a later ENTRYPOINT keeps it. */
+  cmdSet: boolean;
+  readonly warnings: FrontendWarning[];
+  readonly noCache: boolean;
+}
+
+/** Name of the next vertex of a stage. */
+export function nextName(stage: StageState, text: string): string {
+  stage.step += 1;
+  const where = stage.label === '' ? '' : `${stage.label} `;
+  return `[${where}${stage.step}/${stage.total}] ${text}`;
+}
+
+/** Continues the stage with an operation on its file system. */
+export function extend(
+  stage: StageState,
+  op: Op,
+  more: readonly Vertex[],
+  raw: RawInstruction,
+  text: string,
+): Vertex {
+  stage.vertex = createVertex({
+    op,
+    inputs: [stage.vertex, ...more],
+    name: nextName(stage, text),
+    source: refAt(raw),
+    ...(stage.noCache ? { noCache: true } : {}),
+  });
+  return stage.vertex;
+}
+
+export function remember(stage: StageState, createdBy: string, vertex?: Vertex): void {
+  stage.history.push({ createdBy, comment: COMMENT, ...(vertex === undefined ? {} : { vertex }) });
+}
+
+export function warn(stage: StageState, rule: string, message: string, source: SourceRef): void {
+  stage.warnings.push({ rule, message, source });
+}
+
+/** The instruction's text on one line, as vertex names show it. */
+export function shownText(raw: RawInstruction): string {
+  return raw.text.replace(/\s+/g, ' ').trim();
+}
+
+/** Sets a variable, the newest last. */
+export function setVariable(stage: StageState, name: string, value: string): void {
+  stage.variables.delete(name);
+  stage.variables.set(name, value);
+}
+
+/** `NAME=value` of an image's Env, in place where the name is there already. */
+export function setEnv(env: readonly string[], name: string, value: string): readonly string[] {
+  const entry = `${name}=${value}`;
+  const at = env.findIndex((each) => each.startsWith(`${name}=`));
+  return at < 0 ? [...env, entry] : env.with(at, entry);
+}
+
+/** Lexically clean absolute path; a trailing `/` is kept where asked. */
+export function cleanPath(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return `/${parts.join('/')}`;
+}
+
+export function workdirOf(stage: StageState): string {
+  const { WorkingDir } = stage.config;
+  return WorkingDir === undefined || WorkingDir === '' ? '/' : WorkingDir;
+}
