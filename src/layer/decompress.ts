@@ -32,14 +32,17 @@ export async function* decompress(source: AsyncIterable<Uint8Array>): AsyncGener
   try {
     switch (compression) {
       case 'none':
-        return yield* all;
+        yield* all;
+        return;
       case 'gzip':
-        return yield* gunzip(all);
+        yield* gunzip(all);
+        return;
       case 'zstd':
-        return yield* unzstd(all);
+        yield* unzstd(all);
+        return;
       case 'xz':
       case 'bzip2':
-        return yield* throughTool(compression, all);
+        yield* throughTool(compression, all);
     }
   } catch (error) {
     if (error instanceof TsbuildError || compression === 'none') throw error;

@@ -69,6 +69,7 @@ export function emptyTree(): Tree {
   const root: Directory = {
     names: () => [],
     lstat: missing,
+    lstatIfExists: () => undefined,
     readlink: missing,
     open: missing,
     directory: missing,

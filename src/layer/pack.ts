@@ -2,19 +2,20 @@
  * From what a process changed to a layer tar.
  *
  * `packUpper` reads the upper directory of an overlay, which (with metacopy and redirect_dir off) is the change
- * itself; `packDifference` compares two trees and gives the same bytes for the same change.
+ * itself; `packDifference` compares two trees. The same change gives the same bytes either way: an opaque
+ * directory becomes deletions of what it hides, and what was copied up but is as it was does not count.
  *
- * Order is that of the stored names' bytes (directories carry their `/`), parents come before what is in them,
- * the root itself is left out, sockets are dropped, of xattrs only security.capability is kept.
+ * Order is that of the stored names' bytes (directories carry their `/`), so parents come before what is in them.
+ * The root itself is left out.
  */
-import { closeSync } from 'node:fs';
 import { compareBytes, type ByteString } from '../base/byte-string.ts';
+import { isUnchanged, sameMetadata, type Unchanged } from './pack-compare.ts';
+import { directoryEntry, writeEntry, writeWhiteout, type EntryOutput } from './pack-entry.ts';
 import type { TarEntry } from './tar-header.ts';
-import { createTarWriter, isLarge, type TarWriter } from './tar-writer.ts';
+import { createTarWriter } from './tar-writer.ts';
 import type { Directory, EntryStat, Tree } from './tree.ts';
 import { OPAQUE_XATTR, whiteoutName } from './whiteout.ts';
 
-const CAPABILITY = 'security.capability';
 const YIELD_EVERY_MS = 20;
 
 export interface PackOptions {
@@ -25,9 +26,9 @@ export interface PackOptions {
   readonly now: () => number;
 }
 
-interface Packing extends PackOptions {
-  readonly writer: TarWriter;
-  readonly links: Map<string, ByteString>;
+interface Packing extends PackOptions, EntryOutput, Unchanged {
+  /** Whether the directories that are walked hold the change alone. */
+  readonly isUpper: boolean;
   /** Directories above what is being written that have no entry yet. */
   readonly pending: TarEntry[];
   rested: number;
@@ -37,27 +38,31 @@ type Out = { write(bytes: Uint8Array): void };
 
 /** Packs an upper directory; `parent` is what lies below it. */
 export async function packUpper(upper: Tree, parent: Tree, out: Out, options: PackOptions): Promise<void> {
-  const packing = begin(out, options);
-  using directory = upper.directory('');
-  await packChanged(packing, directory, '', parent);
-  packing.writer.end();
+  await pack(upper, parent, { ...begin(out, options), isUpper: true });
 }
 
-/** Packs what makes `after` out of `before`. */
+/**
+ * Packs what makes `after` out of `before`. Files of `after` whose ctime is earlier than `untouchedBeforeNs` (ns)
+ * are known to be unchanged copies; others that look the same are compared by content.
+ */
 export async function packDifference(
   before: Tree,
   after: Tree,
   out: Out,
-  options: PackOptions,
+  options: PackOptions & Unchanged,
 ): Promise<void> {
-  const packing = begin(out, options);
-  using directory = after.directory('');
-  await packCompared(packing, directory, '', before);
-  packing.writer.end();
+  await pack(after, before, { ...begin(out, options), isUpper: false });
 }
 
-function begin(out: Out, options: PackOptions): Packing {
+function begin(out: Out, options: PackOptions & Unchanged): Omit<Packing, 'isUpper'> {
   return { ...options, writer: createTarWriter(out), links: new Map(), pending: [], rested: options.now() };
+}
+
+async function pack(changed: Tree, before: Tree, packing: Packing): Promise<void> {
+  using directory = changed.directory('');
+  using below = before.directory('');
+  await packDirectory(packing, directory, '', below, !packing.isUpper);
+  packing.writer.end();
 }
 
 /** Siblings in the order of their stored names. */
@@ -75,185 +80,90 @@ interface Child {
   readonly stat: EntryStat | undefined;
 }
 
+/**
+ * `below` is the same directory before the change, undefined where there was none. `isWhole`: what is in `below`
+ * and not in `directory` is gone.
+ */
+async function packDirectory(
+  packing: Packing,
+  directory: Directory,
+  path: ByteString,
+  below: Directory | undefined,
+  isWhole: boolean,
+): Promise<void> {
+  for (const { name, stat } of inStoredOrder(childrenOf(packing, directory, below, isWhole))) {
+    const childPath = path === '' ? name : `${path}/${name}`;
+    if (packing.now() - packing.rested >= YIELD_EVERY_MS) await rest(packing);
+    if (stat === undefined) {
+      writePending(packing);
+      writeWhiteout(packing, childPath);
+    } else if (stat.type === 'directory')
+      await packChild(packing, directory, name, childPath, stat, below, isWhole);
+    else if (stat.type !== 'socket' && !isUnchanged(packing, directory, below, name, stat)) {
+      writePending(packing);
+      await writeEntry(packing, directory, name, childPath, stat);
+    }
+  }
+}
+
+function childrenOf(
+  packing: Packing,
+  directory: Directory,
+  below: Directory | undefined,
+  isWhole: boolean,
+): Child[] {
+  const gone = new Set(isWhole ? below?.names() : undefined);
+  const children: Child[] = [];
+  for (const name of directory.names()) {
+    const stat = directory.lstat(name);
+    if (packing.isUpper && isWhiteout(stat)) {
+      // why: a deletion of what only a mount point's stub was is none.
+      if (below?.lstatIfExists(name) !== undefined) gone.add(name);
+      continue;
+    }
+    gone.delete(name);
+    children.push({ name, isDirectory: stat.type === 'directory', stat });
+  }
+  for (const name of gone) children.push({ name: whiteoutName(name), isDirectory: false, stat: undefined });
+  return children;
+}
+
 function isWhiteout(stat: EntryStat): boolean {
   return stat.type === 'char' && stat.major === 0 && stat.minor === 0;
 }
 
-async function packChanged(
-  packing: Packing,
-  directory: Directory,
-  path: ByteString,
-  parent: Tree,
-): Promise<void> {
-  const children: Child[] = directory.names().map((name) => {
-    const stat = directory.lstat(name);
-    return isWhiteout(stat)
-      ? { name: whiteoutName(name), isDirectory: false, stat: undefined }
-      : { name, isDirectory: stat.type === 'directory', stat };
-  });
-  for (const { name, stat } of inStoredOrder(children)) {
-    const childPath = path === '' ? name : `${path}/${name}`;
-    await rest(packing);
-    if (stat === undefined) writeWhiteout(packing, childPath);
-    else if (stat.type === 'directory') {
-      using child = directory.directory(name);
-      await packChangedDirectory(packing, directory, child, name, childPath, stat, parent);
-    } else await writeEntry(packing, directory, name, childPath, stat);
-  }
-}
-
-async function packChangedDirectory(
+async function packChild(
   packing: Packing,
   holder: Directory,
-  child: Directory,
   name: ByteString,
   path: ByteString,
   stat: EntryStat,
-  parent: Tree,
+  holderBelow: Directory | undefined,
+  isWhole: boolean,
 ): Promise<void> {
-  const opaque = holder.xattr(name, OPAQUE_XATTR) !== undefined;
-  const below = parent.lstat(path);
-  const changed = below?.type !== 'directory' || !sameMetadata(below, stat);
-  packing.pending.push(directoryEntry(packing, path, stat));
-  if (changed || opaque) writePending(packing);
-  if (opaque && below?.type === 'directory') writeHidden(packing, path, child, parent);
-  await packChanged(packing, child, path, parent);
-  // What is still pending had nothing below it: a directory that was copied up and left as it was.
-  if (packing.pending.at(-1)?.path === path) packing.pending.pop();
+  const was = holderBelow?.lstatIfExists(name);
+  using below = was?.type === 'directory' ? holderBelow?.directory(name) : undefined;
+  using child = holder.directory(name);
+  const hides = isWhole || (below !== undefined && isOpaque(holder, name));
+  const entry = directoryEntry(packing, path, stat);
+  packing.pending.push(entry);
+  if (was === undefined || !sameMetadata(was, stat)) writePending(packing);
+  await packDirectory(packing, child, path, below, hides);
+  // What is still pending had nothing below it: a directory that is as it was.
+  if (packing.pending.at(-1) === entry) packing.pending.pop();
 }
 
-/**
- * An opaque directory as whiteouts of the parent's entries, so that the tar does not depend on how the change was
- * made. They come first in their directory, `.wh.` sorting before almost every name.
- */
-function writeHidden(packing: Packing, path: ByteString, child: Directory, parent: Tree): void {
-  const kept = new Set(child.names());
-  using hidden = parent.directory(path);
-  for (const name of hidden.names())
-    if (!kept.has(name)) writeWhiteout(packing, `${path}/${whiteoutName(name)}`);
-}
-
-async function packCompared(
-  packing: Packing,
-  directory: Directory,
-  path: ByteString,
-  before: Tree,
-): Promise<void> {
-  const old = new Map<ByteString, EntryStat>();
-  if (before.lstat(path)?.type === 'directory') {
-    using oldDirectory = before.directory(path);
-    for (const name of oldDirectory.names()) old.set(name, oldDirectory.lstat(name));
-  }
-  const children: Child[] = [];
-  for (const name of directory.names()) {
-    const stat = directory.lstat(name);
-    children.push({ name, isDirectory: stat.type === 'directory', stat });
-    old.delete(name);
-  }
-  for (const name of old.keys())
-    children.push({ name: whiteoutName(name), isDirectory: false, stat: undefined });
-  for (const { name, stat } of inStoredOrder(children)) {
-    const childPath = path === '' ? name : `${path}/${name}`;
-    await rest(packing);
-    if (stat === undefined) {
-      writeWhiteout(packing, childPath);
-      continue;
-    }
-    const was = before.lstat(childPath);
-    const same = was !== undefined && sameMetadata(was, stat);
-    if (stat.type === 'directory') {
-      packing.pending.push(directoryEntry(packing, childPath, stat));
-      if (!same) writePending(packing);
-      using child = directory.directory(name);
-      await packCompared(packing, child, childPath, before);
-      if (packing.pending.at(-1)?.path === childPath) packing.pending.pop();
-    } else if (!same) await writeEntry(packing, directory, name, childPath, stat);
-  }
-}
-
-function sameMetadata(a: EntryStat, b: EntryStat): boolean {
-  return (
-    a.type === b.type &&
-    a.mode === b.mode &&
-    a.uid === b.uid &&
-    a.gid === b.gid &&
-    a.mtimeNs === b.mtimeNs &&
-    (a.type === 'directory' || a.size === b.size) &&
-    a.major === b.major &&
-    a.minor === b.minor
-  );
-}
-
-function mtimeOf(packing: PackOptions, stat: EntryStat): number {
-  const seconds =
-    Number(stat.mtimeNs / 1_000_000_000n) -
-    (stat.mtimeNs < 0n && stat.mtimeNs % 1_000_000_000n !== 0n ? 1 : 0);
-  return packing.maxMtime === undefined ? seconds : Math.min(seconds, packing.maxMtime);
-}
-
-function directoryEntry(packing: Packing, path: ByteString, stat: EntryStat): TarEntry {
-  const { mode, uid, gid } = stat;
-  return { path, type: 'directory', mode, uid, gid, size: 0, mtime: mtimeOf(packing, stat) };
+/** `y` alone means opaque: `x` marks directories with whiteouts of another form. */
+function isOpaque(holder: Directory, name: ByteString): boolean {
+  return holder.xattr(name, OPAQUE_XATTR)?.[0] === 0x79;
 }
 
 function writePending(packing: Packing): void {
   for (const entry of packing.pending.splice(0)) packing.writer.entry(entry);
 }
 
-function writeWhiteout(packing: Packing, path: ByteString): void {
-  writePending(packing);
-  packing.writer.entry({ path, type: 'file', mode: 0, uid: 0, gid: 0, size: 0, mtime: 0 });
-}
-
-async function writeEntry(
-  packing: Packing,
-  directory: Directory,
-  name: ByteString,
-  path: ByteString,
-  stat: EntryStat,
-): Promise<void> {
-  if (stat.type === 'socket' || stat.type === 'directory') return;
-  writePending(packing);
-  const { mode, uid, gid } = stat;
-  const common = { path, mode, uid, gid, size: 0, mtime: mtimeOf(packing, stat) };
-  const inode = `${stat.dev}:${stat.ino}`;
-  const first = stat.nlink > 1 ? packing.links.get(inode) : undefined;
-  if (first !== undefined) {
-    packing.writer.entry({ ...common, type: 'hardlink', linkname: first });
-    return;
-  }
-  if (stat.nlink > 1) packing.links.set(inode, path);
-  if (stat.type === 'symlink')
-    packing.writer.entry({ ...common, type: 'symlink', mode: 0o777, linkname: directory.readlink(name) });
-  else if (stat.type === 'file')
-    await writeFile(packing, directory, name, { ...common, type: 'file', size: stat.size });
-  else packing.writer.entry({ ...common, type: stat.type, major: stat.major, minor: stat.minor });
-}
-
-async function writeFile(
-  packing: Packing,
-  directory: Directory,
-  name: ByteString,
-  entry: TarEntry,
-): Promise<void> {
-  const capability = directory.xattr(name, CAPABILITY);
-  const full = capability === undefined ? entry : { ...entry, xattrs: new Map([[CAPABILITY, capability]]) };
-  if (entry.size === 0) {
-    packing.writer.entry(full);
-    return;
-  }
-  const fd = directory.open(name);
-  try {
-    if (isLarge(entry.size)) await packing.writer.largeFile(full, fd, packing.signal);
-    else packing.writer.file(full, fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Gives way to the event loop now and then, and notices an abort. */
+/** Gives way to the event loop, and notices an abort. */
 async function rest(packing: Packing): Promise<void> {
-  if (packing.now() - packing.rested < YIELD_EVERY_MS) return;
   await new Promise((resolve) => setImmediate(resolve));
   packing.signal.throwIfAborted();
   packing.rested = packing.now();

@@ -21,7 +21,7 @@ export interface TarItem {
   /** The content, where all of it was at hand; valid until the next item. */
   readonly bytes: Uint8Array | undefined;
   /** The content; may be iterated once, before the next item is asked for. What is not read is skipped. */
-  body(): AsyncIterable<Uint8Array>;
+  readonly body: () => AsyncIterable<Uint8Array>;
 }
 
 interface Meta {

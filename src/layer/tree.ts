@@ -31,6 +31,8 @@ export interface Directory extends Disposable {
   /** Names without `.` and `..`, sorted by bytes. */
   names(): readonly ByteString[];
   lstat(name: ByteString): EntryStat;
+  /** As `lstat`; undefined: not there. */
+  lstatIfExists(name: ByteString): EntryStat | undefined;
   readlink(name: ByteString): ByteString;
   /** File descriptor of a regular file, opened read-only with O_NOFOLLOW | O_NONBLOCK; the caller closes it. */
   open(name: ByteString): number;
