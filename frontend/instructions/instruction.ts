@@ -34,7 +34,7 @@ export type Instruction = { readonly raw: RawInstruction } & (
 );
 
 export type InstructionKind = Instruction['kind'];
-export type InstructionOf<K extends InstructionKind> = Extract<Instruction, { readonly kind: K }>;
+export type InstructionOf<K extends InstructionKind> = Instruction & { readonly kind: K };
 
 export const KEYWORDS: readonly string[] = [
   ...['ADD', 'ARG', 'CMD', 'COPY', 'ENTRYPOINT', 'ENV', 'EXPOSE', 'FROM', 'HEALTHCHECK', 'LABEL'],
