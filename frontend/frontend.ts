@@ -4,40 +4,13 @@
  * Pure: it reads no file and opens no connection. It asks one question of the outside, resolveImage, because ENV,
  * ONBUILD, USER and WORKDIR come from the base's config, and only for stages that the target needs.
  */
-import type { Digest } from '../src/base/digest.ts';
 import type { BuildGraph, FrontendWarning } from '../src/graph/graph.ts';
-import type { ImageConfig, Platform } from '../src/oci/documents.ts';
 import { parseInstruction } from './instructions/parse-instruction.ts';
 import { findTarget, splitStages } from './lower/stages.ts';
 import { createLowering } from './lower/lowering.ts';
 import { globalVariables } from './lower/global-args.ts';
 import { parseLines } from './parse/lines.ts';
-
-export interface ResolvedImage {
-  /** As shown in vertex names, e.g. `docker.io/library/busybox:latest`. */
-  readonly reference: string;
-  readonly manifest: Digest;
-  readonly config: ImageConfig;
-}
-
-export type NamedContext =
-  | { readonly kind: 'directory' }
-  | { readonly kind: 'image'; readonly reference: string };
-
-export interface FrontendRequest {
-  /** As shown to the user. */
-  readonly file: string;
-  readonly text: string;
-  readonly target?: string;
-  readonly platform: Platform;
-  readonly buildPlatform: Platform;
-  readonly buildArgs: Readonly<Record<string, string>>;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly noCache: boolean;
-  readonly network: 'default' | 'none' | 'host';
-  readonly namedContexts: Readonly<Record<string, NamedContext>>;
-  readonly resolveImage: (reference: string, platform: Platform) => Promise<ResolvedImage>;
-}
+import type { FrontendRequest } from './request.ts';
 
 /** Throws TsbuildError with a place in the Dockerfile; whatever resolveImage throws comes out with its FROM's place. */
 export async function createBuildGraph(request: FrontendRequest): Promise<BuildGraph> {

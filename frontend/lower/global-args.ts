@@ -1,7 +1,7 @@
 /** ARGs before the first FROM, and the platform arguments that are always there. */
 import type { FrontendWarning } from '../../src/graph/graph.ts';
 import type { Platform } from '../../src/oci/documents.ts';
-import type { FrontendRequest } from '../frontend.ts';
+import type { FrontendRequest } from '../request.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
 import { TsbuildError } from '../../src/base/errors.ts';

@@ -7,7 +7,7 @@
 import { locate, type TsbuildError } from '../../src/base/errors.ts';
 import { createVertex, type FrontendWarning, type Vertex } from '../../src/graph/graph.ts';
 import type { Platform } from '../../src/oci/documents.ts';
-import type { FrontendRequest, ResolvedImage } from '../frontend.ts';
+import type { FrontendRequest, ResolvedImage } from '../request.ts';
 import type { Instruction, InstructionOf } from '../instructions/instruction.ts';
 import { parseInstruction } from '../instructions/parse-instruction.ts';
 import { parseTrigger } from '../parse/lines.ts';

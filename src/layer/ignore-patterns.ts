@@ -1,0 +1,198 @@
+/**
+ * `.dockerignore`: reading and matching, as docker's own matcher (moby/patternmatcher) has it.
+ *
+ * Patterns are anchored at the root; a match of a parent directory counts; the last pattern that matches wins;
+ * `!` takes back. `*` and `?` stay within one name, `**` crosses names.
+ */
+import { TsbuildError } from '../base/errors.ts';
+
+/** Patterns of a file, in order: comments and blank lines gone, paths clean, `!` kept. */
+export function parseIgnoreFile(text: string): readonly string[] {
+  const patterns: string[] = [];
+  for (const line of text.replace(/^\uFEFF/, '').split('\n')) {
+    if (line.startsWith('#')) continue;
+    let pattern = line.trim();
+    if (pattern === '') continue;
+    const negated = pattern.startsWith('!');
+    if (negated) pattern = pattern.slice(1).trim();
+    if (pattern !== '') {
+      pattern = cleanPattern(pattern);
+      if (pattern.length > 1 && pattern.startsWith('/')) pattern = pattern.slice(1);
+    }
+    patterns.push(negated ? `!${pattern}` : pattern);
+  }
+  return patterns;
+}
+
+/** As Go's filepath.Clean. */
+function cleanPattern(path: string): string {
+  const rooted = path.startsWith('/');
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part !== '..') parts.push(part);
+    else if (parts.length > 0 && parts.at(-1) !== '..') parts.pop();
+    else if (!rooted) parts.push('..');
+  }
+  const joined = parts.join('/');
+  return rooted ? `/${joined}` : joined === '' ? '.' : joined;
+}
+
+export interface IgnoreMatcher {
+  /** Whether a path (relative, `/`-separated) is left out. */
+  excludes(path: string): boolean;
+  /** Whether something below an excluded directory may be taken back by a `!` pattern. */
+  mayReincludeBelow(directory: string): boolean;
+  readonly isEmpty: boolean;
+}
+
+interface Pattern {
+  readonly expression: RegExp;
+  readonly negated: boolean;
+  readonly text: string;
+}
+
+/** Throws IGNORE_PATTERN_INVALID. */
+export function createIgnoreMatcher(patterns: readonly string[]): IgnoreMatcher {
+  const compiled = patterns.flatMap((pattern) => compile(pattern) ?? []);
+  const known = new Map<string, readonly boolean[]>();
+  const none = compiled.map(() => false);
+
+  /** Which patterns match a path or one of its parents. */
+  function matchesOf(path: string): readonly boolean[] {
+    if (path === '' || path === '.') return none;
+    const before = known.get(path);
+    if (before !== undefined) return before;
+    const slash = path.lastIndexOf('/');
+    const above = slash < 0 ? none : matchesOf(path.slice(0, slash));
+    return compiled.map((pattern, index) => above[index] === true || pattern.expression.test(path));
+  }
+
+  function verdict(matches: readonly boolean[]): boolean {
+    for (let index = compiled.length - 1; index >= 0; index -= 1)
+      if (matches[index] === true) return compiled[index]?.negated === false;
+    return false;
+  }
+
+  const negations = compiled.filter((pattern) => pattern.negated);
+  return {
+    isEmpty: compiled.length === 0,
+    excludes(path) {
+      if (compiled.length === 0) return false;
+      // Parents are asked for again by every sibling; a bounded memory is enough for that.
+      const slash = path.lastIndexOf('/');
+      const parent = path.slice(0, Math.max(0, slash));
+      if (parent !== '' && !known.has(parent)) {
+        if (known.size > 10_000) known.clear();
+        known.set(parent, matchesOf(parent));
+      }
+      return verdict(matchesOf(path));
+    },
+    mayReincludeBelow(directory) {
+      return negations.some(({ text }) => {
+        const fixed = text.split(/[*?[\\]/, 1)[0] ?? '';
+        return fixed !== text || fixed.startsWith(`${directory}/`)
+          ? fixed.startsWith(`${directory}/`) || `${directory}/`.startsWith(fixed)
+          : false;
+      });
+    },
+  };
+}
+
+function compile(written: string): Pattern | undefined {
+  let text = written.trim();
+  if (text === '') return undefined;
+  const negated = text.startsWith('!');
+  if (negated) text = text.slice(1).trim();
+  if (text === '')
+    throw new TsbuildError('IGNORE_PATTERN_INVALID', `illegal exclusion pattern: ${JSON.stringify(written)}`);
+  text = cleanPattern(text);
+  return { text, negated, expression: compileExpression(text, written) };
+}
+
+function compileExpression(pattern: string, written: string): RegExp {
+  let source = '^';
+  for (let at = 0; at < pattern.length; at += 1) {
+    const char = pattern[at] ?? '';
+    if (char === '*' && pattern[at + 1] === '*') {
+      at += 1;
+      if (pattern[at + 1] === '/') at += 1;
+      // `a/**` is everything below a, `**` before a name is any number of directories.
+      source += at + 1 >= pattern.length ? '.*' : '(.*/)?';
+      if (at + 1 < pattern.length && pattern[at] !== '/') source = source.replace(/\(\.\*\/\)\?$/, '.*');
+    } else if (char === '*') source += '[^/]*';
+    else if (char === '?') source += '[^/]';
+    else if (char === '\\') {
+      at += 1;
+      if (at >= pattern.length) throw invalid(written);
+      source += escapeLiteral(pattern[at] ?? '');
+    } else if (char === '[') {
+      const { source: set, end } = readSet(pattern, at, written);
+      source += set;
+      at = end;
+    } else source += escapeLiteral(char);
+  }
+  try {
+    return new RegExp(`${source}$`, 's');
+  } catch {
+    throw invalid(written);
+  }
+}
+
+function invalid(written: string): TsbuildError {
+  return new TsbuildError('IGNORE_PATTERN_INVALID', `syntax error in pattern ${JSON.stringify(written)}`);
+}
+
+function escapeLiteral(char: string): string {
+  return char.replace(/[\\^$.*+?()[\]{}|/]/, '\\$&');
+}
+
+/** A set `[a-c]` or `[^a]` of Go's filepath.Match, as a set of a regular expression. */
+function readSet(
+  pattern: string,
+  start: number,
+  written: string,
+): { readonly source: string; readonly end: number } {
+  let at = start + 1;
+  let source = '[';
+  if (pattern[at] === '^') {
+    source += '^/';
+    at += 1;
+  }
+  let isEmpty = true;
+  const one = (): string => {
+    let char = pattern[at];
+    if (char === '\\') char = pattern[(at += 1)];
+    if (char === undefined || char === '-' || char === ']') throw invalid(written);
+    at += 1;
+    return char;
+  };
+  while (pattern[at] !== ']') {
+    if (at >= pattern.length) throw invalid(written);
+    const from = one();
+    let to = from;
+    if (pattern[at] === '-') {
+      at += 1;
+      to = one();
+    }
+    if (to < from) throw invalid(written);
+    const show = (char: string): string => char.replace(/[\\\]^-]/, '\\$&');
+    source += from === to ? show(from) : `${show(from)}-${show(to)}`;
+    isEmpty = false;
+  }
+  if (isEmpty) throw invalid(written);
+  return { source: `${source}]`, end: at };
+}
+
+/**
+ * A source pattern of COPY and ADD: Go's filepath.Match, so `*` stays within one name and matches dot names too.
+ * Throws IGNORE_PATTERN_INVALID. With `deep`, `**` crosses names (COPY --parents).
+ */
+export function compileSourcePattern(pattern: string, deep = false): RegExp {
+  if (deep) return compileExpression(pattern, pattern);
+  return compileExpression(pattern.replace(/\*{2,}/g, '*'), pattern);
+}
+
+export function hasWildcard(pattern: string): boolean {
+  return /[*?[\\]/.test(pattern);
+}
