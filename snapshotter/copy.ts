@@ -3,17 +3,19 @@
  * other drivers are held against, and the last resort where no overlay can be mounted.
  */
 import { spawn } from 'node:child_process';
-import { lstatSync, mkdirSync, rmdirSync, rmSync, unlinkSync, utimesSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { chainIDOf } from '../src/base/digest.ts';
 import { ioError, TsbuildError } from '../src/base/errors.ts';
 import { emptyTree, openDirectoryTree } from '../src/layer/open-tree.ts';
 import { packDifference } from '../src/layer/pack.ts';
 import { readTar } from '../src/layer/tar-reader.ts';
 import { unpackLayer } from '../src/layer/unpack.ts';
-import { makeStubs, type DriverOptions } from './overlay.ts';
-import type { ActiveSnapshot, MountStub, SnapshotName, Snapshotter } from './snapshotter.ts';
+import type { DriverOptions } from './overlay.ts';
+import { inheritRoot } from './root-attributes.ts';
+import type { ActiveSnapshot, SnapshotName, Snapshotter } from './snapshotter.ts';
 import { openSnapshotStore } from './store.ts';
+import { placeStubs } from './stubs.ts';
 import { usageOf } from './usage.ts';
 import { verifiedTar } from './verified-tar.ts';
 
@@ -27,8 +29,15 @@ export function createCopySnapshotter({ root, host, layers }: DriverOptions): Sn
   async function stageCopy(parent: SnapshotName | undefined): Promise<{ staged: string; files: string }> {
     const staged = store.stage();
     const files = join(staged, 'fs');
-    if (parent === undefined) mkdirSync(files, { mode: 0o755 });
-    else await copyTree(store.filesOf(store.require(parent).name), files);
+    try {
+      if (parent === undefined) {
+        mkdirSync(files, { mode: 0o755 });
+        inheritRoot(files, undefined);
+      } else await copyTree(store.filesOf(store.require(parent).name), files);
+    } catch (error) {
+      rmSync(staged, { recursive: true, force: true });
+      throw ioError('copy a snapshot', error);
+    }
     return { staged, files };
   }
 
@@ -53,18 +62,20 @@ export function createCopySnapshotter({ root, host, layers }: DriverOptions): Sn
     },
     async prepare(parent, options = {}) {
       const { staged, files } = await stageCopy(parent);
-      const made = missingStubs(files, options.stubs ?? []);
-      makeStubs(files, made.stubs);
+      const stubs = placeStubs(files, options.stubs ?? []);
+      const untouchedBeforeNs = clockOf(staged);
       let open = true;
       const active: ActiveSnapshot = {
         mounts: [{ kind: 'bind', source: files, readonly: false }],
         async commit({ maxMtime } = {}) {
-          made.remove();
+          stubs.remove();
+          inheritRoot(files, parent === undefined ? undefined : store.filesOf(parent));
           using before = parent === undefined ? emptyTree() : openDirectoryTree(store.filesOf(parent));
           using after = openDirectoryTree(files);
           using writer = layers.create();
           await packDifference(before, after, writer, {
             signal: never,
+            untouchedBeforeNs,
             now: () => host.now(),
             ...(maxMtime === undefined ? {} : { maxMtime }),
           });
@@ -99,8 +110,22 @@ export function createCopySnapshotter({ root, host, layers }: DriverOptions): Sn
         if (info !== undefined) yield await Promise.resolve(info);
       }
     },
+    sync() {
+      store.sync();
+      return Promise.resolve();
+    },
+    check: () => Promise.resolve(store.check()),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
+}
+
+/** The time (ns) that the file system gives a file which changes now. */
+function clockOf(staged: string): bigint {
+  const marker = join(staged, 'clock');
+  writeFileSync(marker, '');
+  const { ctimeNs } = lstatSync(marker, { bigint: true });
+  rmSync(marker);
+  return ctimeNs;
 }
 
 /** cp(1) keeps hard links, devices, xattrs and times, and shares blocks where the file system can. */
@@ -115,46 +140,4 @@ async function copyTree(from: string, to: string): Promise<void> {
     child.once('close', resolve);
   });
   if (code !== 0) throw new TsbuildError('IO_FAILED', `cannot copy a snapshot: ${complaint.trim()}`);
-}
-
-interface MissingStubs {
-  readonly stubs: readonly MountStub[];
-  /** Takes away what was made and is still as it was made, times of the directories around it included. */
-  remove(): void;
-}
-
-function missingStubs(root: string, stubs: readonly MountStub[]): MissingStubs {
-  const made: { readonly place: string; readonly directory: boolean }[] = [];
-  const times = new Map<string, { readonly atime: Date; readonly mtime: Date }>();
-  const missing = stubs.filter(
-    ({ path }) => lstatSync(join(root, path), { throwIfNoEntry: false }) === undefined,
-  );
-  for (const { path, type } of missing) {
-    const chain: string[] = [];
-    for (let place = join(root, path); place.length > root.length; place = dirname(place))
-      chain.unshift(place);
-    for (const place of chain) {
-      const stat = lstatSync(place, { throwIfNoEntry: false });
-      if (stat !== undefined && !times.has(place) && stat.isDirectory()) times.set(place, stat);
-      if (stat === undefined && !made.some((each) => each.place === place))
-        made.push({ place, directory: place !== join(root, path) || type === 'directory' });
-    }
-  }
-  return {
-    stubs: missing,
-    remove() {
-      for (const { place, directory } of made.toReversed()) {
-        const stat = lstatSync(place, { throwIfNoEntry: false });
-        if (stat === undefined || stat.isDirectory() !== directory || (!directory && stat.size > 0)) continue;
-        try {
-          if (directory) rmdirSync(place);
-          else unlinkSync(place);
-        } catch {
-          // The process put something into it: then it stays.
-        }
-      }
-      for (const [place, { atime, mtime }] of times)
-        if (lstatSync(place, { throwIfNoEntry: false })?.isDirectory()) utimesSync(place, atime, mtime);
-    },
-  };
 }

@@ -5,10 +5,10 @@
  * Documentation/filesystems/overlayfs.rst), so committing is packing it and renaming it. Places that must exist
  * for mounts lie in a directory below all layers: they show where nothing hides them and never reach a layer.
  */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { chainIDOf, digestOf, hexOf } from '../src/base/digest.ts';
-import { errnoOf, ioError, TsbuildError } from '../src/base/errors.ts';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { chainIDOf } from '../src/base/digest.ts';
+import { ioError, TsbuildError } from '../src/base/errors.ts';
 import type { Host } from '../src/base/host.ts';
 import type { Layer, LayerStore } from '../src/layer/layer.ts';
 import { openDirectoryTree, openTree } from '../src/layer/open-tree.ts';
@@ -17,7 +17,9 @@ import { readTar } from '../src/layer/tar-reader.ts';
 import { unpackLayer } from '../src/layer/unpack.ts';
 import type { OverlayMount } from '../native/mount.ts';
 import type { ActiveSnapshot, MountStub, SnapshotInfo, SnapshotName, Snapshotter } from './snapshotter.ts';
+import { inheritRoot } from './root-attributes.ts';
 import { openSnapshotStore } from './store.ts';
+import { stubDirectory } from './stubs.ts';
 import { usageOf } from './usage.ts';
 import { verifiedTar } from './verified-tar.ts';
 
@@ -35,6 +37,10 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
   const store = openSnapshotStore(root, host);
   const applying = new Map<SnapshotName, Promise<SnapshotInfo>>();
 
+  function filesOf(name: SnapshotName | undefined): string | undefined {
+    return name === undefined ? undefined : store.filesOf(store.require(name).name);
+  }
+
   function lowerOf(name: SnapshotName | undefined, stubs: readonly MountStub[]): readonly string[] {
     const lower = store.chain(name).map((each) => store.filesOf(each));
     if (lower.length + 1 > MAX_LOWER)
@@ -45,7 +51,7 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
           hint: 'join some RUN instructions, or start from an image with fewer layers',
         },
       );
-    return [...lower, stubDirectory(root, host, stubs)];
+    return [...lower, stubDirectory(join(root, 'stubs'), () => store.stage(), stubs)];
   }
 
   function viewMount(name: SnapshotName | undefined): OverlayMount {
@@ -66,6 +72,7 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
     try {
       const files = join(staged, 'fs');
       mkdirSync(files, { mode: 0o755 });
+      inheritRoot(files, filesOf(parent));
       await unpackLayer(readTar(verifiedTar(layer)), files, {
         mode: 'overlay',
         parent: () => (parentTree ??= openTree([viewMount(parent)])),
@@ -97,6 +104,7 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
       const staged = store.stage();
       const [upper, work] = [join(staged, 'fs'), join(staged, 'work')];
       mkdirSync(upper, { mode: 0o755 });
+      inheritRoot(upper, filesOf(parent));
       mkdirSync(work, { mode: 0o700 });
       let open = true;
       const active: ActiveSnapshot = {
@@ -112,6 +120,7 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
           });
           const layer = writer.commit();
           rmSync(work, { recursive: true, force: true });
+          inheritRoot(upper, filesOf(parent));
           open = false;
           return { layer, snapshot: store.commit(staged, { name: chainIDOf(parent, layer.diffID), parent }) };
         },
@@ -139,31 +148,11 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
         if (info !== undefined) yield await Promise.resolve(info);
       }
     },
+    sync() {
+      store.sync();
+      return Promise.resolve();
+    },
+    check: () => Promise.resolve(store.check()),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
-}
-
-/** A directory with nothing but the stubs, shared by all that ask for the same ones. */
-function stubDirectory(root: string, host: Host, stubs: readonly MountStub[]): string {
-  const identity = JSON.stringify(stubs.map(({ path, type }) => [path, type]));
-  const path = join(root, 'stubs', hexOf(digestOf(identity)).slice(0, 16));
-  const staged = `${path}.${host.unique()}`;
-  try {
-    mkdirSync(staged, { recursive: true, mode: 0o755 });
-    makeStubs(staged, stubs);
-    renameSync(staged, path);
-  } catch (error) {
-    rmSync(staged, { recursive: true, force: true });
-    if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST')
-      throw ioError('prepare mount points', error);
-  }
-  return path;
-}
-
-export function makeStubs(root: string, stubs: readonly MountStub[]): void {
-  for (const { path, type } of stubs) {
-    const place = join(root, path);
-    mkdirSync(type === 'directory' ? place : dirname(place), { recursive: true, mode: 0o755 });
-    if (type === 'file') writeFileSync(place, '', { mode: 0o644 });
-  }
 }

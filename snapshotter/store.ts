@@ -4,6 +4,7 @@
  *   committed/<chainID hex>/fs          the files (of one layer for `overlay`, all of them for `copy`)
  *   committed/<chainID hex>/info.json   { "parent": chainID or null }
  *   staging/<owner>/…                   being made; swept when the owner is dead
+ *   unsynced/<boot>/<chainID hex>       see src/layer/unsynced.ts
  *
  * A snapshot exists if and only if its directory does: rename(2) is the commit.
  */
@@ -13,7 +14,8 @@ import { hexOf, isDigest, type ChainID } from '../src/base/digest.ts';
 import { errnoOf, ioError, TsbuildError } from '../src/base/errors.ts';
 import type { Host } from '../src/base/host.ts';
 import { isJsonObject } from '../src/base/json.ts';
-import { sweepUnowned } from '../src/base/owner.ts';
+import { isOwnerAlive, sweepUnowned } from '../src/base/owner.ts';
+import { openUnsyncedNotes } from '../src/layer/unsynced.ts';
 import type { SnapshotInfo, SnapshotName } from './snapshotter.ts';
 
 export interface SnapshotStore {
@@ -29,6 +31,8 @@ export interface SnapshotStore {
   stage(): string;
   commit(staged: string, info: SnapshotInfo): SnapshotInfo;
   remove(name: SnapshotName): void;
+  sync(): void;
+  check(): readonly string[];
 }
 
 export function openSnapshotStore(root: string, host: Host): SnapshotStore {
@@ -37,6 +41,9 @@ export function openSnapshotStore(root: string, host: Host): SnapshotStore {
   mkdirSync(committed, { recursive: true, mode: 0o700 });
   mkdirSync(staging, { recursive: true, mode: 0o700 });
   sweepUnowned(staging);
+  const notes = openUnsyncedNotes(join(root, 'unsynced'), (hex) => {
+    discard(join(committed, hex), join(staging, host.unique()));
+  });
   const known = new Map<SnapshotName, SnapshotInfo>();
   const place = (name: SnapshotName): string => join(committed, hexOf(name));
 
@@ -80,6 +87,7 @@ export function openSnapshotStore(root: string, host: Host): SnapshotStore {
     commit(staged, made) {
       try {
         writeFileSync(join(staged, 'info.json'), JSON.stringify({ parent: made.parent ?? null }));
+        notes.note(hexOf(made.name));
         renameSync(staged, place(made.name));
       } catch (error) {
         rmSync(staged, { recursive: true, force: true });
@@ -95,13 +103,40 @@ export function openSnapshotStore(root: string, host: Host): SnapshotStore {
       const user = list().find((other) => other !== name && info(other)?.parent === name);
       if (user !== undefined)
         throw new TsbuildError('STORE_IN_USE', `snapshot ${name} is the parent of ${user}`);
-      const gone = join(staging, host.unique());
-      // why: renamed first, so that nobody sees half of it and a crash leaves it to the sweep.
-      renameSync(place(name), gone);
       known.delete(name);
-      rmSync(gone, { recursive: true, force: true });
+      discard(place(name), join(staging, host.unique()));
     },
+    sync: () => {
+      notes.sync();
+    },
+    check: () => [
+      ...list().flatMap((name) => problemOf(name, place(name))),
+      ...readdirSync(staging)
+        .filter((name) => !isOwnerAlive(name))
+        .map((name) => `unfinished work ${JSON.stringify(name)} has no owner`),
+    ],
   };
+
+  function problemOf(name: SnapshotName, directory: string): readonly string[] {
+    const found = readInfo(directory, name);
+    if (found === undefined) return [`snapshot ${name} has no readable description`];
+    if (!existsSync(join(directory, 'fs'))) return [`snapshot ${name} has no files`];
+    const { parent } = found;
+    return parent === undefined || existsSync(place(parent))
+      ? []
+      : [`snapshot ${name} lacks its parent ${parent}`];
+  }
+}
+
+/** Renamed first, so that nobody sees half of it and a crash leaves it to the sweep. */
+function discard(directory: string, gone: string): void {
+  try {
+    renameSync(directory, gone);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return;
+    throw ioError('remove a snapshot', error);
+  }
+  rmSync(gone, { recursive: true, force: true });
 }
 
 function readInfo(directory: string, name: SnapshotName): SnapshotInfo | undefined {

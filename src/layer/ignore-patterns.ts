@@ -89,11 +89,10 @@ export function createIgnoreMatcher(patterns: readonly string[]): IgnoreMatcher 
       return verdict(matchesOf(path));
     },
     mayReincludeBelow(directory) {
+      const below = `${directory}/`;
       return negations.some(({ text }) => {
         const fixed = text.split(/[*?[\\]/, 1)[0] ?? '';
-        return fixed !== text || fixed.startsWith(`${directory}/`)
-          ? fixed.startsWith(`${directory}/`) || `${directory}/`.startsWith(fixed)
-          : false;
+        return fixed.startsWith(below) || (fixed !== text && below.startsWith(fixed));
       });
     },
   };
@@ -119,7 +118,6 @@ function compileExpression(pattern: string, written: string): RegExp {
       if (pattern[at + 1] === '/') at += 1;
       // `a/**` is everything below a, `**` before a name is any number of directories.
       source += at + 1 >= pattern.length ? '.*' : '(.*/)?';
-      if (at + 1 < pattern.length && pattern[at] !== '/') source = source.replace(/\(\.\*\/\)\?$/, '.*');
     } else if (char === '*') source += '[^/]*';
     else if (char === '?') source += '[^/]';
     else if (char === '\\') {

@@ -2,7 +2,8 @@
  * The layer store: uncompressed tars by diffID, each complete and hashed before it is visible.
  *
  * `layers/sha256/aa/<hex>.tar`; what is being written lies in `layers/partial`, under a
- * name that tells its owner; what killed owners left is swept before the first write.
+ * name that tells its owner; what killed owners left is swept before the first write. `layers/unsynced`: see
+ * unsynced.ts.
  */
 import {
   closeSync,
@@ -20,6 +21,7 @@ import { createDigester, hexOf, isDigest, type DiffID } from '../base/digest.ts'
 import { errnoOf, ioError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { sweepUnowned } from '../base/owner.ts';
+import { openUnsyncedNotes } from './unsynced.ts';
 import type { Layer, LayerStore, LayerWriter } from './layer.ts';
 
 const READ_SIZE = 1 << 20;
@@ -35,12 +37,16 @@ export function openLayerStore(root: string, host: Host): LayerStore {
     return { diffID, size, path, tar: () => createReadStream(path, { highWaterMark: READ_SIZE }) };
   }
 
+  const notes = openUnsyncedNotes(join(root, 'unsynced'), (hex) => {
+    const diffID = `sha256:${hex}`;
+    if (isDigest(diffID)) rmSync(placeOf(diffID as DiffID), { force: true });
+  });
   let swept = false;
   return {
     create() {
       if (!swept) sweepUnowned(partial);
       swept = true;
-      return createWriter(partial, host, placeOf, open);
+      return createWriter(partial, host, placeOf, open, notes.note);
     },
     get(diffID) {
       const path = placeOf(diffID);
@@ -57,6 +63,7 @@ export function openLayerStore(root: string, host: Host): LayerStore {
           if (isDigest(diffID)) yield diffID as DiffID;
         }
     },
+    sync: notes.sync,
   };
 }
 
@@ -75,6 +82,7 @@ function createWriter(
   host: Host,
   placeOf: (diffID: DiffID) => string,
   open: (diffID: DiffID, path: string, size: number) => Layer,
+  note: (hex: string) => void,
 ): LayerWriter {
   const temp = join(partial, host.unique());
   const digester = createDigester();
@@ -104,6 +112,7 @@ function createWriter(
       const diffID = digester.digest() as DiffID;
       const path = placeOf(diffID);
       try {
+        note(hexOf(diffID));
         try {
           renameSync(temp, path);
         } catch (error) {

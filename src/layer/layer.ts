@@ -28,4 +28,6 @@ export interface LayerStore {
   get(diffID: DiffID): Layer | undefined;
   remove(diffID: DiffID): void;
   list(): Iterable<DiffID>;
+  /** As Snapshotter.sync: once at the end of a build; layers that no sync covered are gone after a crash. */
+  sync(): void;
 }

@@ -79,6 +79,7 @@ class Unpacking {
   constructor(root: string, options: UnpackOptions) {
     this.#prefix = `${root}/`;
     this.#options = options;
+    this.#times.set('', lstatSync(root, { bigint: true }).mtimeNs);
   }
 
   #at(path: ByteString): string | Buffer {

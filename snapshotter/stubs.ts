@@ -1,0 +1,128 @@
+/**
+ * Stubs: places that must exist so that something can be mounted on them, and that no layer may contain.
+ *
+ * `overlay` has them in a directory below all layers. `copy` makes them in the copy and takes them away again:
+ * resolved inside the root before the process runs, and taken away only where the same inode is still there
+ * through real directories, so a process that plants a symlink leads us nowhere (CVE-2024-23652).
+ */
+import { mkdirSync, renameSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fsPath, toByteString, type ByteString } from '../src/base/byte-string.ts';
+import { digestOf, hexOf } from '../src/base/digest.ts';
+import { errnoOf, ioError } from '../src/base/errors.ts';
+import { openDirectoryTree } from '../src/layer/open-tree.ts';
+import type { EntryStat, Tree } from '../src/layer/tree.ts';
+import { setTimeNs } from '../native/sys.ts';
+import type { MountStub } from './snapshotter.ts';
+
+export interface PlacedStubs {
+  /** Takes away what was made and is as it was made, and sets the times of the directories around it back. */
+  remove(): void;
+}
+
+/** The directory below `root` with nothing but `stubs`, shared by all that ask for the same ones. */
+export function stubDirectory(root: string, stage: () => string, stubs: readonly MountStub[]): string {
+  const identity = JSON.stringify(stubs.map(({ path, type }) => [path, type]));
+  const path = join(root, hexOf(digestOf(identity)).slice(0, 16));
+  using known = openIfExists(path);
+  if (known !== undefined) return path;
+  const staged = stage();
+  try {
+    placeStubs(staged, stubs);
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    renameSync(staged, path);
+  } catch (error) {
+    rmSync(staged, { recursive: true, force: true });
+    if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'EEXIST')
+      throw ioError('prepare mount points', error);
+  }
+  return path;
+}
+
+function openIfExists(path: string): Tree | undefined {
+  try {
+    return openDirectoryTree(path);
+  } catch {
+    return undefined;
+  }
+}
+
+interface Made {
+  readonly path: ByteString;
+  readonly stat: EntryStat;
+}
+
+/** Makes what is missing of `stubs` in a complete root that nobody else writes. */
+export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStubs {
+  using tree = openDirectoryTree(root);
+  const made = new Map<ByteString, MountStub['type']>();
+  const around = new Map<ByteString, bigint>();
+  for (const stub of stubs) {
+    const path = tree.resolve(toByteString(stub.path));
+    const names = path.split('/');
+    for (let depth = 1; depth <= names.length; depth += 1) {
+      const place = names.slice(0, depth).join('/');
+      if (tree.lstat(place) !== undefined) continue;
+      const holder = directoryOf(place);
+      const stat = tree.lstat(holder);
+      if (stat !== undefined && !around.has(holder) && !made.has(holder)) around.set(holder, stat.mtimeNs);
+      const type = depth < names.length ? 'directory' : stub.type;
+      make(fsPath(`${root}/`, place), type);
+      made.set(place, type);
+    }
+  }
+  const stubsMade = [...made.keys()].flatMap((path) => found(tree, path));
+  const after = [...around.keys()].flatMap((path) => found(tree, path));
+  return {
+    remove: () => {
+      using now = openDirectoryTree(root);
+      const untouched = after.flatMap(({ path, stat }) => {
+        const current = same(now, path, stat);
+        if (current === undefined) return [];
+        const before = around.get(path);
+        return [{ path, timeNs: current.mtimeNs === stat.mtimeNs ? (before ?? 0n) : current.mtimeNs }];
+      });
+      for (const { path, stat } of stubsMade.toReversed()) removeStub(root, now, path, stat);
+      for (const { path, timeNs } of untouched)
+        setTimeNs(fsPath(`${root}/`, path === '' ? '.' : path), timeNs);
+    },
+  };
+}
+
+function make(place: string | Buffer, type: MountStub['type']): void {
+  if (type === 'directory') mkdirSync(place, { mode: 0o755 });
+  else writeFileSync(place, '', { mode: 0o644, flag: 'wx' });
+}
+
+function found(tree: Tree, path: ByteString): readonly Made[] {
+  const stat = tree.lstat(path);
+  return stat === undefined ? [] : [{ path, stat }];
+}
+
+/** What is at `path` now, where it is the same inode and no symlink has come in between. */
+function same(tree: Tree, path: ByteString, was: EntryStat): EntryStat | undefined {
+  const holder = directoryOf(path);
+  if (tree.resolve(holder) !== holder) return undefined;
+  const stat = tree.lstat(path);
+  return stat?.ino === was.ino && stat.type === was.type ? stat : undefined;
+}
+
+function removeStub(root: string, tree: Tree, path: ByteString, was: EntryStat): void {
+  const stat = same(tree, path, was);
+  if (stat === undefined) return;
+  const isChanged = stat.mode !== was.mode || stat.uid !== was.uid || stat.gid !== was.gid;
+  if (isChanged || (stat.type === 'file' && (stat.size > 0 || stat.nlink > 1))) return;
+  const place = fsPath(`${root}/`, path);
+  if (stat.type === 'file') unlinkSync(place);
+  else
+    try {
+      rmdirSync(place);
+    } catch (error) {
+      // The process put something into it: then it stays.
+      if (errnoOf(error) !== 'ENOTEMPTY') throw ioError('remove a mount point', error);
+    }
+}
+
+function directoryOf(path: ByteString): ByteString {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}

@@ -1,0 +1,67 @@
+/**
+ * What a crash of the machine may have torn.
+ *
+ * Steps of a build are renamed into place without fsync: after a power cut the name may be there and the content
+ * not. So each name is noted under the id of this boot before it becomes visible, and `sync` takes the notes back
+ * once the file system has written everything. Notes of an earlier boot name what must not be trusted.
+ *
+ *   <directory>/<boot id>/<name>
+ */
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf, ioError } from '../base/errors.ts';
+import { syncFileSystem } from '../../native/sys.ts';
+
+export interface UnsyncedNotes {
+  /** To be called before `name` becomes visible. */
+  readonly note: (name: string) => void;
+  /** One syncfs for all that this process noted, none where it noted nothing. Throws DISK_FULL or IO_FAILED. */
+  readonly sync: () => void;
+}
+
+/** `distrust` removes a thing that an earlier boot left unsynced; it is called before this returns. */
+export function openUnsyncedNotes(directory: string, distrust: (name: string) => void): UnsyncedNotes {
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const own = join(directory, boot);
+  mkdirSync(own, { recursive: true, mode: 0o700 });
+  for (const other of readdirSync(directory)) {
+    if (other === boot) continue;
+    for (const name of namesOf(join(directory, other))) distrust(name);
+    rmSync(join(directory, other), { recursive: true, force: true });
+  }
+  const noted = new Set<string>();
+  return {
+    note(name) {
+      writeFileSync(join(own, name), '');
+      noted.add(name);
+    },
+    sync() {
+      const written = [...noted];
+      if (written.length === 0) return;
+      try {
+        const fd = openSync(directory, 'r');
+        try {
+          syncFileSystem(fd);
+        } finally {
+          closeSync(fd);
+        }
+      } catch (error) {
+        throw ioError('write back what was built', error);
+      }
+      for (const name of written) {
+        rmSync(join(own, name), { force: true });
+        noted.delete(name);
+      }
+    },
+  };
+}
+
+/** Another process may be removing the same notes. */
+function namesOf(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw ioError(`list ${JSON.stringify(directory)}`, error);
+  }
+}
