@@ -1,0 +1,80 @@
+/**
+ * ADD of an archive: recognised by content, read once into a spool of bodies and a list of entries, because a
+ * layer is sorted and an archive is not.
+ */
+import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
+import { toText, type ByteString } from '../../../base/byte-string.ts';
+import { isTsbuildError, TsbuildError } from '../../../base/errors.ts';
+import { decompress, peekHead } from '../../../layer/decompress.ts';
+import { looksLikeTar, readTar } from '../../../layer/tar-reader.ts';
+import { BLOCK, type TarEntry } from '../../../layer/tar-header.ts';
+
+export interface ArchiveEntry {
+  readonly entry: TarEntry;
+  /** Where its content begins in the spool. */
+  readonly offset: number;
+}
+
+export interface Archive extends Disposable {
+  readonly entries: readonly ArchiveEntry[];
+  /** Descriptor of the spool. */
+  readonly fd: number;
+}
+
+/** Whether a file is a tar, compressed or not. What cannot be decompressed is none. */
+export async function isArchive(fd: number): Promise<boolean> {
+  const head = Buffer.alloc(8);
+  if (readSync(fd, head, 0, 8, 0) === 0) return false;
+  try {
+    const { head: block, all } = await peekHead(decompress(readFrom(fd)), BLOCK);
+    await all[Symbol.asyncIterator]().return?.();
+    return looksLikeTar(block);
+  } catch (error) {
+    if (isTsbuildError(error, 'ARCHIVE_INVALID')) return false;
+    throw error;
+  }
+}
+
+function readFrom(fd: number): AsyncIterable<Uint8Array> {
+  return createReadStream('', { fd, autoClose: false, start: 0, highWaterMark: 1 << 20 });
+}
+
+/** Reads the archive in `fd`; bodies go to the new file `spool`, which goes away with the result. */
+export async function readArchive(fd: number, spool: string, signal: AbortSignal): Promise<Archive> {
+  const out = openSync(spool, 'wx+', 0o600);
+  rmSync(spool);
+  const entries: ArchiveEntry[] = [];
+  let offset = 0;
+  try {
+    for await (const { entry, bytes, body } of readTar(decompress(readFrom(fd)))) {
+      signal.throwIfAborted();
+      checkName(entry.path);
+      entries.push({ entry, offset });
+      if (entry.type !== 'file' || entry.size === 0) continue;
+      if (bytes !== undefined) offset += writeAll(out, bytes);
+      else for await (const chunk of body()) offset += writeAll(out, chunk);
+    }
+  } catch (error) {
+    closeSync(out);
+    throw error;
+  }
+  return { entries, fd: out, [Symbol.dispose]: () => closeSync(out) };
+}
+
+/** why: in a layer such a name would delete a file of the base instead of being one. */
+function checkName(path: ByteString): void {
+  if (path.split('/').some((part) => part.startsWith('.wh.')))
+    throw new TsbuildError(
+      'ARCHIVE_INVALID',
+      `the archive holds ${JSON.stringify(toText(path))}, a name that means a deletion in images`,
+      {
+        hint: 'unpack it with RUN tar instead',
+      },
+    );
+}
+
+function writeAll(fd: number, bytes: Uint8Array): number {
+  for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+  return bytes.byteLength;
+}

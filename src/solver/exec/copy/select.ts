@@ -1,0 +1,205 @@
+/**
+ * Which files a COPY or ADD names: patterns against a tree (build context, stage or image).
+ *
+ * A source is cleaned against the root, so `../../f` is `f`. A source that is a symlink is followed inside the
+ * root; symlinks within a copied directory are not. Wildcards are Go's filepath.Match and match dot names too.
+ */
+import { toByteString, toText, type ByteString } from '../../../base/byte-string.ts';
+import { isTsbuildError, TsbuildError } from '../../../base/errors.ts';
+import { suggest } from '../../../base/suggest.ts';
+import { compileSourcePattern, hasWildcard, type IgnoreMatcher } from '../../../layer/ignore-patterns.ts';
+import type { EntryStat, Tree } from '../../../layer/tree.ts';
+
+/** One thing that a pattern named: a file, or a directory whose content is meant. */
+export interface Selected {
+  /** Canonical path in the tree, `''` for its root. */
+  readonly path: ByteString;
+  /** Path as asked for, for ignore patterns and for --parents. */
+  readonly asked: ByteString;
+  readonly stat: EntryStat;
+  /** Which source argument it belongs to: hard links are kept within one. */
+  readonly argument: number;
+  /** --parents: how much of `asked` is cut away (the pivot `/./`). */
+  readonly pivot: ByteString;
+}
+
+export interface SelectOptions {
+  readonly ignore?: IgnoreMatcher;
+  readonly parents: boolean;
+  /** For messages: `the build context`, `stage build`. */
+  readonly where: string;
+}
+
+/** Throws COPY_SOURCE_NOT_FOUND for a literal path that is not there. No match of a wildcard is no error. */
+export function selectSources(
+  tree: Tree,
+  patterns: readonly string[],
+  options: SelectOptions,
+): readonly Selected[] {
+  return patterns.flatMap((pattern, argument) => selectOne(tree, pattern, argument, options));
+}
+
+function selectOne(
+  tree: Tree,
+  written: string,
+  argument: number,
+  options: SelectOptions,
+): readonly Selected[] {
+  const { pivot, pattern } = splitPivot(written, options.parents);
+  const parts = cleanParts(pattern);
+  if (!parts.some((part) => hasWildcard(part))) {
+    const asked = toByteString(parts.join('/'));
+    const found = select(tree, asked, argument, pivot, options);
+    if (found === undefined) throw notFound(tree, written, asked, options);
+    return [found];
+  }
+  const matched: ByteString[] = [];
+  if (options.parents) deepMatch(tree, parts, options, matched);
+  else expandParts(tree, '', parts, options, matched);
+  return matched.map((asked) => {
+    const found = select(tree, asked, argument, pivot, options);
+    if (found === undefined) throw notFound(tree, written, asked, options);
+    return found;
+  });
+}
+
+function splitPivot(
+  written: string,
+  parents: boolean,
+): { readonly pivot: ByteString; readonly pattern: string } {
+  const at = parents ? written.search(/(^|\/)\.\//) : -1;
+  if (at < 0) return { pivot: '', pattern: written };
+  return { pivot: toByteString(cleanParts(written.slice(0, at)).join('/')), pattern: written };
+}
+
+/** Components after cleaning against the root: `..` cannot climb above it. */
+export function cleanParts(path: string): readonly string[] {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return parts;
+}
+
+function select(
+  tree: Tree,
+  asked: ByteString,
+  argument: number,
+  pivot: ByteString,
+  { ignore }: SelectOptions,
+): Selected | undefined {
+  const path = resolveIfPossible(tree, asked);
+  const stat = path === undefined ? undefined : tree.lstat(path);
+  if (stat === undefined || path === undefined) return undefined;
+  if (ignore !== undefined && asked !== '' && isIgnored(ignore, asked, stat)) return undefined;
+  return { path, asked, stat, argument, pivot };
+}
+
+function isIgnored(ignore: IgnoreMatcher, path: ByteString, stat: EntryStat): boolean {
+  const text = toText(path);
+  return ignore.excludes(text) && !(stat.type === 'directory' && ignore.mayReincludeBelow(text));
+}
+
+function resolveIfPossible(tree: Tree, path: ByteString): ByteString | undefined {
+  try {
+    return tree.resolve(path);
+  } catch (error) {
+    if (isTsbuildError(error)) return undefined;
+    throw error;
+  }
+}
+
+function expandParts(
+  tree: Tree,
+  base: ByteString,
+  parts: readonly string[],
+  options: SelectOptions,
+  matched: ByteString[],
+): void {
+  const [part, ...rest] = parts;
+  if (part === undefined) {
+    matched.push(base);
+    return;
+  }
+  if (!hasWildcard(part)) {
+    const next = join(base, toByteString(part));
+    if (tree.stat(next) !== undefined) expandParts(tree, next, rest, options, matched);
+    return;
+  }
+  if (tree.stat(base)?.type !== 'directory') return;
+  const expression = compileSourcePattern(part);
+  using directory = tree.directory(base);
+  for (const name of directory.names()) {
+    if (!expression.test(toText(name))) continue;
+    const next = join(base, name);
+    if (rest.length > 0 && tree.stat(next)?.type !== 'directory') continue;
+    if (options.ignore !== undefined && isIgnored(options.ignore, next, directory.lstat(name))) continue;
+    expandParts(tree, next, rest, options, matched);
+  }
+}
+
+/** --parents: `**` crosses directories, so the whole tree below the fixed beginning is looked at. */
+function deepMatch(
+  tree: Tree,
+  parts: readonly string[],
+  options: SelectOptions,
+  matched: ByteString[],
+): void {
+  const fixed = parts.slice(
+    0,
+    Math.max(
+      0,
+      parts.findIndex((part) => hasWildcard(part)),
+    ),
+  );
+  const expression = compileSourcePattern(parts.join('/'), true);
+  const visit = (path: ByteString): void => {
+    if (tree.lstat(path)?.type !== 'directory') return;
+    using directory = tree.directory(path);
+    for (const name of directory.names()) {
+      const next = join(path, name);
+      const stat = directory.lstat(name);
+      if (options.ignore !== undefined && isIgnored(options.ignore, next, stat)) continue;
+      if (expression.test(toText(next))) matched.push(next);
+      else if (stat.type === 'directory') visit(next);
+    }
+  };
+  visit(toByteString(fixed.join('/')));
+}
+
+export function join(directory: ByteString, name: ByteString): ByteString {
+  return directory === '' ? name : `${directory}/${name}`;
+}
+
+function notFound(
+  tree: Tree,
+  written: string,
+  asked: ByteString,
+  { ignore, where }: SelectOptions,
+): TsbuildError {
+  const message = `cannot find ${JSON.stringify(written)} in ${where}`;
+  const there = resolveIfPossible(tree, asked);
+  const exists = there !== undefined && tree.lstat(there) !== undefined;
+  if (exists && ignore?.excludes(toText(asked)) === true)
+    return new TsbuildError('COPY_SOURCE_NOT_FOUND', message, {
+      hint: 'it is there, but .dockerignore leaves it out; add a line that begins with "!"',
+    });
+  if (tree.lstat(asked)?.type === 'symlink')
+    return new TsbuildError('COPY_SOURCE_NOT_FOUND', `${message}: it is a symbolic link that leads nowhere`);
+  const near = nearName(tree, asked);
+  return new TsbuildError(
+    'COPY_SOURCE_NOT_FOUND',
+    message,
+    near === undefined ? {} : { hint: `did you mean ${JSON.stringify(near)}?` },
+  );
+}
+
+function nearName(tree: Tree, asked: ByteString): string | undefined {
+  const slash = asked.lastIndexOf('/');
+  const parent = asked.slice(0, Math.max(0, slash));
+  if (tree.stat(parent)?.type !== 'directory') return undefined;
+  using directory = tree.directory(parent);
+  const near = suggest(toText(asked.slice(slash + 1)), directory.names().map(toText));
+  return near === undefined ? undefined : `${parent === '' ? '' : `${toText(parent)}/`}${near}`;
+}
