@@ -15,8 +15,8 @@ import type { DriverOptions } from './overlay.ts';
 import { inheritRoot } from './root-attributes.ts';
 import type { ActiveSnapshot, SnapshotName, Snapshotter } from './snapshotter.ts';
 import { openSnapshotStore } from './store.ts';
+import { promiseOf, storedSnapshots } from './stored.ts';
 import { placeStubs } from './stubs.ts';
-import { usageOf } from './usage.ts';
 import { verifiedTar } from './verified-tar.ts';
 
 const never = new AbortController().signal;
@@ -42,6 +42,7 @@ export function createCopySnapshotter({ root, host, layers }: DriverOptions): Sn
   }
 
   return {
+    ...storedSnapshots(store),
     driver: 'copy',
     async apply(parent, layer) {
       const name = chainIDOf(parent, layer.diffID);
@@ -91,31 +92,14 @@ export function createCopySnapshotter({ root, host, layers }: DriverOptions): Sn
       };
       return active;
     },
-    view(name) {
-      const source = name === undefined ? empty : store.filesOf(store.require(name).name);
-      return Promise.resolve({
-        mounts: [{ kind: 'bind', source, readonly: true }],
-        [Symbol.asyncDispose]: () => Promise.resolve(),
-      });
-    },
-    stat: (name) => Promise.resolve(store.info(name)),
-    usage: (name) => Promise.resolve(usageOf(store.filesOf(store.require(name).name))),
-    remove(name) {
-      store.remove(name);
-      return Promise.resolve();
-    },
-    async *list() {
-      for (const name of store.list()) {
-        const info = store.info(name);
-        if (info !== undefined) yield await Promise.resolve(info);
-      }
-    },
-    sync() {
-      store.sync();
-      return Promise.resolve();
-    },
-    check: () => Promise.resolve(store.check()),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    view: (name) =>
+      promiseOf(() => {
+        const source = name === undefined ? empty : store.filesOf(store.require(name).name);
+        return {
+          mounts: [{ kind: 'bind', source, readonly: true }],
+          [Symbol.asyncDispose]: () => Promise.resolve(),
+        };
+      }),
   };
 }
 

@@ -19,8 +19,8 @@ import type { OverlayMount } from '../native/mount.ts';
 import type { ActiveSnapshot, MountStub, SnapshotInfo, SnapshotName, Snapshotter } from './snapshotter.ts';
 import { inheritRoot } from './root-attributes.ts';
 import { openSnapshotStore } from './store.ts';
+import { promiseOf, storedSnapshots } from './stored.ts';
 import { stubDirectory } from './stubs.ts';
-import { usageOf } from './usage.ts';
 import { verifiedTar } from './verified-tar.ts';
 
 export interface DriverOptions {
@@ -87,7 +87,41 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
     }
   }
 
+  function prepare(parent: SnapshotName | undefined, stubs: readonly MountStub[]): ActiveSnapshot {
+    const lower = lowerOf(parent, stubs);
+    const staged = store.stage();
+    const [upper, work] = [join(staged, 'fs'), join(staged, 'work')];
+    mkdirSync(upper, { mode: 0o755 });
+    inheritRoot(upper, filesOf(parent));
+    mkdirSync(work, { mode: 0o700 });
+    let open = true;
+    return {
+      mounts: [{ kind: 'overlay', lower, upper, work, volatile: true }],
+      async commit({ maxMtime } = {}) {
+        using changes = openDirectoryTree(upper);
+        using below = openTree([viewMount(parent)]);
+        using writer = layers.create();
+        await packUpper(changes, below, writer, {
+          signal: never,
+          now: () => host.now(),
+          ...(maxMtime === undefined ? {} : { maxMtime }),
+        });
+        const layer = writer.commit();
+        rmSync(work, { recursive: true, force: true });
+        inheritRoot(upper, filesOf(parent));
+        open = false;
+        return { layer, snapshot: store.commit(staged, { name: chainIDOf(parent, layer.diffID), parent }) };
+      },
+      [Symbol.asyncDispose]() {
+        if (open) rmSync(staged, { recursive: true, force: true });
+        open = false;
+        return Promise.resolve();
+      },
+    };
+  }
+
   return {
+    ...storedSnapshots(store),
     driver: 'overlay',
     async apply(parent, layer) {
       const name = chainIDOf(parent, layer.diffID);
@@ -99,60 +133,8 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
       applying.set(name, promise);
       return promise;
     },
-    prepare(parent, options = {}) {
-      const lower = lowerOf(parent, options.stubs ?? []);
-      const staged = store.stage();
-      const [upper, work] = [join(staged, 'fs'), join(staged, 'work')];
-      mkdirSync(upper, { mode: 0o755 });
-      inheritRoot(upper, filesOf(parent));
-      mkdirSync(work, { mode: 0o700 });
-      let open = true;
-      const active: ActiveSnapshot = {
-        mounts: [{ kind: 'overlay', lower, upper, work, volatile: true }],
-        async commit({ maxMtime } = {}) {
-          using changes = openDirectoryTree(upper);
-          using below = openTree([viewMount(parent)]);
-          using writer = layers.create();
-          await packUpper(changes, below, writer, {
-            signal: never,
-            now: () => host.now(),
-            ...(maxMtime === undefined ? {} : { maxMtime }),
-          });
-          const layer = writer.commit();
-          rmSync(work, { recursive: true, force: true });
-          inheritRoot(upper, filesOf(parent));
-          open = false;
-          return { layer, snapshot: store.commit(staged, { name: chainIDOf(parent, layer.diffID), parent }) };
-        },
-        [Symbol.asyncDispose]() {
-          if (open) rmSync(staged, { recursive: true, force: true });
-          open = false;
-          return Promise.resolve();
-        },
-      };
-      return Promise.resolve(active);
-    },
-    view(name) {
-      if (name !== undefined) store.require(name);
-      return Promise.resolve({ mounts: [viewMount(name)], [Symbol.asyncDispose]: () => Promise.resolve() });
-    },
-    stat: (name) => Promise.resolve(store.info(name)),
-    usage: (name) => Promise.resolve(usageOf(store.filesOf(store.require(name).name))),
-    remove(name) {
-      store.remove(name);
-      return Promise.resolve();
-    },
-    async *list() {
-      for (const name of store.list()) {
-        const info = store.info(name);
-        if (info !== undefined) yield await Promise.resolve(info);
-      }
-    },
-    sync() {
-      store.sync();
-      return Promise.resolve();
-    },
-    check: () => Promise.resolve(store.check()),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    prepare: (parent, options = {}) => promiseOf(() => prepare(parent, options.stubs ?? [])),
+    view: (name) =>
+      promiseOf(() => ({ mounts: [viewMount(name)], [Symbol.asyncDispose]: () => Promise.resolve() })),
   };
 }

@@ -1,0 +1,33 @@
+/** What every driver does the same way with the snapshots that are stored. */
+import type { Snapshotter } from './snapshotter.ts';
+import type { SnapshotStore } from './store.ts';
+import { usageOf } from './usage.ts';
+
+type Stored = Pick<
+  Snapshotter,
+  'stat' | 'usage' | 'remove' | 'list' | 'sync' | 'check' | typeof Symbol.asyncDispose
+>;
+
+/** A synchronous piece of work as a promise; what it throws becomes the rejection. */
+export function promiseOf<T>(work: () => T): Promise<T> {
+  return new Promise((resolve) => {
+    resolve(work());
+  });
+}
+
+export function storedSnapshots(store: SnapshotStore): Stored {
+  return {
+    stat: (name) => promiseOf(() => store.info(name)),
+    usage: (name) => promiseOf(() => usageOf(store.filesOf(store.require(name).name))),
+    remove: (name) => promiseOf(() => store.remove(name)),
+    async *list() {
+      for (const name of store.list()) {
+        const info = store.info(name);
+        if (info !== undefined) yield await Promise.resolve(info);
+      }
+    },
+    sync: () => promiseOf(() => store.sync()),
+    check: () => promiseOf(() => store.check()),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}

@@ -1,0 +1,3 @@
+import { describeSnapshotter } from '../suites/snapshotter-suite.ts';
+
+describeSnapshotter('copy');
