@@ -1,6 +1,6 @@
 /** What tests of layers and snapshotters share: tars by hand, trees as text, and a real mount to change things in. */
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDigester, digestOf, type DiffID } from '../../src/base/digest.ts';
