@@ -45,6 +45,36 @@ TSB int64_t tsb_utimens(const char *path, int64_t seconds, int64_t nanoseconds)
 	return utimensat(AT_FDCWD, path, both, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
+/*
+ * A new regular file with all its attributes: six calls in one, since unpacking a layer does this 50,000 times.
+ * -EEXIST where something has the name; a file that could not be completed is removed again.
+ */
+TSB int64_t tsb_make_file(const char *path, uint32_t mode, uint32_t uid, uint32_t gid, int64_t mtime,
+			  const uint8_t *data, uint64_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	struct timespec time = { .tv_sec = mtime };
+	struct timespec both[2] = { time, time };
+	int64_t error = 0;
+	for (uint64_t at = 0; at < size && error == 0;) {
+		ssize_t n = write(fd, data + at, size - at);
+		if (n > 0)
+			at += n;
+		else if (n == 0 || errno != EINTR)
+			error = n == 0 ? -EIO : -errno;
+	}
+	/* why: chown clears setuid bits, so the mode comes after it; writing changes the time, so that comes last. */
+	if (error == 0 && (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0 || futimens(fd, both) < 0))
+		error = -errno;
+	if (close(fd) < 0 && error == 0)
+		error = -errno;
+	if (error < 0)
+		unlink(path);
+	return error;
+}
+
 TSB int64_t tsb_syncfs(int fd)
 {
 	return syncfs(fd) < 0 ? -errno : 0;

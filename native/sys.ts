@@ -12,6 +12,7 @@ interface Library {
   readonly mknod: Call;
   readonly lgetxattr: Call;
   readonly lsetxattr: Call;
+  readonly makeFile: Call;
   readonly utimens: Call;
   readonly syncfs: Call;
   readonly flock: Call;
@@ -33,6 +34,9 @@ function load(): Library {
     ),
     lsetxattr: lib.func(
       'int64_t tsb_lsetxattr(const uint8_t *path, const uint8_t *name, const uint8_t *value, uint64_t size)',
+    ),
+    makeFile: lib.func(
+      'int64_t tsb_make_file(const uint8_t *path, uint32_t mode, uint32_t uid, uint32_t gid, int64_t mtime, const uint8_t *data, uint64_t size)',
     ),
     utimens: lib.func('int64_t tsb_utimens(const uint8_t *path, int64_t seconds, int64_t nanoseconds)'),
     syncfs: lib.func('int64_t tsb_syncfs(int fd)'),
@@ -69,6 +73,19 @@ export function makeNode(
   minor: number,
 ): void {
   check('mknod', load().mknod(cString(path), TYPES[type] | mode, major, minor));
+}
+
+/** A new regular file with all its attributes in one call; false where something has the name already. */
+export function makeFile(
+  path: string | Buffer,
+  attributes: { readonly mode: number; readonly uid: number; readonly gid: number; readonly mtime: number },
+  content: Uint8Array,
+): boolean {
+  const { mode, uid, gid, mtime } = attributes;
+  const result = load().makeFile(cString(path), mode, uid, gid, mtime, content, content.byteLength);
+  if (names.get(-result) === 'EEXIST') return false;
+  check('create', result);
+  return true;
 }
 
 const NS_PER_S = 1_000_000_000n;

@@ -31,7 +31,7 @@ import {
 } from 'node:fs';
 import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
-import { makeNode, setTimeNs, setXattr } from '../../native/sys.ts';
+import { makeFile, makeNode, setTimeNs, setXattr } from '../../native/sys.ts';
 import { confine, type TarItem } from './tar-reader.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { EntryStat, Tree } from './tree.ts';
@@ -109,9 +109,13 @@ class Unpacking {
       this.#makeDirectory(path, entry);
       return;
     }
-    this.#clear(path);
     this.#made.add(path);
-    if (entry.type === 'file') await this.#makeFile(path, entry, bytes, body);
+    if (entry.type === 'file' && bytes !== undefined) {
+      this.#makeSmallFile(path, entry, bytes);
+      return;
+    }
+    this.#clear(path);
+    if (entry.type === 'file') await this.#makeFile(path, entry, body);
     else this.#makeOther(path, entry);
   }
 
@@ -193,16 +197,18 @@ class Unpacking {
     this.#times.set(path, BigInt(entry.mtime) * 1_000_000_000n);
   }
 
-  async #makeFile(
-    path: ByteString,
-    entry: TarEntry,
-    bytes: Uint8Array | undefined,
-    body: () => AsyncIterable<Uint8Array>,
-  ): Promise<void> {
+  #makeSmallFile(path: ByteString, entry: TarEntry, bytes: Uint8Array): void {
+    if (!makeFile(this.#at(path), entry, bytes)) {
+      this.#clear(path);
+      makeFile(this.#at(path), entry, bytes);
+    }
+    if (entry.xattrs !== undefined) this.#setXattrs(path, entry);
+  }
+
+  async #makeFile(path: ByteString, entry: TarEntry, body: () => AsyncIterable<Uint8Array>): Promise<void> {
     const fd = openSync(this.#at(path), 'wx', 0o600);
     try {
-      if (bytes !== undefined) write(fd, bytes);
-      else for await (const chunk of body()) write(fd, chunk);
+      for await (const chunk of body()) write(fd, chunk);
       if (entry.uid !== 0 || entry.gid !== 0) fchownSync(fd, entry.uid, entry.gid);
       fchmodSync(fd, entry.mode);
       if (entry.xattrs !== undefined) this.#setXattrs(path, entry);
