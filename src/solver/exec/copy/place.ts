@@ -46,7 +46,7 @@ export interface Placing {
 }
 
 export function createPlacing(context: PlaceContext): Placing {
-  const { op, plan, parent, owner } = context;
+  const { op, plan, owner } = context;
   const chmod = parseChmod(op.chmod);
   const exclude = op.excludes.length === 0 ? undefined : createIgnoreMatcher(op.excludes);
   const root = { uid: 0, gid: 0 };

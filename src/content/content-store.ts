@@ -1,0 +1,203 @@
+/**
+ * The local content store: blobs by digest, verified before they are visible.
+ *
+ *   blobs/sha256/aa/<rest>   complete blobs
+ *   partial/<owner>          being written; what killed owners left is swept before the first write
+ */
+import {
+  closeSync,
+  createReadStream,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { createDigester, hexOf, isDigest, type Digest } from '../base/digest.ts';
+import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
+import type { Host } from '../base/host.ts';
+import { sweepUnowned } from '../base/owner.ts';
+import type { BlobSink, BlobSource, DocumentSource } from './roles.ts';
+
+export interface Ingested {
+  readonly digest: Digest;
+  readonly size: number;
+}
+
+export interface ContentStore extends BlobSource, BlobSink, DocumentSource {
+  /** Path of a blob, whether it is there or not. */
+  path(digest: Digest): string;
+  size(digest: Digest): number | undefined;
+  /** Keeps whatever arrives; with `expected`, only that (DIGEST_MISMATCH, SIZE_MISMATCH). Idempotent. */
+  ingest(body: AsyncIterable<Uint8Array>, expected?: Partial<Ingested>): Promise<Ingested>;
+  /** Keeps a small document, durably. */
+  write(bytes: Uint8Array | string): Ingested;
+  remove(digest: Digest): void;
+  list(): Iterable<Digest>;
+}
+
+const CHUNK = 1 << 20;
+
+export function openContentStore(root: string, host: Host): ContentStore {
+  const partial = join(root, 'partial');
+  let swept = false;
+  const placeOf = (digest: Digest): string =>
+    join(root, 'blobs', 'sha256', hexOf(digest).slice(0, 2), hexOf(digest).slice(2));
+
+  function begin(): { readonly fd: number; readonly temp: string } {
+    if (!swept) sweepUnowned(partial);
+    swept = true;
+    const temp = join(partial, host.unique());
+    try {
+      mkdirSync(partial, { recursive: true });
+      return { fd: openSync(temp, 'wx', 0o644), temp };
+    } catch (error) {
+      throw ioError('create a blob', error);
+    }
+  }
+
+  function publish(temp: string, digest: Digest): void {
+    const place = placeOf(digest);
+    try {
+      mkdirSync(dirname(place), { recursive: true });
+      renameSync(temp, place);
+    } catch (error) {
+      throw ioError('keep a blob', error);
+    }
+  }
+
+  function size(digest: Digest): number | undefined {
+    return statSync(placeOf(digest), { throwIfNoEntry: false })?.size;
+  }
+
+  async function ingest(
+    body: AsyncIterable<Uint8Array>,
+    expected: Partial<Ingested> = {},
+  ): Promise<Ingested> {
+    const { fd, temp } = begin();
+    let open = true;
+    try {
+      const digester = createDigester();
+      for await (const chunk of body) {
+        digester.update(chunk);
+        // why: a source that sends more than it said must not fill the disk first.
+        if (expected.size !== undefined && digester.size > expected.size)
+          throw sizeMismatch(digester.size, expected);
+        writeAll(fd, chunk);
+      }
+      closeSync(fd);
+      open = false;
+      const made = { digest: digester.digest(), size: digester.size };
+      if (expected.size !== undefined && made.size !== expected.size) throw sizeMismatch(made.size, expected);
+      if (expected.digest !== undefined && made.digest !== expected.digest)
+        throw new TsbuildError(
+          'DIGEST_MISMATCH',
+          `digest mismatch: got ${made.digest}, expected ${expected.digest}`,
+        );
+      publish(temp, made.digest);
+      return made;
+    } catch (error) {
+      if (open) closeSync(fd);
+      rmSync(temp, { force: true });
+      throw error;
+    }
+  }
+
+  return {
+    path: placeOf,
+    size,
+    ingest,
+    async *open(blob, { signal, onProgress }) {
+      if (size(blob.digest) === undefined)
+        throw new TsbuildError('BLOB_NOT_FOUND', `blob ${blob.digest} is not in the store`);
+      const digester = createDigester();
+      for await (const chunk of createReadStream(placeOf(blob.digest), { highWaterMark: CHUNK, signal })) {
+        digester.update(chunk as Uint8Array);
+        onProgress?.(digester.size);
+        yield chunk as Uint8Array;
+      }
+      const actual = digester.digest();
+      if (actual !== blob.digest)
+        throw new TsbuildError(
+          'DIGEST_MISMATCH',
+          `blob ${blob.digest} in the store has the digest ${actual}`,
+          { hint: 'run tsbuild system check' },
+        );
+    },
+    has: (blob) => Promise.resolve(size(blob.digest) === blob.size),
+    async put(blob, open) {
+      if (size(blob.digest) === blob.size) return;
+      await ingest(open(), blob);
+    },
+    write(document) {
+      const bytes = typeof document === 'string' ? Buffer.from(document) : document;
+      const digester = createDigester();
+      digester.update(bytes);
+      const made = { digest: digester.digest(), size: bytes.byteLength };
+      if (size(made.digest) === made.size) return made;
+      const { fd, temp } = begin();
+      try {
+        writeAll(fd, bytes);
+        fsyncSync(fd);
+        closeSync(fd);
+      } catch (error) {
+        closeSync(fd);
+        rmSync(temp, { force: true });
+        throw ioError('write a document', error);
+      }
+      publish(temp, made.digest);
+      return made;
+    },
+    read(digest, maxSize) {
+      const length = size(digest);
+      if (length === undefined)
+        return Promise.reject(new TsbuildError('BLOB_NOT_FOUND', `blob ${digest} is not in the store`));
+      if (length > maxSize)
+        return Promise.reject(
+          new TsbuildError(
+            'SIZE_MISMATCH',
+            `document ${digest} has ${length} bytes; at most ${maxSize} are read`,
+          ),
+        );
+      return Promise.resolve(readFileSync(placeOf(digest)));
+    },
+    remove: (digest) => rmSync(placeOf(digest), { force: true }),
+    *list() {
+      const shards = join(root, 'blobs', 'sha256');
+      for (const shard of namesOf(shards))
+        for (const rest of namesOf(join(shards, shard))) {
+          const digest = `sha256:${shard}${rest}`;
+          if (isDigest(digest)) yield digest;
+        }
+    },
+  };
+}
+
+function sizeMismatch(size: number, expected: Partial<Ingested>): TsbuildError {
+  return new TsbuildError(
+    'SIZE_MISMATCH',
+    `size mismatch${expected.digest === undefined ? '' : ` of ${expected.digest}`}: got ${size} bytes, expected ${expected.size ?? 0}`,
+  );
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  try {
+    for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+  } catch (error) {
+    throw ioError('write a blob', error);
+  }
+}
+
+function namesOf(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw ioError(`list ${JSON.stringify(directory)}`, error);
+  }
+}
