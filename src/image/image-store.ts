@@ -1,0 +1,242 @@
+/**
+ * The image store: which images there are, by id and by name.
+ *
+ * An image is its config (the id is the config's digest) and the layers that the config names. Layers are tars in
+ * the layer store, or the compressed blobs that a pulled image came with. Tags are small files, one per name.
+ *
+ *   images/tags/<digest of the name>.json   { reference, id }
+ *   images/ids/<hex>.json                   { manifest? }: what was pulled, as it was
+ */
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { readJsonIfExists, writeFileAtomic } from '../base/atomic-file.ts';
+import { digestOf, hexOf, isDigest, type Digest, type DiffID } from '../base/digest.ts';
+import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
+import type { Host } from '../base/host.ts';
+import { isJsonObject } from '../base/json.ts';
+import type { CompressedBlobs } from '../content/compressed-blobs.ts';
+import type { ContentStore } from '../content/content-store.ts';
+import { decompress } from '../layer/decompress.ts';
+import type { Layer, LayerStore } from '../layer/layer.ts';
+import type { Descriptor, ImageConfig } from '../oci/documents.ts';
+import { MAX_DOCUMENT, parseImageConfig, serializeConfig } from '../oci/parse.ts';
+import {
+  familiarName,
+  formatReference,
+  parseReference,
+  withDefaultTag,
+  type Reference,
+} from '../oci/reference.ts';
+
+export interface StoredImage {
+  /** Digest of the config. */
+  readonly id: Digest;
+  readonly config: ImageConfig;
+  /** Names, as people write them. */
+  readonly tags: readonly string[];
+  /** The manifest that it was pulled with. */
+  readonly manifest: Descriptor | undefined;
+}
+
+export interface ImageStore {
+  put(config: ImageConfig, manifest?: Descriptor): StoredImage;
+  /** Keeps config bytes as they are (a pulled image's id depends on them). */
+  putBytes(config: Uint8Array, manifest?: Descriptor): Promise<StoredImage>;
+  tag(reference: Reference, id: Digest): void;
+  /** Whether there was such a tag. */
+  untag(reference: Reference): boolean;
+  /** By name, by id or by a unique beginning of an id. */
+  find(name: string): Promise<StoredImage | undefined>;
+  /** As `find`; throws IMAGE_NOT_FOUND. */
+  require(name: string): Promise<StoredImage>;
+  byReference(reference: Reference): Promise<StoredImage | undefined>;
+  byID(id: Digest): Promise<StoredImage | undefined>;
+  list(): Promise<readonly StoredImage[]>;
+  /** Forgets an image without tags, and its config; layers are shared and stay until they are pruned. */
+  remove(id: Digest): void;
+  /** undefined where no bytes of it are at hand. */
+  openLayer(diffID: DiffID): Layer | undefined;
+  hasLayer(diffID: DiffID): boolean;
+  /** Bytes of all its layers, uncompressed where known. */
+  sizeOf(image: StoredImage): number;
+}
+
+export interface ImageStoreOptions {
+  readonly root: string;
+  readonly host: Host;
+  readonly content: ContentStore;
+  readonly layers: LayerStore;
+  readonly compressed: CompressedBlobs;
+}
+
+interface Tag {
+  readonly reference: Reference;
+  readonly id: Digest;
+}
+
+export function openImageStore({ root, host, content, layers, compressed }: ImageStoreOptions): ImageStore {
+  const tagPath = (reference: Reference): string =>
+    join(root, 'tags', `${hexOf(digestOf(formatReference(reference)))}.json`);
+  const idPath = (id: Digest): string => join(root, 'ids', `${hexOf(id)}.json`);
+
+  function tags(): readonly Tag[] {
+    return namesOf(join(root, 'tags')).flatMap(
+      (name) => parseTag(readJsonIfExists(join(root, 'tags', name))) ?? [],
+    );
+  }
+
+  async function byID(id: Digest, all = tags()): Promise<StoredImage | undefined> {
+    const record = readJsonIfExists(idPath(id));
+    if (!isJsonObject(record) || content.size(id) === undefined) return undefined;
+    const config = parseImageConfig(await content.read(id, MAX_DOCUMENT), `image ${id}`);
+    const names = all.filter((tag) => tag.id === id).map((tag) => familiarName(tag.reference));
+    return { id, config, tags: names.sort(), manifest: parseStoredDescriptor(record['manifest']) };
+  }
+
+  async function byReference(reference: Reference): Promise<StoredImage | undefined> {
+    const full = withDefaultTag(reference);
+    if (full.digest === undefined) {
+      const tag = parseTag(readJsonIfExists(tagPath(full)));
+      return tag === undefined ? undefined : byID(tag.id, [tag]);
+    }
+    for (const id of ids()) {
+      const image = await byID(id);
+      if (image?.manifest?.digest === full.digest || id === full.digest) return image;
+    }
+    return undefined;
+  }
+
+  function ids(): readonly Digest[] {
+    return namesOf(join(root, 'ids'))
+      .map((name) => `sha256:${name.replace(/\.json$/, '')}`)
+      .filter(isDigest);
+  }
+
+  async function find(name: string): Promise<StoredImage | undefined> {
+    const hex = /^(?:sha256:)?([0-9a-f]{4,64})$/.exec(name)?.[1];
+    const named = hex?.length === 64 ? undefined : await tryReference(name);
+    if (named !== undefined || hex === undefined) return named;
+    const matching = ids().filter((id) => hexOf(id).startsWith(hex));
+    if (matching.length > 1)
+      throw new TsbuildError(
+        'IMAGE_NOT_FOUND',
+        `${JSON.stringify(name)} is the beginning of ${matching.length} image ids`,
+        { hint: 'write more of it' },
+      );
+    const [only] = matching;
+    return only === undefined ? undefined : byID(only);
+  }
+
+  async function tryReference(name: string): Promise<StoredImage | undefined> {
+    return byReference(parseReference(name));
+  }
+
+  function save(id: Digest, manifest: Descriptor | undefined): void {
+    writeFileAtomic(host, idPath(id), JSON.stringify(manifest === undefined ? {} : { manifest }), {
+      durable: true,
+    });
+  }
+
+  function openLayer(diffID: DiffID): Layer | undefined {
+    const tar = layers.get(diffID);
+    if (tar !== undefined) return tar;
+    const blob = compressed.get(diffID, 'origin');
+    if (blob === undefined || content.size(blob.digest) !== blob.size) return undefined;
+    const signal = new AbortController().signal;
+    return { diffID, size: blob.size, tar: () => decompress(content.open(blob, { signal })) };
+  }
+
+  return {
+    put(config, manifest) {
+      const { digest: id } = content.write(serializeConfig(config));
+      save(id, manifest);
+      return { id, config, tags: [], manifest };
+    },
+    async putBytes(bytes, manifest) {
+      const config = parseImageConfig(bytes, 'image config');
+      const { digest: id } = content.write(bytes);
+      save(id, manifest);
+      return Promise.resolve({ id, config, tags: [], manifest });
+    },
+    tag(reference, id) {
+      const full = withDefaultTag(reference);
+      writeFileAtomic(host, tagPath(full), JSON.stringify({ reference: full, id }), { durable: true });
+    },
+    untag(reference) {
+      const path = tagPath(withDefaultTag(reference));
+      const was = readJsonIfExists(path) !== undefined;
+      rmSync(path, { force: true });
+      return was;
+    },
+    find,
+    async require(name) {
+      const image = await find(name);
+      if (image !== undefined) return image;
+      throw new TsbuildError('IMAGE_NOT_FOUND', `no such image: ${JSON.stringify(name)}`, {
+        hint: 'list what there is with "tsbuild images"',
+      });
+    },
+    byReference,
+    byID: (id) => byID(id),
+    async list() {
+      const all = tags();
+      const images: StoredImage[] = [];
+      for (const id of ids()) {
+        const image = await byID(id, all);
+        if (image !== undefined) images.push(image);
+      }
+      return images;
+    },
+    remove(id) {
+      rmSync(idPath(id), { force: true });
+      content.remove(id);
+    },
+    openLayer,
+    hasLayer(diffID) {
+      if (layers.get(diffID) !== undefined) return true;
+      const blob = compressed.get(diffID, 'origin');
+      return blob !== undefined && content.size(blob.digest) === blob.size;
+    },
+    sizeOf: ({ config }) =>
+      config.rootfs.diff_ids.reduce(
+        (sum, diffID) => sum + (layers.get(diffID)?.size ?? compressed.get(diffID, 'origin')?.size ?? 0),
+        0,
+      ),
+  };
+}
+
+function parseTag(value: unknown): Tag | undefined {
+  if (!isJsonObject(value) || !isJsonObject(value['reference'])) return undefined;
+  const { id } = value;
+  const { registry, repository, tag } = value['reference'];
+  if (
+    typeof id !== 'string' ||
+    !isDigest(id) ||
+    typeof registry !== 'string' ||
+    typeof repository !== 'string'
+  )
+    return undefined;
+  return { id, reference: { registry, repository, ...(typeof tag === 'string' ? { tag } : {}) } };
+}
+
+function parseStoredDescriptor(value: unknown): Descriptor | undefined {
+  if (!isJsonObject(value)) return undefined;
+  const { mediaType, digest, size } = value;
+  if (
+    typeof mediaType !== 'string' ||
+    typeof digest !== 'string' ||
+    !isDigest(digest) ||
+    typeof size !== 'number'
+  )
+    return undefined;
+  return { mediaType, digest, size };
+}
+
+function namesOf(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory).filter((name) => name.endsWith('.json'));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw ioError(`list ${JSON.stringify(directory)}`, error);
+  }
+}
