@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
-import { TsbuildError } from '../base/errors.ts';
+import { errnoOf, TsbuildError } from '../base/errors.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd' | 'xz' | 'bzip2';
 
@@ -113,7 +113,11 @@ async function* throughTool(
     child.once('close', resolve);
   });
   ended.catch(() => undefined);
-  const fed = pipeline(Readable.from(source, { objectMode: false }), child.stdin).catch(() => undefined);
+  let refused: unknown;
+  const fed = pipeline(Readable.from(source, { objectMode: false }), child.stdin).catch((error: unknown) => {
+    // The tool may stop reading before the end; what it says about that is the better message.
+    if (errnoOf(error) !== 'EPIPE') refused = error;
+  });
   try {
     for await (const chunk of child.stdout) yield chunk as Uint8Array;
     const code = await ended.catch(() => {
@@ -121,9 +125,10 @@ async function* throughTool(
         hint: `install the package that has ${name}`,
       });
     });
+    await fed;
+    if (refused instanceof Error) throw refused;
     if (code !== 0)
       throw new TsbuildError('ARCHIVE_INVALID', `cannot decompress (${name}): ${complaint.trim()}`);
-    await fed;
   } finally {
     child.kill();
   }

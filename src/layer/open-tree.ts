@@ -254,6 +254,8 @@ function treeOf(fd: number): Tree {
       }
       const holder = stat?.type === 'directory' ? opened.at(-2) : opened.at(-1);
       return use({ names, stat, parent: names.length === 0 ? undefined : (holder ?? root) });
+    } catch (error) {
+      throw ioError(`look up ${JSON.stringify(toText(path))}`, error);
     } finally {
       for (const directory of opened) directory[Symbol.dispose]();
     }

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { isTsbuildError, TsbuildError } from '../../src/base/errors.ts';
+import { decompress, peekHead, sniffCompression } from '../../src/layer/decompress.ts';
+import { chunksOf } from '../suites/layer-fixture.ts';
+
+const CONTENT = Buffer.from('all work and no play makes a dull layer\n'.repeat(20_000));
+
+async function decompressed(bytes: Uint8Array, chunk = 5000): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const part of decompress(chunksOf(bytes, chunk))) parts.push(Uint8Array.from(part));
+  return Buffer.concat(parts);
+}
+
+function through(tool: string, ...args: readonly string[]): Buffer {
+  const { stdout, status } = spawnSync(tool, args, { input: CONTENT });
+  assert.equal(status, 0);
+  return stdout;
+}
+
+describe('decompress', () => {
+  const forms = {
+    none: () => CONTENT,
+    gzip: () => gzipSync(CONTENT),
+    zstd: () => through('zstd', '-c'),
+    xz: () => through('xz', '-c'),
+    bzip2: () => through('bzip2', '-c'),
+  } as const;
+
+  for (const [form, make] of Object.entries(forms)) {
+    test(`${form} is known by its first bytes and gives back the content`, async () => {
+      const bytes = make();
+      assert.equal(sniffCompression(bytes), form);
+      assert.ok((await decompressed(bytes)).equals(CONTENT));
+      assert.ok((await decompressed(bytes.subarray(0), 1 << 20)).equals(CONTENT));
+    });
+    if (form !== 'none')
+      test(`${form} that is cut is refused`, async () => {
+        const bytes = make();
+        await assert.rejects(decompressed(bytes.subarray(0, Math.floor(bytes.byteLength / 2))), (error) =>
+          isTsbuildError(error, 'ARCHIVE_INVALID'),
+        );
+      });
+  }
+
+  test('several gzip members and several zstd frames are one content', async () => {
+    const [gzip, zstd] = [forms.gzip(), forms.zstd()];
+    const skippable = Buffer.from('5a2a4d1803000000616263', 'hex');
+    assert.ok((await decompressed(Buffer.concat([gzip, gzip]))).equals(Buffer.concat([CONTENT, CONTENT])));
+    assert.ok(
+      (await decompressed(Buffer.concat([skippable, zstd, skippable, zstd]))).equals(
+        Buffer.concat([CONTENT, CONTENT]),
+      ),
+    );
+  });
+
+  test('damage in the middle is refused', async () => {
+    const bytes = Buffer.from(forms.gzip());
+    bytes.fill(0xa5, 300, 400);
+    await assert.rejects(decompressed(bytes), (error) => isTsbuildError(error, 'ARCHIVE_INVALID'));
+  });
+
+  test('an empty source and one shorter than any magic are plain', async () => {
+    assert.equal((await decompressed(Buffer.alloc(0))).byteLength, 0);
+    assert.equal((await decompressed(Buffer.from('ab'), 1)).toString(), 'ab');
+  });
+
+  for (const form of ['gzip', 'zstd', 'xz'] as const)
+    test(`an error of the source comes through ${form} as it is`, async () => {
+      const broke = new TsbuildError('DIGEST_MISMATCH', 'the source broke');
+      async function* failing(): AsyncGenerator<Uint8Array> {
+        yield await Promise.resolve(forms[form]().subarray(0, 60));
+        throw broke;
+      }
+      await assert.rejects(
+        async () => {
+          for await (const part of decompress(failing())) assert.ok(part.byteLength > 0);
+        },
+        (error) => error === broke,
+      );
+    });
+
+  test('a reader that stops early ends the tool', async () => {
+    for await (const part of decompress(chunksOf(forms.xz(), 100))) {
+      assert.ok(part.byteLength > 0);
+      break;
+    }
+  });
+
+  test('the head is seen and not taken away, even where the source reuses its buffer', async () => {
+    const buffer = Buffer.alloc(2);
+    async function* reusing(): AsyncGenerator<Uint8Array> {
+      for (const text of ['ab', 'cd', 'ef']) {
+        buffer.write(text);
+        yield await Promise.resolve(buffer);
+      }
+    }
+    const { head, all } = await peekHead(reusing(), 3);
+    assert.equal(Buffer.from(head).toString(), 'abc');
+    let text = '';
+    for await (const part of all) text += Buffer.from(part).toString();
+    assert.equal(text, 'abcdef');
+  });
+});
