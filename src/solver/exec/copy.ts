@@ -132,7 +132,7 @@ interface OpenedSource extends AsyncDisposable, SourceTree {
 
 async function openSource(
   options: CopyHandlerOptions,
-  context: VertexContext<CopyOp>,
+  context: Pick<VertexContext, 'inputs' | 'vertex'>,
   index: number,
 ): Promise<OpenedSource> {
   const input = context.inputs[index];
@@ -192,6 +192,26 @@ async function sourceIdentity(
   const digest = known ?? (await digestOfSource(options, context, source.input, source.patterns));
   if (known === undefined) options.records.putContentDigest(key, digest);
   return { files: digest };
+}
+
+/** Content of one path in any input, for mounts; `excludes` and owners do not matter there. */
+export async function digestOfPath(
+  options: CopyHandlerOptions,
+  context: VertexContext,
+  index: number,
+  path: string,
+): Promise<string> {
+  const input = context.inputs[index];
+  if (input === undefined || input.kind === 'file')
+    throw new TsbuildError('INSTRUCTION_UNSUPPORTED', 'cannot mount a fetched file');
+  if (input.kind === 'stack') return `${identityOf(input)} ${path}`;
+  await using source = await openSource(options, context, index);
+  const selection = selectSources(source.tree, [path], {
+    parents: false,
+    where: source.where,
+    ...(source.ignore === undefined ? {} : { ignore: source.ignore }),
+  });
+  return digestSelection(source.tree, selection, {}, source);
 }
 
 async function digestOfSource(

@@ -1,0 +1,66 @@
+/** Build contexts of one build: directories that are opened when a COPY reads them, with their ignore patterns. */
+import { realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { TsbuildError } from '../base/errors.ts';
+import type { Host } from '../base/host.ts';
+import { createIgnoreMatcher, parseIgnoreFile } from '../layer/ignore-patterns.ts';
+import { openDirectoryTree } from '../layer/open-tree.ts';
+import type { OpenContext } from '../solver/exec/copy.ts';
+import { openStatCache } from '../solver/exec/context/stat-cache.ts';
+
+export interface ContextSource {
+  readonly directory: string;
+  readonly ignoreText?: string;
+  /** As in messages. */
+  readonly where: string;
+}
+
+export interface Contexts extends Disposable {
+  open(name: string): OpenContext;
+  directory(name: string): string;
+  /** Keeps what was learnt about files. */
+  save(): void;
+}
+
+export function createContexts(
+  sources: ReadonlyMap<string, ContextSource>,
+  root: string,
+  host: Host,
+): Contexts {
+  const opened = new Map<string, OpenContext>();
+
+  function sourceOf(name: string): ContextSource {
+    const source = sources.get(name);
+    if (source === undefined)
+      throw new TsbuildError('CONTEXT_NOT_FOUND', `there is no build context ${JSON.stringify(name)}`, {
+        hint: `give it with --build-context ${name}=DIRECTORY`,
+      });
+    return source;
+  }
+
+  return {
+    open(name) {
+      const known = opened.get(name);
+      if (known !== undefined) return known;
+      const { directory, ignoreText, where } = sourceOf(name);
+      const real = realpathSync(directory);
+      const patterns = ignoreText === undefined ? [] : parseIgnoreFile(ignoreText);
+      const context: OpenContext = {
+        tree: openDirectoryTree(real),
+        ignore: patterns.length === 0 ? undefined : createIgnoreMatcher(patterns),
+        statCache: openStatCache(join(root, 'stat-cache'), real, host),
+        where,
+      };
+      opened.set(name, context);
+      return context;
+    },
+    directory: (name) => realpathSync(sourceOf(name).directory),
+    save() {
+      for (const { statCache } of opened.values()) statCache.save();
+    },
+    [Symbol.dispose]() {
+      for (const { tree } of opened.values()) tree[Symbol.dispose]();
+      opened.clear();
+    },
+  };
+}

@@ -1,0 +1,112 @@
+/** The handlers of a build, with their collaborators. */
+import { join } from 'node:path';
+import type { Digest } from '../base/digest.ts';
+import { TsbuildError } from '../base/errors.ts';
+import type { BuildGraph } from '../graph/graph.ts';
+import { createCopyHandler, digestOfPath } from '../solver/exec/copy.ts';
+import { createContextHandler } from '../solver/exec/context.ts';
+import { createHttpHandler } from '../solver/exec/http.ts';
+import { createImageHandler } from '../solver/exec/image.ts';
+import { createMergeHandler } from '../solver/exec/merge.ts';
+import { createRunMounts } from '../solver/exec/run-mounts.ts';
+import { createRunHandler } from '../solver/exec/run.ts';
+import type { OpHandlers } from '../solver/handler.ts';
+import { createStacks } from '../solver/stack.ts';
+import type { Contexts } from './contexts.ts';
+import type { Engine } from './engine.ts';
+
+export interface HandlerInputs {
+  readonly engine: Engine;
+  readonly contexts: Contexts;
+  readonly graph: Pick<BuildGraph, 'sourceDateEpoch'>;
+  readonly extraHosts: readonly string[];
+  readonly secret: (id: string) => Promise<Uint8Array | undefined>;
+  readonly sshSocket: (id: string) => string | undefined;
+}
+
+export function createHandlers({
+  engine,
+  contexts,
+  graph,
+  extraHosts,
+  secret,
+  sshSocket,
+}: HandlerInputs): OpHandlers {
+  const { host, images, layers, records, content, snapshotter, runtime, spool } = engine;
+  const { root, resolvConf } = engine.options;
+  const stacks = createStacks({
+    snapshotter,
+    openLayer: (diffID) => Promise.resolve(images.openLayer(diffID)),
+  });
+  const time = graph.sourceDateEpoch === undefined ? {} : { maxMtime: graph.sourceDateEpoch };
+  const now = (): number => host.now();
+  const copyOptions = {
+    snapshotter,
+    stacks,
+    layers,
+    records,
+    spool,
+    now,
+    context: (name: string) => contexts.open(name),
+    blobPath: (blob: Digest) => content.path(blob),
+    ...time,
+  };
+  const runMounts = createRunMounts({
+    root: join(root, 'run'),
+    host,
+    snapshotter,
+    stacks,
+    contextDirectory: (name) => contexts.directory(name),
+    digestPath: (context, input, path) => digestOfPath(copyOptions, context, input, path),
+    secret,
+    sshSocket,
+  });
+  let steps = 0;
+  return {
+    image: createImageHandler({
+      async configOf(id) {
+        const image = await images.byID(id);
+        if (image === undefined)
+          throw new TsbuildError('IMAGE_NOT_FOUND', `image ${id} is no longer in the store`);
+        return image.config;
+      },
+    }),
+    context: createContextHandler(),
+    merge: createMergeHandler(),
+    copy: createCopyHandler(copyOptions),
+    run: createRunHandler({
+      snapshotter,
+      runtime,
+      stacks,
+      now,
+      mountIdentity: (context) => runMounts.identity(context),
+      prepareMounts: (context) => runMounts.prepare(context),
+      stubs: async () => (await import('../runtime/default-spec.ts')).DEFAULT_STUBS,
+      async containerSpec(input) {
+        const { createContainerSpec, BUILD_HOSTNAME } = await import('../runtime/default-spec.ts');
+        steps += 1;
+        return createContainerSpec({
+          ...input,
+          id: `step-${steps}`,
+          hostname: BUILD_HOSTNAME,
+          terminal: false,
+          resolvConf: resolvConf(),
+          extraHosts,
+        });
+      },
+      ...time,
+    }),
+    http: createHttpHandler({
+      async fetch(url, { signal, progress }) {
+        const { fetchFile } = await import('./fetch-file.ts');
+        return fetchFile(url, content, { signal, progress });
+      },
+    }),
+    git: {
+      cacheMap: () =>
+        Promise.reject(new TsbuildError('INSTRUCTION_UNSUPPORTED', 'git sources are not supported yet')),
+      exec: () =>
+        Promise.reject(new TsbuildError('INSTRUCTION_UNSUPPORTED', 'git sources are not supported yet')),
+    },
+  };
+}
