@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { isTsbuildError, TsbuildError } from '../../src/base/errors.ts';
-import { decompress, peekHead, sniffCompression } from '../../src/layer/decompress.ts';
+import { decompress, peekHead, sniffCompression, unzstd } from '../../src/layer/decompress.ts';
 import { chunksOf } from '../suites/layer-fixture.ts';
 
 const CONTENT = Buffer.from('all work and no play makes a dull layer\n'.repeat(20_000));
@@ -54,6 +54,20 @@ describe('decompress', () => {
         Buffer.concat([CONTENT, CONTENT]),
       ),
     );
+  });
+
+  test('zstd without the program gives the same, and refuses what is cut', async () => {
+    const zstd = forms.zstd();
+    const skippable = Buffer.from('5a2a4d1803000000616263', 'hex');
+    const collect = async (bytes: Uint8Array): Promise<Buffer> => {
+      const parts: Uint8Array[] = [];
+      for await (const part of unzstd(chunksOf(bytes, 100))) parts.push(part);
+      return Buffer.concat(parts);
+    };
+    assert.ok(
+      (await collect(Buffer.concat([skippable, zstd, zstd]))).equals(Buffer.concat([CONTENT, CONTENT])),
+    );
+    await assert.rejects(collect(zstd.subarray(0, zstd.byteLength - 20)));
   });
 
   test('damage in the middle is refused', async () => {
