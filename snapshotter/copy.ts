@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chainIDOf } from '../src/base/digest.ts';
-import { ioError, TsbuildError } from '../src/base/errors.ts';
+import { ioError } from '../src/base/errors.ts';
 import { emptyTree, openDirectoryTree } from '../src/layer/open-tree.ts';
 import { packDifference } from '../src/layer/pack.ts';
 import { readTar } from '../src/layer/tar-reader.ts';
@@ -116,12 +116,16 @@ function clockOf(staged: string): bigint {
 async function copyTree(from: string, to: string): Promise<void> {
   const child = spawn('cp', ['-a', '--reflink=auto', '--', from, to], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
   });
   let complaint = '';
-  child.stderr.on('data', (data: Buffer) => (complaint += data.toString()));
+  child.stderr.on('data', (data: Buffer) => (complaint = (complaint + data.toString()).slice(0, 4096)));
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', resolve);
   });
-  if (code !== 0) throw new TsbuildError('IO_FAILED', `cannot copy a snapshot: ${complaint.trim()}`);
+  if (code === 0) return;
+  const [reason = 'cp failed'] = complaint.split('\n', 1);
+  const full = /No space left on device|Disk quota exceeded/.test(reason);
+  throw ioError('copy a snapshot', Object.assign(new Error(reason), full ? { code: 'ENOSPC' } : {}));
 }

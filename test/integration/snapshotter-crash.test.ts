@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -79,5 +79,23 @@ for (const driver of ['overlay', 'copy'] as const)
       let count = 0;
       for await (const info of snapshots.list()) count += info.name === '' ? 0 : 1;
       assert.equal(count, 12);
+    });
+
+    test('a full disk is an error that says so and leaves nothing half-made', () => {
+      using temporary = temporaryDirectory();
+      const script = `
+        mount -t tmpfs -o size=3m tmpfs "$1"
+        "$2" "$3" "$1" ${driver} 100 1 && exit 1
+        find "$1/${driver}/staging" "$1/layers/partial" -mindepth 1`;
+      const run = spawnSync(
+        'unshare',
+        ['-m', 'sh', '-uc', script, 'sh', temporary.path, process.execPath, WORKER],
+        {
+          encoding: 'utf8',
+        },
+      );
+      assert.equal(run.status, 0, run.stderr);
+      assert.match(run.stderr, /DISK_FULL/);
+      assert.equal(run.stdout, '');
     });
   });
