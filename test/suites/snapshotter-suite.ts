@@ -410,6 +410,34 @@ export function describeSnapshotter(driver: Driver): void {
       assert.ok(!existsSync(join(root, 'outside')));
     });
 
+    test('stubs lead nowhere, whatever links an image has or a process plants', async () => {
+      const host = join(root, 'host');
+      mkdirSync(join(host, 'deep', 'cache'), { recursive: true });
+      const stubs: MountStub[] = [
+        { path: '/etc/resolv.conf', type: 'file' },
+        { path: '/var/deep/cache', type: 'directory' },
+      ];
+      const name = await applied([{ path: 'etc', type: 'symlink', linkname: host }]);
+      await changed(name, `rm -rf var; ln -s ${host} var`, stubs);
+      assert.deepEqual(readdirSync(host), ['deep']);
+      assert.deepEqual(readdirSync(join(host, 'deep')), ['cache']);
+    });
+
+    test('a stub that a process filled or changed stays, a directory around it keeps its time', async () => {
+      const name = await applied([{ path: 'etc', mtime: 1_234_567_890 }, { path: 'var' }]);
+      const stubs: MountStub[] = [
+        { path: '/etc/hosts', type: 'file' },
+        { path: '/var/filled', type: 'file' },
+        { path: '/srv/dir', type: 'directory' },
+      ];
+      const { layer } = await changed(name, 'echo x > var/filled; touch srv/dir/file', stubs);
+      const entries = list(await bytesOf(layer)).split('\n');
+      assert.deepEqual(
+        entries.filter((entry) => entry !== 'var/'),
+        ['srv/', 'srv/dir/', 'srv/dir/file', 'var/filled'],
+      );
+    });
+
     test('a state without files can be viewed and prepared', async () => {
       assert.deepEqual(await shown(undefined), []);
       const { name, layer } = await changed(undefined, 'echo hi > f; touch -d @5 f');
