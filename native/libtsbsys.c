@@ -52,7 +52,7 @@ TSB int64_t tsb_utimens(const char *path, int64_t seconds, int64_t nanoseconds)
 TSB int64_t tsb_make_file(const char *path, uint32_t mode, uint32_t uid, uint32_t gid, int64_t mtime,
 			  const uint8_t *data, uint64_t size)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 0777);
 	if (fd < 0)
 		return -errno;
 	struct timespec time = { .tv_sec = mtime };
@@ -65,8 +65,14 @@ TSB int64_t tsb_make_file(const char *path, uint32_t mode, uint32_t uid, uint32_
 		else if (n == 0 || errno != EINTR)
 			error = n == 0 ? -EIO : -errno;
 	}
-	/* why: chown clears setuid bits, so the mode comes after it; writing changes the time, so that comes last. */
-	if (error == 0 && (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0 || futimens(fd, both) < 0))
+	/*
+	 * why: chown clears setuid bits, so the mode comes after it; writing changes the time, so that comes last.
+	 * Looking first is cheaper than a change of the inode that changes nothing.
+	 */
+	struct stat made;
+	if (error == 0 && (fstat(fd, &made) < 0 ||
+			   ((made.st_uid != uid || made.st_gid != gid) && fchown(fd, uid, gid) < 0) ||
+			   ((made.st_mode & 07777) != mode && fchmod(fd, mode) < 0) || futimens(fd, both) < 0))
 		error = -errno;
 	if (close(fd) < 0 && error == 0)
 		error = -errno;
