@@ -1,0 +1,278 @@
+/** All commands: names, flags, and where their code is. Code of a command is loaded when it runs. */
+import type { CommandSpec, FlagTable, ParsedFlags } from './flags.ts';
+import type { Session } from './session.ts';
+
+export interface CommandEntry {
+  readonly spec: CommandSpec;
+  readonly run: (flags: ParsedFlags, session: Session) => Promise<number>;
+}
+
+const BUILD_FLAGS: FlagTable = {
+  tag: { kind: 'list', short: 't', value: 'NAME', help: 'name for the image, [registry/]repository[:tag]' },
+  file: {
+    kind: 'text',
+    short: 'f',
+    value: 'FILE',
+    help: 'the Dockerfile (default: CONTEXT/Dockerfile; - for standard input)',
+  },
+  target: { kind: 'text', value: 'STAGE', help: 'stage to build' },
+  'build-arg': {
+    kind: 'list',
+    value: 'NAME[=VALUE]',
+    help: 'value of an ARG; without VALUE from the environment',
+  },
+  'no-cache': { kind: 'boolean', help: 'execute every step' },
+  pull: { kind: 'boolean', help: 'ask the registry for newer base images' },
+  platform: { kind: 'text', value: 'OS/ARCH', help: 'platform of the image' },
+  label: { kind: 'list', value: 'NAME=VALUE', help: 'label of the image' },
+  progress: { kind: 'text', value: 'MODE', help: 'auto, plain, tty, json or quiet' },
+  quiet: { kind: 'boolean', short: 'q', help: 'print the image id only' },
+  output: {
+    kind: 'list',
+    short: 'o',
+    value: 'SPEC',
+    help: 'type=oci|docker|local|tar,dest=PATH, or a directory, or - for a tar',
+  },
+  push: { kind: 'boolean', help: 'push to the registries named by --tag' },
+  load: { kind: 'boolean', help: 'accepted: the image is in the local store in any case' },
+  iidfile: { kind: 'text', value: 'FILE', help: 'write the image id to FILE' },
+  'metadata-file': { kind: 'text', value: 'FILE', help: 'write digests and names to FILE as JSON' },
+  network: { kind: 'text', value: 'MODE', help: 'network of RUN: default, host or none' },
+  'add-host': { kind: 'list', value: 'NAME:IP', help: 'entry of /etc/hosts for RUN' },
+  'build-context': {
+    kind: 'list',
+    value: 'NAME=SPEC',
+    help: 'directory or docker-image://REFERENCE for FROM and --from',
+  },
+  secret: { kind: 'list', value: 'SPEC', help: 'id=ID,src=FILE or id=ID,env=NAME' },
+  ssh: { kind: 'list', value: 'SPEC', help: 'default[=SOCKET]' },
+};
+
+const RUN_FLAGS: FlagTable = {
+  rm: { kind: 'boolean', help: 'accepted: a container leaves nothing behind' },
+  interactive: { kind: 'boolean', short: 'i', help: 'keep standard input open' },
+  tty: { kind: 'boolean', short: 't', help: 'give the container a terminal' },
+  env: {
+    kind: 'list',
+    short: 'e',
+    value: 'NAME[=VALUE]',
+    help: 'environment variable; without VALUE from the environment',
+  },
+  'env-file': { kind: 'list', value: 'FILE', help: 'read environment variables from FILE' },
+  volume: { kind: 'list', short: 'v', value: 'SRC:DST[:ro]', help: 'mount a file or directory of the host' },
+  workdir: { kind: 'text', short: 'w', value: 'DIR', help: 'working directory' },
+  user: { kind: 'text', short: 'u', value: 'USER[:GROUP]', help: 'who the command runs as' },
+  entrypoint: { kind: 'text', value: 'COMMAND', help: "instead of the image's entry point" },
+  network: { kind: 'text', value: 'MODE', help: 'host (default) or none' },
+  name: { kind: 'text', value: 'NAME', help: 'name of the container' },
+  hostname: { kind: 'text', short: 'h', value: 'NAME', help: 'host name' },
+  'add-host': { kind: 'list', value: 'NAME:IP', help: 'entry of /etc/hosts' },
+  'read-only': { kind: 'boolean', help: 'mount the root file system read-only' },
+  tmpfs: { kind: 'list', value: 'DIR', help: 'mount a tmpfs' },
+  'cap-add': { kind: 'list', value: 'CAP', help: 'add a capability' },
+  'cap-drop': { kind: 'list', value: 'CAP', help: 'drop a capability' },
+  privileged: { kind: 'boolean', help: 'all capabilities, no filter, nothing masked' },
+  pull: { kind: 'text', value: 'WHEN', help: 'always, missing (default) or never' },
+  platform: { kind: 'text', value: 'OS/ARCH', help: 'platform of the image' },
+};
+
+const PROGRESS: FlagTable = {
+  progress: { kind: 'text', value: 'MODE', help: 'auto, plain, tty, json or quiet' },
+  quiet: { kind: 'boolean', short: 'q', help: 'print as little as possible' },
+};
+const PLATFORM: FlagTable = { platform: { kind: 'text', value: 'OS/ARCH', help: 'platform to choose' } };
+const FORMAT: FlagTable = { format: { kind: 'text', value: 'json', help: 'print JSON' } };
+
+const MANY = Number.POSITIVE_INFINITY;
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    spec: {
+      name: 'build',
+      usage: '[OPTIONS] CONTEXT',
+      summary: 'Build an image from a Dockerfile (the default command).',
+      flags: BUILD_FLAGS,
+      minimum: 1,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('./commands/build.ts')).runBuild(flags, session),
+  },
+  {
+    spec: {
+      name: 'run',
+      usage: '[OPTIONS] IMAGE [COMMAND [ARG…]]',
+      summary: 'Run a command in a container of an image.',
+      flags: RUN_FLAGS,
+      minimum: 1,
+      maximum: MANY,
+      stopAtFirst: true,
+    },
+    run: async (flags, session) => (await import('./commands/run.ts')).runRun(flags, session),
+  },
+  {
+    spec: {
+      name: 'import',
+      usage: '[OPTIONS] FILE|- NAME',
+      summary: 'Make an image of a root file system (tar, also compressed).',
+      flags: { ...PROGRESS, ...PLATFORM },
+      minimum: 2,
+      maximum: 2,
+    },
+    run: async (flags, session) => (await import('./commands/images.ts')).runImport(flags, session),
+  },
+  {
+    spec: {
+      name: 'images',
+      usage: '[OPTIONS]',
+      summary: 'List images.',
+      flags: {
+        ...FORMAT,
+        quiet: { kind: 'boolean', short: 'q', help: 'ids only' },
+        'no-trunc': { kind: 'boolean', help: 'whole ids' },
+      },
+      minimum: 0,
+      maximum: 0,
+    },
+    run: async (flags, session) => (await import('./commands/images.ts')).runImages(flags, session),
+  },
+  {
+    spec: {
+      name: 'rmi',
+      usage: 'IMAGE…',
+      summary: 'Remove images.',
+      flags: { force: { kind: 'boolean', short: 'f', help: 'also with several names' } },
+      minimum: 1,
+      maximum: MANY,
+    },
+    run: async (flags, session) => (await import('./commands/images.ts')).runRmi(flags, session),
+  },
+  {
+    spec: {
+      name: 'tag',
+      usage: 'IMAGE NAME',
+      summary: 'Give an image one more name.',
+      flags: {},
+      minimum: 2,
+      maximum: 2,
+    },
+    run: async (flags, session) => (await import('./commands/images.ts')).runTag(flags, session),
+  },
+  {
+    spec: {
+      name: 'inspect',
+      usage: 'IMAGE…',
+      summary: 'Show images as JSON.',
+      flags: FORMAT,
+      minimum: 1,
+      maximum: MANY,
+    },
+    run: async (flags, session) => (await import('./commands/images.ts')).runInspect(flags, session),
+  },
+  {
+    spec: {
+      name: 'history',
+      usage: '[OPTIONS] IMAGE',
+      summary: 'Show how an image was made.',
+      flags: { ...FORMAT, 'no-trunc': { kind: 'boolean', help: 'whole texts' } },
+      minimum: 1,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('./commands/images.ts')).runHistory(flags, session),
+  },
+  {
+    spec: {
+      name: 'save',
+      usage: '[OPTIONS] IMAGE…',
+      summary: 'Write images as a docker archive.',
+      flags: {
+        ...PROGRESS,
+        output: { kind: 'text', short: 'o', value: 'FILE', help: 'instead of standard output' },
+      },
+      minimum: 1,
+      maximum: MANY,
+    },
+    run: async (flags, session) => (await import('./commands/transfer.ts')).runSave(flags, session),
+  },
+  {
+    spec: {
+      name: 'load',
+      usage: '[OPTIONS]',
+      summary: 'Read images from a docker or OCI archive, or an OCI layout.',
+      flags: {
+        ...PROGRESS,
+        ...PLATFORM,
+        input: { kind: 'text', short: 'i', value: 'PATH', help: 'instead of standard input' },
+      },
+      minimum: 0,
+      maximum: 0,
+    },
+    run: async (flags, session) => (await import('./commands/transfer.ts')).runLoad(flags, session),
+  },
+  {
+    spec: {
+      name: 'pull',
+      usage: '[OPTIONS] NAME',
+      summary: 'Pull an image from a registry.',
+      flags: { ...PROGRESS, ...PLATFORM },
+      minimum: 1,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('./commands/transfer.ts')).runPull(flags, session),
+  },
+  {
+    spec: {
+      name: 'push',
+      usage: '[OPTIONS] NAME',
+      summary: 'Push an image to its registry.',
+      flags: PROGRESS,
+      minimum: 1,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('./commands/transfer.ts')).runPush(flags, session),
+  },
+  {
+    spec: {
+      name: 'login',
+      usage: '[OPTIONS] [REGISTRY]',
+      summary: "Check credentials and keep them in docker's config.json.",
+      flags: {
+        username: { kind: 'text', short: 'u', value: 'NAME', help: 'user name' },
+        password: {
+          kind: 'text',
+          short: 'p',
+          value: 'PASSWORD',
+          help: 'password (visible to others: better --password-stdin)',
+        },
+        'password-stdin': { kind: 'boolean', help: 'read the password from standard input' },
+      },
+      minimum: 0,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('./commands/login.ts')).runLogin(flags, session),
+  },
+  {
+    spec: {
+      name: 'logout',
+      usage: '[REGISTRY]',
+      summary: 'Forget credentials.',
+      flags: {},
+      minimum: 0,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('./commands/login.ts')).runLogout(flags, session),
+  },
+  {
+    spec: {
+      name: 'system',
+      usage: 'check|df|prune',
+      summary: 'Look after the state root.',
+      flags: {
+        ...FORMAT,
+        all: { kind: 'boolean', short: 'a', help: 'prune: records and layers of all builds too' },
+      },
+      minimum: 1,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('./commands/system.ts')).runSystem(flags, session),
+  },
+];

@@ -1,0 +1,59 @@
+/** `--output`: `type=…,dest=…`, a directory, or `-`. */
+import { resolve } from 'node:path';
+import { TsbuildError } from '../../base/errors.ts';
+import type { Output } from '../../engine/outputs.ts';
+
+export function parseOutputs(specs: readonly string[], cwd: string, stdout: NodeJS.WriteStream): Output[] {
+  return specs.flatMap((spec) => parseOutput(spec, cwd, stdout) ?? []);
+}
+
+function parseOutput(spec: string, cwd: string, stdout: NodeJS.WriteStream): Output | undefined {
+  const fail = (message: string, hint: string): TsbuildError =>
+    new TsbuildError('USAGE', `invalid --output ${JSON.stringify(spec)}: ${message}`, { hint });
+  if (spec === '-') return { kind: 'tar', destination: guard(stdout, fail) };
+  if (!spec.includes('=')) return { kind: 'local', destination: resolve(cwd, spec) };
+  const fields = new Map(
+    spec
+      .split(',')
+      .map((field) => [
+        field.split('=', 1)[0] ?? '',
+        field.includes('=') ? field.slice(field.indexOf('=') + 1) : 'true',
+      ]),
+  );
+  const type = fields.get('type');
+  const dest = fields.get('dest') ?? fields.get('destination');
+  const compression = fields.get('compression') ?? 'gzip';
+  if (compression !== 'gzip' && compression !== 'uncompressed')
+    throw fail(`unknown compression ${JSON.stringify(compression)}`, 'use gzip or uncompressed');
+  const file = dest === undefined || dest === '-' ? undefined : resolve(cwd, dest);
+  const stream = (): string | NodeJS.WritableStream => file ?? guard(stdout, fail);
+  switch (type) {
+    case 'image':
+    case 'registry':
+      return undefined;
+    case 'local':
+      if (file === undefined) throw fail('dest is missing', 'write type=local,dest=DIRECTORY');
+      return { kind: 'local', destination: file };
+    case 'tar':
+      return { kind: 'tar', destination: stream() };
+    case 'docker':
+      return { kind: 'docker-archive', destination: stream(), form: 'uncompressed' };
+    case 'oci':
+      if (file !== undefined && (fields.get('tar') === 'false' || !/\.tar$/.test(file)))
+        return { kind: 'oci-directory', destination: file, form: compression };
+      return { kind: 'oci-archive', destination: stream(), form: compression };
+    default:
+      throw fail(
+        type === undefined ? 'type is missing' : `unknown type ${JSON.stringify(type)}`,
+        'use type=oci, docker, local, tar, image or registry',
+      );
+  }
+}
+
+function guard(
+  stdout: NodeJS.WriteStream,
+  fail: (message: string, hint: string) => TsbuildError,
+): NodeJS.WriteStream {
+  if (stdout.isTTY) throw fail('standard output is a terminal', 'name a file with dest=FILE');
+  return stdout;
+}

@@ -1,0 +1,91 @@
+/** The command line: parses, runs one command, renders what went wrong. Alone here everything is caught. */
+import { TsbuildError } from '../base/errors.ts';
+import { suggest } from '../base/suggest.ts';
+import { COMMANDS, type CommandEntry } from './commands.ts';
+import { compose } from './compose.ts';
+import { helpText, parseFlags } from './flags.ts';
+
+export const VERSION = '0.1.0';
+
+function overview(): string {
+  const rows = COMMANDS.map(({ spec }) => `  ${spec.name.padEnd(10)} ${spec.summary}`);
+  return `Usage: tsbuild [COMMAND] [OPTIONS] …\n\n  tsbuild -t IMAGE .        build the Dockerfile in this directory\n  tsbuild run IMAGE         run the result\n\nCommands:\n${rows.join('\n')}\n\nsee "tsbuild COMMAND --help"\n`;
+}
+
+interface Chosen {
+  readonly entry: CommandEntry;
+  readonly rest: readonly string[];
+}
+
+/** `tsbuild -t img .` is `tsbuild build -t img .`; global flags may stand before the command. */
+function choose(argv: readonly string[]): Chosen {
+  const build = find('build');
+  let at = 0;
+  while (argv[at]?.startsWith('-') === true) {
+    const word = argv[at] ?? '';
+    if (!/^--(root|insecure-registry|registry-ca|debug)(=|$)/.test(word)) return { entry: build, rest: argv };
+    at += word.includes('=') || word === '--debug' ? 1 : 2;
+  }
+  const name = argv[at];
+  const entry = COMMANDS.find(({ spec }) => spec.name === name);
+  if (entry !== undefined) return { entry, rest: [...argv.slice(0, at), ...argv.slice(at + 1)] };
+  // A path is a build context; a bare word that is nearly a command is a typing error.
+  const near =
+    name === undefined || /[./]/.test(name)
+      ? undefined
+      : suggest(
+          name,
+          COMMANDS.map(({ spec }) => spec.name),
+        );
+  if (near !== undefined)
+    throw new TsbuildError('USAGE', `unknown command ${JSON.stringify(name)}`, {
+      hint: `did you mean "tsbuild ${near}"?`,
+    });
+  return { entry: build, rest: argv };
+}
+
+function find(name: string): CommandEntry {
+  const entry = COMMANDS.find(({ spec }) => spec.name === name);
+  if (entry === undefined) throw new RangeError(name);
+  return entry;
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [first] = argv;
+  if (
+    first === undefined ||
+    first === '--help' ||
+    first === '-h' ||
+    (first === 'help' && argv[1] === undefined)
+  ) {
+    process.stdout.write(overview());
+    return first === undefined ? 2 : 0;
+  }
+  if (first === '--version' || first === 'version' || first === '-V') {
+    process.stdout.write(`tsbuild ${VERSION}\n`);
+    return 0;
+  }
+  const { entry, rest } =
+    first === 'help' ? { entry: find(argv[1] ?? 'build'), rest: ['--help'] } : choose(argv);
+  const flags = parseFlags(entry.spec, rest);
+  if (flags.has('help')) {
+    process.stdout.write(helpText(entry.spec));
+    return 0;
+  }
+  await using composed = compose(flags, VERSION);
+  return await entry.run(flags, composed.session);
+}
+
+const argv = process.argv.slice(2);
+try {
+  process.exitCode = await main(argv);
+} catch (error) {
+  const { renderError, exitCodeOf } = await import('./render/error.ts');
+  process.stderr.write(
+    renderError(error, {
+      color: process.stderr.isTTY && process.env['NO_COLOR'] === undefined,
+      debug: argv.includes('--debug'),
+    }),
+  );
+  process.exitCode = exitCodeOf(error);
+}

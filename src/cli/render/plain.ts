@@ -1,0 +1,92 @@
+/** Plain progress, for logs of CI: every line begins with its vertex. */
+import type { ProgressSink } from '../../progress/progress.ts';
+import { clean, excerpt } from './error.ts';
+import { createLineSplitter, createModel, formatBytes, formatSeconds, type VertexView } from './model.ts';
+
+const TRANSFER_EVERY_MS = 1000;
+
+export interface Renderer extends ProgressSink {
+  /** Everything was told; nothing more comes. */
+  end(): void;
+}
+
+export function createPlainRenderer(write: (text: string) => void): Renderer {
+  const model = createModel();
+  const splitters = new Map<string, ReturnType<typeof createLineSplitter>>();
+  const announced = new Set<number>();
+  const reported = new Map<string, number>();
+  let last: number | undefined;
+
+  function line(view: VertexView, text: string): void {
+    // A blank line where the log changes from one vertex to another.
+    if (last !== undefined && last !== view.number) write('\n');
+    if (!announced.has(view.number)) {
+      announced.add(view.number);
+      write(`#${view.number} ${view.name}\n`);
+    }
+    last = view.number;
+    write(`#${view.number} ${text}\n`);
+  }
+
+  function splitterOf(
+    vertex: string,
+    view: VertexView,
+    at: () => number,
+  ): ReturnType<typeof createLineSplitter> {
+    const known = splitters.get(vertex);
+    if (known !== undefined) return known;
+    const made = createLineSplitter((text) =>
+      line(view, `${((at() - (view.started ?? at())) / 1000).toFixed(3)} ${clean(text)}`),
+    );
+    splitters.set(vertex, made);
+    return made;
+  }
+
+  let now = 0;
+  return {
+    emit(event) {
+      now = event.at;
+      const view = model.apply(event);
+      if (event.kind === 'warning') {
+        write(`WARN: ${clean(event.message)}\n`);
+        if (event.source !== undefined) write(`${excerpt(event.source).join('\n')}\n`);
+        if (event.hint !== undefined) write(`hint: ${clean(event.hint)}\n`);
+        return;
+      }
+      if (view === undefined || event.kind === 'vertex') return;
+      if (event.kind === 'log') {
+        splitterOf(event.vertex, view, () => now).write(event.data);
+        return;
+      }
+      if (event.kind === 'transfer') {
+        const key = `${event.vertex} ${event.item}`;
+        const before = reported.get(key) ?? 0;
+        if (!event.done && event.at - before < TRANSFER_EVERY_MS) return;
+        reported.set(key, event.at);
+        const amount = event.unit === 'bytes' ? formatBytes : String;
+        line(
+          view,
+          `${event.item} ${amount(event.current)}${event.total === undefined ? '' : ` / ${amount(event.total)}`}${event.done ? ' done' : ''}`,
+        );
+        return;
+      }
+      splitters.get(event.vertex)?.end();
+      const took = formatSeconds((view.ended ?? event.at) - (view.started ?? event.at));
+      switch (event.status.kind) {
+        case 'started':
+          return;
+        case 'cached':
+          return line(view, 'CACHED');
+        case 'done':
+          return line(view, `DONE ${took}`);
+        case 'canceled':
+          return line(view, 'CANCELED');
+        case 'failed':
+          return line(view, `ERROR: ${clean(event.status.message)}`);
+      }
+    },
+    end() {
+      if (last !== undefined) write('\n');
+    },
+  };
+}
