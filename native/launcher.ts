@@ -89,8 +89,11 @@ export function launchForeground(
   launcher: string,
   plan: Uint8Array,
   events: LaunchEvents,
+  input: boolean,
 ): { kill(signal: number): void } {
-  const child = spawn(launcher, ['run'], { stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'] });
+  const child = spawn(launcher, ['run'], {
+    stdio: [input ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe', 'pipe'],
+  });
   let pid: number | undefined;
   let ended = false;
   child.once('error', (error) => {
@@ -100,9 +103,9 @@ export function launchForeground(
   child.once('close', () => {
     if (!ended) events.lost('it ended without a word');
   });
-  const input = child.stdio[3] as Writable;
-  input.on('error', () => undefined);
-  input.end(plan);
+  const planPipe = child.stdio[3] as Writable;
+  planPipe.on('error', () => undefined);
+  planPipe.end(plan);
   let last: (() => void) | undefined;
   readFrames(child.stdio[4] as Readable, (type, _id, payload) => {
     if (type === STARTED) pid = payload.readUInt32LE(0);

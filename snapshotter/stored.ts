@@ -1,7 +1,7 @@
 /** What every driver does the same way with the snapshots that are stored. */
 import type { Snapshotter } from './snapshotter.ts';
 import type { SnapshotStore } from './store.ts';
-import { usageOf } from './usage.ts';
+import { usageOf } from '../src/base/usage.ts';
 
 type Stored = Pick<
   Snapshotter,

@@ -1,6 +1,6 @@
 /** The one place that picks implementations and reads what is ambient. */
 import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
@@ -61,6 +61,7 @@ export function compose(flags: ParsedFlags, version: string): Composed {
           host,
           platform: hostPlatform(process.arch),
           parallelism: 4,
+          hostname: hostname(),
           resolvConf: readResolvConf,
           async openRegistry() {
             const { createRegistry } = await import('../registry/client.ts');

@@ -28,6 +28,8 @@ export interface EngineOptions {
   readonly platform: Platform;
   /** How many steps may run at a time. */
   readonly parallelism: number;
+  /** The host's name, for containers that share its network. */
+  readonly hostname: string;
   /** Text of the host's resolv.conf. */
   readonly resolvConf: () => string;
   readonly openRegistry: () => Promise<Registry>;

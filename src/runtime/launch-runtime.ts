@@ -22,7 +22,8 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
   let server: LaunchServer | undefined;
 
   function launch(plan: Uint8Array, stdio: Stdio, events: LaunchEvents): { kill(signal: number): void } {
-    if (stdio.kind !== 'capture') return launchForeground(launcher, plan, events);
+    if (stdio.kind !== 'capture')
+      return launchForeground(launcher, plan, events, stdio.kind === 'terminal' || stdio.input);
     server ??= startLaunchServer(launcher);
     return server.start(plan, events);
   }

@@ -91,11 +91,11 @@ export type ExitStatus =
   | { readonly kind: 'signaled'; readonly signal: number };
 
 /**
- * `inherit`: the caller's own descriptors. `terminal`: a pty whose other end is copied to the caller's terminal
+ * `inherit`: the caller's own descriptors (without `input`, stdin is /dev/null). `terminal`: a pty whose other end is copied to the caller's terminal
  * (raw mode, window size). `capture`: output arrives in the callbacks, stdin is /dev/null.
  */
 export type Stdio =
-  | { readonly kind: 'inherit' }
+  | { readonly kind: 'inherit'; readonly input: boolean }
   | { readonly kind: 'terminal' }
   | { readonly kind: 'capture'; readonly onOutput: (stream: 'stdout' | 'stderr', data: Uint8Array) => void };
 

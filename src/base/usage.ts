@@ -1,7 +1,11 @@
 /** What a directory takes on disk: allocated bytes and inodes, hard links counted once. */
 import { lstatSync, readdirSync } from 'node:fs';
-import { fsPath, type ByteString } from '../src/base/byte-string.ts';
-import type { Usage } from './snapshotter.ts';
+import { fsPath, type ByteString } from './byte-string.ts';
+export interface Usage {
+  /** Bytes that are allocated. */
+  readonly size: number;
+  readonly inodes: number;
+}
 
 export function usageOf(root: string): Usage {
   const seen = new Set<number>();

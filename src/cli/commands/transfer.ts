@@ -1,0 +1,118 @@
+/** Commands that move images: pull, push, save, load. */
+import { resolve } from 'node:path';
+import { TsbuildError } from '../../base/errors.ts';
+import { loadImages } from '../../engine/load.ts';
+import { pullImage } from '../../engine/pull.ts';
+import { pushImage } from '../../engine/push.ts';
+import { withVertex } from '../../engine/with-vertex.ts';
+import { exportDockerArchive, type SavedImage } from '../../exporter/archive.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { familiarName, parseReference, withDefaultTag } from '../../oci/reference.ts';
+import type { Platform } from '../../oci/documents.ts';
+import type { ParsedFlags } from '../flags.ts';
+import { createRenderer } from '../render/create.ts';
+import type { Renderer } from '../render/plain.ts';
+import type { Session } from '../session.ts';
+
+async function rendered<T>(
+  flags: ParsedFlags,
+  session: Session,
+  work: (renderer: Renderer) => Promise<T>,
+): Promise<T> {
+  const renderer = createRenderer(flags, session);
+  try {
+    return await work(renderer);
+  } finally {
+    renderer.end();
+  }
+}
+
+function platformOf(flags: ParsedFlags, session: Session): Platform {
+  const text = flags.text('platform') ?? session.env['DOCKER_DEFAULT_PLATFORM'];
+  return text === undefined || text === '' ? session.engine().options.platform : parsePlatform(text);
+}
+
+export async function runPull(flags: ParsedFlags, session: Session): Promise<number> {
+  const reference = withDefaultTag(parseReference(flags.words[0] ?? ''));
+  const image = await rendered(flags, session, (sink) =>
+    pullImage(session.engine(), reference, platformOf(flags, session), { sink, signal: session.signal }),
+  );
+  session.stdout.write(`${familiarName(reference)}\n${image.manifest?.digest ?? image.id}\n`);
+  return 0;
+}
+
+export async function runPush(flags: ParsedFlags, session: Session): Promise<number> {
+  const engine = session.engine();
+  const [name = ''] = flags.words;
+  const reference = withDefaultTag(parseReference(name));
+  const image = await engine.images.byReference(reference);
+  if (image === undefined)
+    throw new TsbuildError('IMAGE_NOT_FOUND', `no such image: ${JSON.stringify(familiarName(reference))}`, {
+      hint: 'build it with -t, or name it with "tsbuild tag"',
+    });
+  const digest = await rendered(flags, session, (sink) =>
+    pushImage(engine, image, reference, { sink, signal: session.signal }),
+  );
+  session.stdout.write(`${familiarName(reference)}: digest: ${digest}\n`);
+  return 0;
+}
+
+export async function runSave(flags: ParsedFlags, session: Session): Promise<number> {
+  const engine = session.engine();
+  const output = flags.text('output');
+  const { stdout, cwd, signal, host } = session;
+  if (output === undefined && stdout.isTTY)
+    throw new TsbuildError('USAGE', 'cannot write an archive to a terminal', {
+      hint: 'use -o FILE, or redirect the output',
+    });
+  const saved: SavedImage[] = [];
+  for (const name of flags.words) {
+    const image = await engine.images.require(name);
+    const asReference = image.tags
+      .map((tag) => parseReference(tag))
+      .filter((tag) => familiarName(tag) === nameOrNothing(name));
+    saved.push({ image, references: asReference });
+  }
+  await rendered(flags, session, (sink) =>
+    withVertex(sink, host, 'save', `saving ${flags.words.join(', ')}`, () =>
+      exportDockerArchive(
+        saved,
+        engine.images,
+        engine.content,
+        output === undefined ? stdout : resolve(cwd, output),
+        host,
+        { signal },
+      ),
+    ),
+  );
+  return 0;
+}
+
+function nameOrNothing(text: string): string | undefined {
+  try {
+    return familiarName(withDefaultTag(parseReference(text)));
+  } catch {
+    return undefined;
+  }
+}
+
+export async function runLoad(flags: ParsedFlags, session: Session): Promise<number> {
+  const input = flags.text('input');
+  const { stdin, cwd, signal, stdout } = session;
+  if (input === undefined && stdin.isTTY)
+    throw new TsbuildError('USAGE', 'there is no archive on standard input', { hint: 'use -i FILE' });
+  const source =
+    input === undefined || input === '-'
+      ? { stream: stdin as AsyncIterable<Uint8Array> }
+      : { path: resolve(cwd, input) };
+  const loaded = await rendered(flags, session, (sink) =>
+    loadImages(session.engine(), source, platformOf(flags, session), { sink, signal }),
+  );
+  for (const { image, names } of loaded)
+    stdout.write(
+      names.length === 0
+        ? `Loaded image ID: ${image.id}\n`
+        : names.map((name) => `Loaded image: ${name}\n`).join(''),
+    );
+  return 0;
+}
