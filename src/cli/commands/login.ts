@@ -1,0 +1,47 @@
+/** `tsbuild login` and `logout`: credentials are checked before they are kept. */
+import { TsbuildError } from '../../base/errors.ts';
+import { storeCredentials } from '../../registry/keychain.ts';
+import type { ParsedFlags } from '../flags.ts';
+import type { Session } from '../session.ts';
+
+export async function runLogin(flags: ParsedFlags, session: Session): Promise<number> {
+  const registry = registryOf(flags);
+  const username = flags.text('username');
+  if (username === undefined)
+    throw new TsbuildError('USAGE', 'login needs a user name', { hint: 'give it with -u NAME' });
+  const password = flags.boolean('password-stdin') ? await readPassword(session) : flags.text('password');
+  if (password === undefined || password === '')
+    throw new TsbuildError('USAGE', 'login needs a password', { hint: 'give it with --password-stdin' });
+  const client = await session.engine().registry();
+  await client.checkLogin(registry, { username, password }, { signal: session.signal });
+  await storeCredentials(configFile(session), registry, { username, password }, session.host);
+  session.stdout.write('Login Succeeded\n');
+  return 0;
+}
+
+export async function runLogout(flags: ParsedFlags, session: Session): Promise<number> {
+  const registry = registryOf(flags);
+  const removed = await storeCredentials(configFile(session), registry, undefined, session.host);
+  session.stdout.write(
+    removed ? `Removing login credentials for ${registry}\n` : `Not logged in to ${registry}\n`,
+  );
+  return 0;
+}
+
+function registryOf(flags: ParsedFlags): string {
+  return (flags.words[0] ?? 'docker.io').replace(/^https?:\/\//, '').replace(/\/.*$/, '');
+}
+
+function configFile({ registrySettings }: Session): string {
+  const [file] = registrySettings.configFiles;
+  if (file === undefined)
+    throw new TsbuildError('CONFIG_INVALID', 'there is no place to keep credentials in');
+  return file;
+}
+
+/** One trailing line break does not belong to it, nor does a byte order mark. */
+async function readPassword({ stdin }: Session): Promise<string> {
+  let text = '';
+  for await (const chunk of stdin) text += String(chunk);
+  return text.replace(/^\uFEFF/, '').replace(/\r?\n$/, '');
+}
