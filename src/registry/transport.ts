@@ -7,6 +7,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { rootCertificates } from 'node:tls';
 import type { Agent, Dispatcher } from 'undici';
 import { TsbuildError } from '../base/errors.ts';
@@ -235,9 +236,9 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
   };
 }
 
-function bodyOf(body: AsyncIterable<Uint8Array> | Uint8Array): Dispatcher.DispatchOptions['body'] {
+function bodyOf(body: AsyncIterable<Uint8Array> | Uint8Array): Uint8Array | Readable {
   if (body instanceof Uint8Array) return body;
-  return body as unknown as NonNullable<Dispatcher.DispatchOptions['body']>;
+  return Readable.from(body, { objectMode: false });
 }
 
 function headerOf(response: Dispatcher.ResponseData, name: string): string | undefined {
