@@ -1,5 +1,5 @@
 /** ADD of a URL: the body becomes a blob; redirects are followed, anything but success is an error that says so. */
-import { request } from 'undici';
+import { request } from '../registry/http-client.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { ContentStore } from '../content/content-store.ts';
 import type { VertexProgress } from '../solver/handler.ts';

@@ -313,7 +313,7 @@ async function checkLogin(
     });
     await probe.discard();
     if (probe.status === 200) return;
-    const { request } = await import('undici');
+    const { request } = await import('./http-client.ts');
     const authorizer = createAuthorizer({
       authority,
       settings,

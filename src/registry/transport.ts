@@ -70,7 +70,7 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
   async function agentFor(authority: string): Promise<Agent> {
     const known = agents.get(authority);
     if (known !== undefined) return known;
-    const { Agent: UndiciAgent } = await import('undici');
+    const { Agent: UndiciAgent } = await import('./http-client.ts');
     const identity = tlsIdentity(authority, settings);
     const made = new UndiciAgent({
       connect: { timeout: 30_000, rejectUnauthorized: !settings.insecure.includes(authority), ...identity },
@@ -121,7 +121,7 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
     url: string,
     init: Omit<Dispatcher.RequestOptions, 'origin' | 'path'>,
   ): Promise<Dispatcher.ResponseData> {
-    const { request } = await import('undici');
+    const { request } = await import('./http-client.ts');
     const parsed = new URL(url);
     return request(url, { ...init, dispatcher: await agentFor(parsed.host) });
   }
