@@ -5,7 +5,6 @@
  * against the config's diffIDs then.
  */
 import { TsbuildError } from '../base/errors.ts';
-import type { Digest } from '../base/digest.ts';
 import { collect, copyImage, isManifestType } from '../content/copy-image.ts';
 import type { StoredImage } from '../image/image-store.ts';
 import { MEDIA_TYPES, type Descriptor, type Manifest, type Platform } from '../oci/documents.ts';
@@ -100,10 +99,7 @@ async function adopt(
   repository: string | undefined,
 ): Promise<StoredImage> {
   const { content, images, compressed } = engine;
-  const image = await images.putBytes(
-    await content.read(manifest.config.digest as Digest, MAX_DOCUMENT),
-    descriptor,
-  );
+  const image = await images.putBytes(await content.read(manifest.config.digest, MAX_DOCUMENT), descriptor);
   const { diff_ids } = image.config.rootfs;
   if (diff_ids.length !== manifest.layers.length)
     throw new TsbuildError(

@@ -45,7 +45,7 @@ export async function checkStore(engine: Engine): Promise<CheckReport> {
   if (existsSync(join(root, 'snapshots'))) {
     const snapshotter = await engine.snapshotter();
     damage.push(...(await snapshotter.check()));
-    for await (const _ of snapshotter.list()) snapshots += 1;
+    for await (const info of snapshotter.list()) snapshots += info.name === '' ? 0 : 1;
   }
   return { damage, checked: { blobs, layers, images: images.length, snapshots }, swept };
 }

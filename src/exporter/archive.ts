@@ -71,7 +71,7 @@ function fileOut(fd: number, destination: string): Out {
 function streamOut(stream: NodeJS.WritableStream): Out {
   let full: Promise<void> | undefined;
   let failure: Error | undefined;
-  stream.on('error', (error) => (failure = error));
+  stream.on('error', (error: Error) => (failure = error));
   return {
     write(bytes) {
       if (failure !== undefined) throw ioError('write to the output', failure);

@@ -187,7 +187,7 @@ export function parseImageConfig(bytes: Uint8Array, what: string): ImageConfig {
     ...optionalText(value, 'created', '', fail),
     ...optionalText(value, 'author', '', fail),
     config: isJsonObject(config) ? parseRunConfig(config, fail) : {},
-    rootfs: { type: 'layers', diff_ids: diffIDs as readonly string[] as readonly DiffID[] },
+    rootfs: { type: 'layers', diff_ids: diffIDs as readonly DiffID[] },
     history: arrayOf(value['history'], 'history', fail).map((each, index) =>
       parseHistory(each, `history[${index}].`, fail),
     ),
@@ -206,13 +206,13 @@ function parseHistory(value: unknown, path: string, fail: Fail): HistoryEntry {
 }
 
 function parseRunConfig(value: JsonObject, fail: Fail): RunConfig {
-  const texts = <K extends keyof RunConfig & string>(key: K): { readonly [P in K]?: readonly string[] } => {
+  const texts = <K extends keyof RunConfig>(key: K): { readonly [P in K]?: readonly string[] } => {
     const list = value[key];
     return (list === undefined || list === null ? {} : { [key]: textsOf(list, `config.${key}`, fail) }) as {
       readonly [P in K]?: readonly string[];
     };
   };
-  const keys = <K extends keyof RunConfig & string>(
+  const keys = <K extends keyof RunConfig>(
     key: K,
   ): { readonly [P in K]?: Record<string, Record<string, never>> } => {
     const object = value[key];

@@ -6,14 +6,16 @@
  */
 import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { toByteString } from '../../base/byte-string.ts';
 import { digestOf, hexOf } from '../../base/digest.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
 import { canonicalJson, type Json } from '../../base/json.ts';
 import type { RunMount, RunOp } from '../../graph/ops.ts';
+import { openTree } from '../../layer/open-tree.ts';
 import type { ContainerMount } from '../../runtime/runtime.ts';
 import type { Mount } from '../../../native/mount.ts';
-import type { Snapshotter } from '../../../snapshotter/snapshotter.ts';
+import type { MountStub, Snapshotter } from '../../../snapshotter/snapshotter.ts';
 import type { VertexContext } from '../handler.ts';
 import { asJson } from '../solve.ts';
 import type { Stacks } from '../stack.ts';
@@ -47,6 +49,7 @@ type SshMount = Extract<RunMount, { kind: 'ssh' }>;
 interface Prepared {
   readonly mounts: ContainerMount[];
   readonly env: string[];
+  readonly stubs: MountStub[];
   readonly cleanups: (() => Promise<void> | void)[];
 }
 
@@ -78,6 +81,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
       case 'cache':
         return addCache(mount, into);
       case 'tmpfs':
+        into.stubs.push({ path: mount.target, type: 'directory' });
         into.mounts.push({
           kind: 'tmpfs',
           target: mount.target,
@@ -94,6 +98,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
 
   async function addBind(context: VertexContext<RunOp>, mount: BindMount, into: Prepared): Promise<void> {
     let mounts = await mountsOfInput(context, mount.input, into);
+    into.stubs.push({ path: mount.target, type: typeIn(mounts, mount.source) });
     if (!mount.readonly) mounts = scratchOver(mounts, into);
     into.mounts.push({
       kind: 'assembled',
@@ -139,6 +144,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     const name = hexOf(digestOf(canonicalJson({ id, mode, uid, gid })));
     const { suffix, release } = await held.hold(name, mount.sharing);
     into.cleanups.push(release);
+    into.stubs.push({ path: mount.target, type: 'directory' });
     const directory = join(options.root, 'caches', `${name}${suffix}`);
     if (mkdirSync(directory, { recursive: true }) !== undefined) {
       chownSync(directory, uid, gid);
@@ -165,6 +171,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     if (mount.env !== undefined) into.env.push(`${mount.env}=${Buffer.from(value).toString('utf8')}`);
     if (mount.target === undefined) return;
     const { target, mode, uid, gid } = mount;
+    into.stubs.push({ path: target, type: 'file' });
     into.mounts.push({ kind: 'file', target, content: value, mode, uid, gid, readonly: true });
   }
 
@@ -177,6 +184,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
         });
       return;
     }
+    into.stubs.push({ path: mount.target, type: 'file' });
     into.mounts.push({
       kind: 'bind',
       source: socket,
@@ -192,7 +200,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
       return Promise.all(context.op.mounts.map((mount) => identityOfMount(context, mount)));
     },
     async prepare(context) {
-      const prepared: Prepared = { mounts: [], env: [], cleanups: [] };
+      const prepared: Prepared = { mounts: [], env: [], stubs: [], cleanups: [] };
       const cleanUp = async (): Promise<void> => {
         for (let undo = prepared.cleanups.pop(); undo !== undefined; undo = prepared.cleanups.pop())
           await undo();
@@ -214,9 +222,21 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
         await cleanUp();
         throw error;
       }
-      return { mounts: prepared.mounts, env: prepared.env, [Symbol.asyncDispose]: cleanUp };
+      return {
+        mounts: prepared.mounts,
+        env: prepared.env,
+        stubs: prepared.stubs,
+        [Symbol.asyncDispose]: cleanUp,
+      };
     },
   };
+}
+
+/** What lies at a place that is to be mounted; a place that is not there is left to the launcher's error. */
+function typeIn(mounts: readonly Mount[], source: string): MountStub['type'] {
+  using tree = openTree(mounts);
+  const type = tree.stat(toByteString(source))?.type;
+  return type === undefined || type === 'directory' ? 'directory' : 'file';
 }
 
 function asObject(value: RunMount): Record<string, Json> {

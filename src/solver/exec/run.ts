@@ -29,6 +29,8 @@ import { createOutputTail } from './output-tail.ts';
 export interface PreparedMounts extends AsyncDisposable {
   readonly mounts: readonly ContainerMount[];
   readonly env: readonly string[];
+  /** Places for them that must not appear in the layer. */
+  readonly stubs: readonly MountStub[];
 }
 
 export interface RunHandlerOptions {
@@ -88,7 +90,9 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
       const name = await options.stacks.snapshotOf(parent);
       const user = await userOf(snapshotter, name, context.op.user);
       await using mounts = await options.prepareMounts(context);
-      await using active = await snapshotter.prepare(name, { stubs: await options.stubs() });
+      await using active = await snapshotter.prepare(name, {
+        stubs: [...(await options.stubs()), ...mounts.stubs],
+      });
       const spec = await options.containerSpec({
         mounts: active.mounts,
         args: context.op.args,

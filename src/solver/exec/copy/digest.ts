@@ -13,7 +13,7 @@ import { ioError } from '../../../base/errors.ts';
 import type { CopyOp } from '../../../graph/ops.ts';
 import type { Directory, EntryStat, Tree } from '../../../layer/tree.ts';
 import type { StatCache } from '../context/stat-cache.ts';
-import type { Selected } from './select.ts';
+import type { Selected } from './selected.ts';
 import { walkSelected, type WalkOptions } from './walk.ts';
 
 export const CAPABILITY = 'security.capability';

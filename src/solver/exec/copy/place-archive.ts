@@ -6,7 +6,7 @@ import type { TarEntry } from '../../../layer/tar-header.ts';
 import type { Archive, ArchiveEntry } from './archive.ts';
 import { CAPABILITY } from './digest.ts';
 import type { Created, LayerPlan, Planned } from './layer-plan.ts';
-import { join } from './select.ts';
+import { joinPath } from './selected.ts';
 
 const MAX_LINKS = 40;
 
@@ -98,7 +98,7 @@ function resolveBelow(plan: LayerPlan, destination: ByteString, name: ByteString
       at.pop();
       continue;
     }
-    const path = join(destination, [...at, part].join('/'));
+    const path = joinPath(destination, [...at, part].join('/'));
     const isLast = rest.length === 0;
     if (!isLast && plan.typeAt(path) === 'symlink') {
       links += 1;
@@ -114,5 +114,5 @@ function resolveBelow(plan: LayerPlan, destination: ByteString, name: ByteString
     }
     at.push(part);
   }
-  return join(destination, at.join('/')).replace(/\/$/, '');
+  return joinPath(destination, at.join('/')).replace(/\/$/, '');
 }

@@ -11,7 +11,7 @@ import type { Ownership } from '../../../oci/user.ts';
 import { parseChmod, type Chmod } from './chmod.ts';
 import { CAPABILITY } from './digest.ts';
 import type { Created, LayerPlan, Planned } from './layer-plan.ts';
-import { join, type Selected } from './select.ts';
+import { joinPath, type Selected } from './selected.ts';
 import { walkSelected } from './walk.ts';
 
 export interface PlaceContext {
@@ -96,7 +96,7 @@ export function createPlacing(context: PlaceContext): Placing {
   function targetOf(selected: Selected): ByteString {
     if (op.parents) {
       const kept = selected.pivot === '' ? selected.asked : selected.asked.slice(selected.pivot.length + 1);
-      return join(destination.path, kept);
+      return joinPath(destination.path, kept);
     }
     if (selected.stat.type === 'directory') return destination.path;
     const name = selected.asked.slice(selected.asked.lastIndexOf('/') + 1);
@@ -105,18 +105,22 @@ export function createPlacing(context: PlaceContext): Placing {
 
   function intoDirectory(name: ByteString): ByteString {
     const inside = destination.isDirectory || plan.typeAt(destination.path) === 'directory';
-    return inside ? join(destination.path, name) : destination.path;
+    return inside ? joinPath(destination.path, name) : destination.path;
   }
 
   /** --parents: directories on the way look like the source's, but for their owner. */
   function mirrorParents(source: SourceTree, selected: Selected): void {
     const cut = selected.pivot === '' ? 0 : selected.pivot.length + 1;
+    if (plan.typeAt(destination.path) === undefined) {
+      const mode = source.tree.stat(selected.pivot)?.mode ?? 0o755;
+      plan.ensureDirectories(destination.path, { ...created, mode: chmod.created ?? mode }, true);
+    }
     for (
       let slash = selected.asked.indexOf('/', cut);
       slash >= 0;
       slash = selected.asked.indexOf('/', slash + 1)
     ) {
-      const target = join(destination.path, selected.asked.slice(cut, slash));
+      const target = joinPath(destination.path, selected.asked.slice(cut, slash));
       if (plan.typeAt(target) !== undefined) continue;
       const mode = source.tree.stat(selected.asked.slice(0, slash))?.mode ?? 0o755;
       plan.ensureDirectories(target, { ...created, mode: chmod.created ?? mode }, true);
@@ -139,9 +143,9 @@ export function createPlacing(context: PlaceContext): Placing {
         ...(exclude === undefined ? {} : { exclude }),
       },
       (relative, stat, directory, name) => {
-        const path = join(target, relative);
+        const path = joinPath(target, relative);
         const slash = relative.lastIndexOf('/');
-        const holder = slash < 0 ? selected.path : join(selected.path, relative.slice(0, slash));
+        const holder = slash < 0 ? selected.path : joinPath(selected.path, relative.slice(0, slash));
         const entry = planned(stat, source, directory, holder, name, selected.argument);
         plan.ensureDirectories(path, created, false);
         if (stat.type === 'directory') plan.putDirectory(path, entry);

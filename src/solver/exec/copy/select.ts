@@ -9,19 +9,8 @@ import { isTsbuildError, TsbuildError } from '../../../base/errors.ts';
 import { suggest } from '../../../base/suggest.ts';
 import { compileSourcePattern, hasWildcard, type IgnoreMatcher } from '../../../layer/ignore-patterns.ts';
 import type { EntryStat, Tree } from '../../../layer/tree.ts';
-
-/** One thing that a pattern named: a file, or a directory whose content is meant. */
-export interface Selected {
-  /** Canonical path in the tree, `''` for its root. */
-  readonly path: ByteString;
-  /** Path as asked for, for ignore patterns and for --parents. */
-  readonly asked: ByteString;
-  readonly stat: EntryStat;
-  /** Which source argument it belongs to: hard links are kept within one. */
-  readonly argument: number;
-  /** --parents: how much of `asked` is cut away (the pivot `/./`). */
-  readonly pivot: ByteString;
-}
+import { joinPath, type Selected } from './selected.ts';
+import { walkSelected } from './walk.ts';
 
 export interface SelectOptions {
   readonly ignore?: IgnoreMatcher;
@@ -67,7 +56,7 @@ function splitPivot(
   written: string,
   parents: boolean,
 ): { readonly pivot: ByteString; readonly pattern: string } {
-  const at = parents ? written.search(/(^|\/)\.\//) : -1;
+  const at = parents ? written.indexOf('/./') : -1;
   if (at < 0) return { pivot: '', pattern: written };
   return { pivot: toByteString(cleanParts(written.slice(0, at)).join('/')), pattern: written };
 }
@@ -92,8 +81,22 @@ function select(
   const path = resolveIfPossible(tree, asked);
   const stat = path === undefined ? undefined : tree.lstat(path);
   if (stat === undefined || path === undefined) return undefined;
-  if (ignore !== undefined && asked !== '' && isIgnored(ignore, asked, stat)) return undefined;
-  return { path, asked, stat, argument, pivot };
+  const selected = { path, asked, stat, argument, pivot };
+  if (ignore === undefined || asked === '' || !ignore.excludes(toText(asked))) return selected;
+  // Left out, unless a `!` pattern takes something below it back, and that is there.
+  return stat.type === 'directory' &&
+    ignore.mayReincludeBelow(toText(asked)) &&
+    holdsAny(tree, selected, ignore)
+    ? selected
+    : undefined;
+}
+
+function holdsAny(tree: Tree, selected: Selected, ignore: IgnoreMatcher): boolean {
+  let found = false;
+  walkSelected(tree, selected, { ignore }, () => {
+    found = true;
+  });
+  return found;
 }
 
 function isIgnored(ignore: IgnoreMatcher, path: ByteString, stat: EntryStat): boolean {
@@ -123,7 +126,7 @@ function expandParts(
     return;
   }
   if (!hasWildcard(part)) {
-    const next = join(base, toByteString(part));
+    const next = joinPath(base, toByteString(part));
     if (tree.stat(next) !== undefined) expandParts(tree, next, rest, options, matched);
     return;
   }
@@ -132,7 +135,7 @@ function expandParts(
   using directory = tree.directory(base);
   for (const name of directory.names()) {
     if (!expression.test(toText(name))) continue;
-    const next = join(base, name);
+    const next = joinPath(base, name);
     if (rest.length > 0 && tree.stat(next)?.type !== 'directory') continue;
     if (options.ignore !== undefined && isIgnored(options.ignore, next, directory.lstat(name))) continue;
     expandParts(tree, next, rest, options, matched);
@@ -158,7 +161,7 @@ function deepMatch(
     if (tree.lstat(path)?.type !== 'directory') return;
     using directory = tree.directory(path);
     for (const name of directory.names()) {
-      const next = join(path, name);
+      const next = joinPath(path, name);
       const stat = directory.lstat(name);
       if (options.ignore !== undefined && isIgnored(options.ignore, next, stat)) continue;
       if (expression.test(toText(next))) matched.push(next);
@@ -166,10 +169,6 @@ function deepMatch(
     }
   };
   visit(toByteString(fixed.join('/')));
-}
-
-export function join(directory: ByteString, name: ByteString): ByteString {
-  return directory === '' ? name : `${directory}/${name}`;
 }
 
 function notFound(

@@ -2,7 +2,7 @@
 import { toText, type ByteString } from '../../../base/byte-string.ts';
 import type { IgnoreMatcher } from '../../../layer/ignore-patterns.ts';
 import type { Directory, EntryStat, Tree } from '../../../layer/tree.ts';
-import { join, type Selected } from './select.ts';
+import { joinPath, type Selected } from './selected.ts';
 
 export interface WalkOptions {
   /** Of the build context; matched against paths from the context's root. */
@@ -40,8 +40,8 @@ function walk(
 ): void {
   for (const name of directory.names()) {
     const stat = directory.lstat(name);
-    const path = join(relative, name);
-    const contextPath = join(asked, name);
+    const path = joinPath(relative, name);
+    const contextPath = joinPath(asked, name);
     const isOut = isExcluded(options, contextPath, path);
     if (stat.type !== 'directory') {
       if (isOut) continue;
