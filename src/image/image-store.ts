@@ -128,7 +128,9 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
   }
 
   async function tryReference(name: string): Promise<StoredImage | undefined> {
-    return byReference(parseReference(name));
+    const image = await byReference(parseReference(name));
+    // A name leads to one tag; whoever asks by name may want to see the others.
+    return image === undefined ? undefined : byID(image.id);
   }
 
   function save(id: Digest, manifest: Descriptor | undefined): void {

@@ -24,6 +24,8 @@ export async function runRun(flags: ParsedFlags, session: Session): Promise<numb
       signal: session.signal,
       onWarning: (message) => session.stderr.write(`warning: ${message}\n`),
       onStarted(container) {
+        // From here on the terminal is the container's.
+        renderer.end();
         kill = (signal) => container.kill(signal);
         for (const signal of early) container.kill(signal);
       },

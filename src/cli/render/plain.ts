@@ -87,6 +87,7 @@ export function createPlainRenderer(write: (text: string) => void): Renderer {
     },
     end() {
       if (last !== undefined) write('\n');
+      last = undefined;
     },
   };
 }

@@ -70,7 +70,10 @@ export function createTtyRenderer(terminal: Terminal): Renderer {
     drawn = 0;
   }
 
+  let ended = false;
+
   function draw(): void {
+    if (model.vertices.size === 0) return;
     erase();
     const all = lines(false).map(fit);
     const room = Math.max(2, terminal.rows() - 1);
@@ -99,6 +102,8 @@ export function createTtyRenderer(terminal: Terminal): Renderer {
     end() {
       clearInterval(timer);
       erase();
+      if (ended || model.vertices.size === 0) return;
+      ended = true;
       terminal.write(
         lines(true)
           .map((line) => `${fit(line)}\n`)

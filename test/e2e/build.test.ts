@@ -1,0 +1,322 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { CLI, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
+
+let space: Workspace;
+before(() => {
+  space = openWorkspace();
+  importBusybox(space);
+});
+after(() => {
+  assert.deepEqual(leftovers(space.root), []);
+  space[Symbol.dispose]();
+});
+
+const APP = {
+  Dockerfile: `FROM bb:1 AS build
+WORKDIR /src
+COPY lib ./lib
+COPY main.sh .
+RUN cat lib/*.sh main.sh > /app.sh && chmod 755 /app.sh
+FROM bb:1
+COPY --from=build --chown=bob /app.sh /usr/bin/app
+USER bob
+ENV GREETING=hello
+CMD ["app"]
+`,
+  'lib/a.sh': '#!/bin/sh\nname=$(id -un)\n',
+  'main.sh': 'echo "$GREETING $name"\n',
+  '.dockerignore': '*.log\n',
+};
+
+function counts(stderr: string): string {
+  return /\((\d+ executed, \d+ cached)\)/.exec(stderr)?.[1] ?? stderr;
+}
+
+test('a multi-stage build runs, is cached whole, and after an edit executes what comes after the COPY alone', () => {
+  const context = space.context('app', APP);
+  const first = space.ok(['-t', 'app:1', '--progress', 'plain', context]);
+  assert.equal(counts(first.stderr), '5 executed, 0 cached');
+  assert.equal(space.ok(['run', '--rm', 'app:1']).stdout, 'hello bob\n');
+  const second = space.ok(['build', '-t', 'app:1', '--progress', 'plain', context]);
+  assert.equal(counts(second.stderr), '0 executed, 5 cached');
+  writeFileSync(join(context, 'main.sh'), 'echo "$GREETING, $name"\n');
+  const third = space.ok(['-t', 'app:1', '--progress', 'plain', context]);
+  assert.equal(counts(third.stderr), '3 executed, 2 cached');
+  assert.equal(space.ok(['run', 'app:1']).stdout, 'hello, bob\n');
+});
+
+test('times of files and ignored files do not make a COPY execute', () => {
+  const context = space.context('times', {
+    Dockerfile: 'FROM bb:1\nCOPY . /x\n',
+    a: 'a',
+    'b.log': '1',
+    '.dockerignore': '*.log\n',
+  });
+  space.ok(['-q', context]);
+  utimesSync(join(context, 'a'), 1e9, 1e9);
+  writeFileSync(join(context, 'b.log'), '2');
+  assert.equal(counts(space.ok(['--progress', 'plain', context]).stderr), '0 executed, 1 cached');
+});
+
+test('a RUN that fails shows its line, its output and exits with 1', () => {
+  const context = space.context('fails', {
+    Dockerfile: 'FROM bb:1\nRUN true\nRUN echo broken >&2; exit 3\n',
+  });
+  const { code, stderr } = space.tsbuild(['--progress', 'plain', '-t', 'never', context]);
+  assert.equal(code, 1);
+  assert.match(stderr, /error: RUN exited with code 3 \[RUN_FAILED\]/);
+  assert.match(stderr, /Dockerfile:3:1/);
+  assert.match(stderr, /> {2}3 \| RUN echo broken >&2; exit 3/);
+  assert.match(stderr, /last output: broken/);
+  assert.equal(space.tsbuild(['inspect', 'never']).code, 1);
+});
+
+const REFUSED: readonly (readonly [name: string, dockerfile: string, expected: RegExp])[] = [
+  [
+    'an unknown instruction',
+    'FROM bb:1\nRUM echo\n',
+    /unknown instruction "RUM" \[INSTRUCTION_UNKNOWN\][\s\S]*Dockerfile:2:1[\s\S]*did you mean RUN/,
+  ],
+  [
+    'a missing source',
+    'FROM bb:1\nCOPY nofile /x\n',
+    /cannot find "nofile" in the build context \[COPY_SOURCE_NOT_FOUND\][\s\S]*Dockerfile:2:1/,
+  ],
+  ['a bad base name', 'FROM a:b:c\n', /\[REFERENCE_INVALID\][\s\S]*Dockerfile:1:1/],
+  [
+    'an unknown flag',
+    'FROM bb:1\nCOPY --fro=x a b\n',
+    /unknown flag "--fro"[\s\S]*Dockerfile:2:6[\s\S]*did you mean --from/,
+  ],
+  [
+    'an unknown user',
+    'FROM bb:1\nUSER nobody7\nRUN id\n',
+    /unable to find user "nobody7"[\s\S]*Dockerfile:3:1/,
+  ],
+  [
+    'a later stage',
+    'FROM bb:1 AS first\nCOPY --from=later /a /b\nFROM bb:1 AS later\nFROM first\n',
+    /\[STAGE_INVALID\][\s\S]*Dockerfile:2:1/,
+  ],
+  [
+    'an unset required variable',
+    'FROM bb:1\nENV A="${X:?is needed}"\n',
+    /X: is needed \[EXPANSION_FAILED\][\s\S]*Dockerfile:2:1/,
+  ],
+  ['no stage at all', '# nothing\n', /has no instructions \[DOCKERFILE_SYNTAX\]/],
+];
+for (const [name, dockerfile, expected] of REFUSED)
+  test(`${name} is an error that shows the line`, () => {
+    const context = space.context(`refused-${name.replaceAll(' ', '-')}`, { Dockerfile: dockerfile });
+    const { code, stderr } = space.tsbuild(['--progress', 'plain', context]);
+    assert.equal(code, 1);
+    assert.match(stderr, expected);
+  });
+
+test('usage errors exit with 2 and say what was meant', () => {
+  const { code, stderr } = space.tsbuild(['build', '--tga', 'x', '.']);
+  assert.equal(code, 2);
+  assert.match(stderr, /unknown flag --tga[\s\S]*did you mean --tag/);
+  assert.equal(space.tsbuild(['build']).code, 2);
+});
+
+test('layers have the same digests in two empty roots an hour apart', () => {
+  const context = space.context('determinism', { ...APP, 'lib/b.sh': 'true\n' });
+  const digests = ['2030-01-01 10:00:00', '2030-01-01 11:00:00'].map((time, index) => {
+    const root = join(space.directory, `root-${index}`);
+    const run = (args: readonly string[]): string =>
+      execFileSync('faketime', ['-f', time, process.execPath, CLI, ...args], {
+        encoding: 'utf8',
+        env: { ...process.env, TSBUILD_ROOT: root },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+    run(['import', '--progress', 'quiet', join(space.directory, 'busybox.tar'), 'bb:1']);
+    run(['-q', '-t', 'd', '--target', 'build', '--build-arg', 'SOURCE_DATE_EPOCH=1700000000', context]);
+    return JSON.stringify((JSON.parse(run(['inspect', 'd'])) as { RootFS: unknown }[])[0]?.RootFS);
+  });
+  assert.equal(digests[0], digests[1]);
+});
+
+test('an OCI layout is read by skopeo and unpacked by umoci', () => {
+  const context = space.context('layout', APP);
+  const out = join(space.directory, 'layout-out');
+  space.ok(['-q', '-t', 'app:2', '--output', `type=oci,dest=${out}`, context]);
+  const inspected = JSON.parse(execFileSync('skopeo', ['inspect', `oci:${out}:2`], { encoding: 'utf8' })) as {
+    Env: string[];
+  };
+  assert.ok(inspected.Env.includes('GREETING=hello'));
+  const bundle = join(space.directory, 'bundle');
+  execFileSync('umoci', ['unpack', '--image', `${out}:2`, bundle], { stdio: 'pipe' });
+  const file = join(bundle, 'rootfs/usr/bin/app');
+  assert.equal(statSync(file).uid, 1000);
+  assert.match(readFileSync(file, 'utf8'), /GREETING/);
+});
+
+test('a layout as tar, a docker archive and a file system tar are what others read', () => {
+  const context = space.context('archives', APP);
+  const [oci, docker, tar] = ['oci.tar', 'docker.tar', 'files.tar'].map((name) =>
+    join(space.directory, name),
+  );
+  space.ok([
+    '-q',
+    '-t',
+    'app:3',
+    '-o',
+    `type=oci,dest=${oci}`,
+    '-o',
+    `type=docker,dest=${docker}`,
+    '-o',
+    `type=tar,dest=${tar}`,
+    context,
+  ]);
+  assert.match(
+    execFileSync('skopeo', ['inspect', `oci-archive:${oci}`], { encoding: 'utf8' }),
+    /GREETING=hello/,
+  );
+  assert.match(
+    execFileSync('skopeo', ['inspect', `docker-archive:${docker}`], { encoding: 'utf8' }),
+    /GREETING=hello/,
+  );
+  assert.match(execFileSync('tar', ['-tvf', tar ?? ''], { encoding: 'utf8' }), /1000\/2000 .* usr\/bin\/app/);
+});
+
+test('type=local writes the files, iidfile and metadata-file what was built', () => {
+  const context = space.context('local', APP);
+  const out = join(space.directory, 'local-out');
+  const iidfile = join(space.directory, 'iid');
+  const metadata = join(space.directory, 'metadata.json');
+  space.ok(['-q', '-t', 'app:4', '-o', out, '--iidfile', iidfile, '--metadata-file', metadata, context]);
+  assert.equal(statSync(join(out, 'usr/bin/app')).uid, 1000);
+  const id = readFileSync(iidfile, 'utf8');
+  assert.match(id, /^sha256:[0-9a-f]{64}$/);
+  assert.equal(
+    (JSON.parse(readFileSync(metadata, 'utf8')) as Record<string, string>)['containerimage.config.digest'],
+    id,
+  );
+});
+
+test('a failed build leaves no output behind', () => {
+  const context = space.context('no-output', { Dockerfile: 'FROM bb:1\nRUN false\n' });
+  const out = join(space.directory, 'no-output.tar');
+  assert.equal(space.tsbuild(['-q', '-o', `type=oci,dest=${out}`, context]).code, 1);
+  assert.deepEqual(
+    readdirSync(space.directory).filter((name) => name.includes('no-output.tar')),
+    [],
+  );
+});
+
+test('save and load carry an image to another root', () => {
+  const context = space.context('save', APP);
+  space.ok(['-q', '-t', 'saved:1', context]);
+  const archive = join(space.directory, 'saved.tar');
+  space.ok(['save', '-o', archive, 'saved:1']);
+  const other = { env: { TSBUILD_ROOT: join(space.directory, 'other-root') } };
+  assert.match(space.ok(['load', '-i', archive], other).stdout, /Loaded image: saved:1/);
+  assert.equal(space.ok(['run', 'saved:1'], other).stdout, 'hello bob\n');
+  const id = (root: { readonly env?: NodeJS.ProcessEnv }): string =>
+    (JSON.parse(space.ok(['inspect', 'saved:1'], root).stdout) as { Id: string }[])[0]?.Id ?? '';
+  assert.equal(id(other), id({}));
+});
+
+test('images, tag, history and rmi show and change names', () => {
+  const context = space.context('names', { Dockerfile: 'FROM bb:1\nLABEL a=b\nRUN touch /f\n' });
+  space.ok(['-q', '-t', 'names:1', context]);
+  space.ok(['tag', 'names:1', 'names:2']);
+  assert.match(space.ok(['images']).stdout, /^REPOSITORY +TAG +IMAGE ID +CREATED +SIZE\n[\s\S]*names +2 /);
+  const history = space.ok(['history', '--no-trunc', 'names:1']).stdout;
+  assert.match(history, /RUN \/bin\/sh -c touch \/f # buildkit[\s\S]*LABEL a=b/);
+  assert.match(space.ok(['rmi', 'names:1']).stdout, /^Untagged: names:1\n$/);
+  assert.match(space.ok(['rmi', 'names:2']).stdout, /Untagged: names:2\nDeleted: sha256:/);
+  assert.equal(space.tsbuild(['inspect', 'names:2']).code, 1);
+});
+
+test('plain progress prefixes every line of a step with its number', () => {
+  const context = space.context('plain', {
+    Dockerfile: 'FROM bb:1\nRUN echo one; echo two >&2; printf three\n',
+  });
+  const { stderr } = space.ok(['--no-cache', '--progress', 'plain', context]);
+  for (const word of ['one', 'two', 'three'])
+    assert.match(stderr, new RegExp(`^#\\d+ \\d+\\.\\d{3} ${word}$`, 'm'));
+  assert.match(stderr, /^#\d+ \[2\/2\] RUN echo one/m);
+});
+
+test('json progress is one event a line', () => {
+  const context = space.context('json', { Dockerfile: 'FROM bb:1\nRUN echo logged\n' });
+  const events = space
+    .ok(['--no-cache', '--progress', 'json', context])
+    .stderr.trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { kind: string; data?: string });
+  assert.ok(
+    events.some(
+      ({ kind, data }) => kind === 'log' && Buffer.from(data ?? '', 'base64').toString() === 'logged\n',
+    ),
+  );
+});
+
+test('mount points of RUN leave nothing in the layer', () => {
+  const context = space.context('mounts', {
+    Dockerfile: `FROM bb:1
+RUN --mount=type=tmpfs,target=/t --mount=type=cache,target=/c --mount=type=bind,target=/b ls /b/Dockerfile && touch /c/x /t/y
+RUN --mount=type=secret,id=s,target=/run/s cat /run/s > /dev/null; echo done > /done
+`,
+  });
+  writeFileSync(join(space.directory, 'secret'), 'hidden-word');
+  const out = join(space.directory, 'mounts-out');
+  space.ok(['-q', '--secret', `id=s,src=${join(space.directory, 'secret')}`, '-o', out, context]);
+  assert.deepEqual(readdirSync(out).toSorted(), ['bin', 'done', 'etc', 'tmp']);
+  assert.equal(spawnSync('grep', ['-rl', 'hidden-word', space.root]).stdout.toString(), '');
+});
+
+test('system check finds damage that was made', () => {
+  const context = space.context('damage', { Dockerfile: 'FROM bb:1\nRUN echo damage-me > /f\n' });
+  const root = join(space.directory, 'damage-root');
+  const other = { env: { TSBUILD_ROOT: root } };
+  space.ok(['import', '--progress', 'quiet', join(space.directory, 'busybox.tar'), 'bb:1'], other);
+  space.ok(['-q', context], other);
+  assert.match(space.ok(['system', 'check'], other).stdout, /no damage/);
+  const tars = execFileSync('find', [join(root, 'layers'), '-name', '*.tar'], { encoding: 'utf8' })
+    .trim()
+    .split('\n');
+  writeFileSync(tars[0] ?? '', 'damaged');
+  const { code, stdout } = space.tsbuild(['system', 'check'], other);
+  assert.equal(code, 1);
+  assert.match(stdout, /damage: layer sha256:[0-9a-f]{64} has another content/);
+});
+
+test('a disk that is full is an error that says so, and nothing is half-written', () => {
+  const small = join(space.directory, 'small');
+  mkdirSync(small);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', small]);
+  try {
+    const other = { env: { TSBUILD_ROOT: join(small, 'state') } };
+    space.ok(['import', '--progress', 'quiet', join(space.directory, 'busybox.tar'), 'bb:1'], other);
+    const context = space.context('full', {
+      Dockerfile: 'FROM bb:1\nCOPY big /big\nRUN true\n',
+      big: 'x'.repeat(9 << 20),
+    });
+    const { code, stderr } = space.tsbuild(['-q', '-t', 'full', context], other);
+    assert.equal(code, 1);
+    assert.match(stderr, /no space left on device \[DISK_FULL\]/);
+    assert.match(stderr, /Dockerfile:2:1/);
+    assert.match(space.ok(['system', 'check'], other).stdout, /no damage/);
+    assert.deepEqual(
+      existsSync(join(small, 'state/layers/partial')) ? readdirSync(join(small, 'state/layers/partial')) : [],
+      [],
+    );
+  } finally {
+    execFileSync('umount', [small]);
+  }
+});

@@ -1,0 +1,174 @@
+/** The built command as users run it, in a state root and directory of its own, with a busybox base image. */
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Workspace extends Disposable {
+  readonly directory: string;
+  readonly root: string;
+  /** Runs tsbuild to its end. */
+  tsbuild(
+    args: readonly string[],
+    options?: { readonly input?: string; readonly env?: NodeJS.ProcessEnv; readonly cwd?: string },
+  ): Ended;
+  /** As `tsbuild`; throws with the output unless it ended well. */
+  ok(args: readonly string[], options?: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string }): Ended;
+  start(args: readonly string[]): ChildProcess;
+  /** Writes files of a build context; returns its directory. */
+  context(name: string, files: Readonly<Record<string, string>>): string;
+}
+
+export function packageRoot(): string {
+  for (let at = dirname(fileURLToPath(import.meta.url)); ; at = dirname(at))
+    if (existsSync(join(at, 'package.json'))) return at;
+}
+
+export const CLI = join(packageRoot(), 'dist', 'cli.js');
+
+export function openWorkspace(): Workspace {
+  const directory = mkdtempSync(join(tmpdir(), 'tsbuild-e2e-'));
+  const root = join(directory, 'state');
+  const env = { ...process.env, TSBUILD_ROOT: root, DOCKER_CONFIG: join(directory, 'docker'), NO_COLOR: '1' };
+  const workspace: Workspace = {
+    directory,
+    root,
+    tsbuild(args, options = {}) {
+      const ended = spawnSync(process.execPath, [CLI, ...args], {
+        env: { ...env, ...options.env },
+        cwd: options.cwd ?? directory,
+        input: options.input ?? '',
+        encoding: 'utf8',
+        maxBuffer: 1 << 28,
+      });
+      return { code: ended.status, stdout: ended.stdout, stderr: ended.stderr };
+    },
+    ok(args, options) {
+      const ended = workspace.tsbuild(args, options);
+      if (ended.code !== 0)
+        throw new Error(`tsbuild ${args.join(' ')} ended with ${ended.code}:\n${ended.stderr}`);
+      return ended;
+    },
+    start: (args) =>
+      spawn(process.execPath, [CLI, ...args], { env, cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] }),
+    context(name, files) {
+      const path = join(directory, name);
+      for (const [file, text] of Object.entries(files)) {
+        mkdirSync(dirname(join(path, file)), { recursive: true });
+        writeFileSync(join(path, file), text);
+      }
+      return path;
+    },
+    [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
+  };
+  return workspace;
+}
+
+/** Imports a busybox root as `bb:1`. */
+export function importBusybox(workspace: Workspace): void {
+  const tar = join(workspace.directory, 'busybox.tar');
+  if (!existsSync(tar)) makeBusyboxTar(join(workspace.directory, 'busybox-root'), tar);
+  workspace.ok(['import', '--progress', 'quiet', tar, 'bb:1']);
+}
+
+function makeBusyboxTar(root: string, tar: string): void {
+  mkdirSync(join(root, 'bin'), { recursive: true });
+  mkdirSync(join(root, 'etc'));
+  mkdirSync(join(root, 'tmp'));
+  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
+  for (const applet of execFileSync('/bin/busybox', ['--list'], { encoding: 'utf8' }).trim().split('\n'))
+    if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
+  writeFileSync(
+    join(root, 'etc/passwd'),
+    'root:x:0:0:root:/root:/bin/sh\nbob:x:1000:2000:Bob:/home/bob:/bin/sh\n',
+  );
+  writeFileSync(join(root, 'etc/group'), 'root:x:0:\nbobs:x:2000:\nextra:x:3000:bob\n');
+  execFileSync('tar', ['-C', root, '--owner=0', '--group=0', '--numeric-owner', '-cf', tar, '.']);
+}
+
+/** What tsbuild could have left on the machine: mounts below its state, processes of its launcher. */
+export function leftovers(root: string): readonly string[] {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(root));
+  const processes = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const isZombie = /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+        const mountsOf = readFileSync(`/proc/${pid}/mountinfo`, 'latin1');
+        return !isZombie && mountsOf.includes(root);
+      } catch {
+        return false;
+      }
+    })
+    .map((pid) => `process ${pid}`);
+  return [...mounts, ...processes];
+}
+
+/** A port of the loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() =>
+        typeof address === 'object' && address !== null
+          ? resolve(address.port)
+          : reject(new Error('no port')),
+      );
+    });
+  });
+}
+
+export interface RunningRegistry extends AsyncDisposable {
+  /** `127.0.0.1:PORT`. */
+  readonly host: string;
+}
+
+/** Debian's docker-registry on the loopback; `auth` lines go into its configuration. */
+export async function startRegistry(directory: string, more = ''): Promise<RunningRegistry> {
+  const port = await freePort();
+  const home = join(directory, `registry-${port}`);
+  mkdirSync(home);
+  const config = `version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: ${home}/data } }\nhttp: { addr: "127.0.0.1:${port}" }\n${more}`;
+  writeFileSync(join(home, 'config.yml'), config);
+  const child = spawn('docker-registry', ['serve', join(home, 'config.yml')], { stdio: 'ignore' });
+  const host = `127.0.0.1:${port}`;
+  for (let tried = 0; ; tried += 1) {
+    const status = await fetch(`http://${host}/v2/`).then(
+      (response) => response.status,
+      () => 0,
+    );
+    if (status === 200 || status === 401) break;
+    if (tried > 100) throw new Error('docker-registry did not come up');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return {
+    host,
+    async [Symbol.asyncDispose]() {
+      const gone = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+}
