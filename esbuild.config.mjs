@@ -3,7 +3,7 @@
 import { build } from 'esbuild';
 import { existsSync, rmSync } from 'node:fs';
 
-const entryPoints = { cli: 'src/cli/main.ts', engine: 'src/engine/index.ts', bench: 'bench/main.ts' };
+const entryPoints = { cli: 'src/cli/main.ts', engine: 'src/engine/library.ts', bench: 'bench/main.ts' };
 for (const [name, file] of Object.entries(entryPoints)) if (!existsSync(file)) delete entryPoints[name];
 
 rmSync('dist', { recursive: true, force: true });

@@ -1,0 +1,11 @@
+/** The library: what `import { build } from 'tsbuild'` gives. The command line is a reader of arguments for this. */
+export { TsbuildError, isTsbuildError } from '../base/errors.ts';
+export { build, type BuildRequest, type BuildResult } from './build.ts';
+export { checkContextDirectory, readDockerfileSource } from './dockerfile-source.ts';
+export { openEngine, type Engine, type EngineOptions } from './engine.ts';
+export { importImage } from './import.ts';
+export { loadImages } from './load.ts';
+export { pullImage } from './pull.ts';
+export { pushImage } from './push.ts';
+export { runImage, type RunRequest } from './run.ts';
+export { createRegistry } from '../registry/client.ts';
