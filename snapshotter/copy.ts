@@ -112,9 +112,9 @@ function clockOf(staged: string): bigint {
   return ctimeNs;
 }
 
-/** cp(1) keeps hard links, devices, xattrs and times, and shares blocks where the file system can. */
+/** cp(1), ended with tsbuild (setpriv), keeps hard links, devices, xattrs and times, and shares blocks where the file system can. */
 async function copyTree(from: string, to: string): Promise<void> {
-  const child = spawn('cp', ['-a', '--reflink=auto', '--', from, to], {
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'cp', '-a', '--reflink=auto', '--', from, to], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
   });

@@ -34,6 +34,16 @@ export function sweepUnowned(directory: string): number {
     throw error;
   }
   const left = names.filter((name) => !isOwnerAlive(name));
-  for (const name of left) rmSync(join(directory, name), { recursive: true, force: true });
-  return left.length;
+  return left.filter((name) => tryRemove(join(directory, name))).length;
+}
+
+/** false where something is still writing there (a cp(1) whose tsbuild was killed): the next sweep gets it. */
+function tryRemove(path: string): boolean {
+  try {
+    rmSync(path, { recursive: true, force: true });
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOTEMPTY') return false;
+    throw error;
+  }
 }
