@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { startTimeOf } from '../base/owner.ts';
-import { openEngine, type Engine } from '../engine/engine.ts';
+import { openEngine, type Engine, type EngineOptions } from '../engine/engine.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import type { RegistrySettings } from '../registry/settings.ts';
 import type { ParsedFlags } from './flags.ts';
@@ -56,7 +56,7 @@ export function compose(flags: ParsedFlags, version: string): Composed {
       signal: abort.signal,
       registrySettings,
       engine: () =>
-        (engine ??= openEngine({
+        (engine ??= openAsRoot({
           root,
           host,
           platform: hostPlatform(process.arch),
@@ -74,6 +74,15 @@ export function compose(flags: ParsedFlags, version: string): Composed {
       await engine?.[Symbol.asyncDispose]();
     },
   };
+}
+
+function openAsRoot(options: EngineOptions): Engine {
+  // why: saying it here beats an EPERM out of the depths of a mount.
+  if (process.getuid?.() !== 0)
+    throw new TsbuildError('PERMISSION_DENIED', 'tsbuild needs root in this version', {
+      hint: 'run it as root, e.g. with sudo',
+    });
+  return openEngine(options);
 }
 
 function readResolvConf(): string {

@@ -3,11 +3,14 @@ import { resolve } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
 import type { Output } from '../../engine/outputs.ts';
 
-export function parseOutputs(specs: readonly string[], cwd: string, stdout: NodeJS.WriteStream): Output[] {
+/** Standard output, as far as it matters here. */
+export type Stdout = NodeJS.WritableStream & { readonly isTTY?: boolean };
+
+export function parseOutputs(specs: readonly string[], cwd: string, stdout: Stdout): Output[] {
   return specs.flatMap((spec) => parseOutput(spec, cwd, stdout) ?? []);
 }
 
-function parseOutput(spec: string, cwd: string, stdout: NodeJS.WriteStream): Output | undefined {
+function parseOutput(spec: string, cwd: string, stdout: Stdout): Output | undefined {
   const fail = (message: string, hint: string): TsbuildError =>
     new TsbuildError('USAGE', `invalid --output ${JSON.stringify(spec)}: ${message}`, { hint });
   if (spec === '-') return { kind: 'tar', destination: guard(stdout, fail) };
@@ -50,10 +53,7 @@ function parseOutput(spec: string, cwd: string, stdout: NodeJS.WriteStream): Out
   }
 }
 
-function guard(
-  stdout: NodeJS.WriteStream,
-  fail: (message: string, hint: string) => TsbuildError,
-): NodeJS.WriteStream {
-  if (stdout.isTTY) throw fail('standard output is a terminal', 'name a file with dest=FILE');
+function guard(stdout: Stdout, fail: (message: string, hint: string) => TsbuildError): Stdout {
+  if (stdout.isTTY === true) throw fail('standard output is a terminal', 'name a file with dest=FILE');
   return stdout;
 }
