@@ -1,19 +1,16 @@
 /** ARGs before the first FROM, and the platform arguments that are always there. */
 import type { FrontendWarning } from '../../src/graph/graph.ts';
 import type { Platform } from '../../src/oci/documents.ts';
+import { formatPlatform } from '../../src/oci/platform.ts';
 import type { FrontendRequest } from '../request.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
 import { TsbuildError } from '../../src/base/errors.ts';
 import { createExpander } from './expander.ts';
 
-export function formatPlatformArgument({ os, architecture, variant }: Platform): string {
-  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
-}
-
 function platformArgs(prefix: string, platform: Platform): [string, string][] {
   return [
-    [`${prefix}PLATFORM`, formatPlatformArgument(platform)],
+    [`${prefix}PLATFORM`, formatPlatform(platform)],
     [`${prefix}OS`, platform.os],
     [`${prefix}OSVERSION`, platform['os.version'] ?? ''],
     [`${prefix}ARCH`, platform.architecture],

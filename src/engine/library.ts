@@ -9,3 +9,4 @@ export { pullImage } from './pull.ts';
 export { pushImage } from './push.ts';
 export { runImage, type RunRequest } from './run.ts';
 export { createRegistry } from '../registry/client.ts';
+export { silentSink, type ProgressEvent, type ProgressSink } from '../progress/progress.ts';

@@ -3,7 +3,7 @@
  *
  * Spec: OCI image-spec v1.1.1; docker image manifest v2 schema 2.
  */
-import { isDigest, type Digest, type DiffID } from '../base/digest.ts';
+import { isDigest, type DiffID } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import { isJsonObject, type JsonObject } from '../base/json.ts';
 import {
@@ -252,10 +252,6 @@ function parseHealth(value: JsonObject, fail: Fail): NonNullable<RunConfig['Heal
     ...number('StartInterval'),
     ...number('Retries'),
   };
-}
-
-export function asDigest(text: string): Digest | undefined {
-  return isDigest(text) ? text : undefined;
 }
 
 /** A config's bytes: members in the specification's order, as docker writes them. */

@@ -57,12 +57,5 @@ export interface ProgressSink {
   emit(event: ProgressEvent): void;
 }
 
+/** For library calls that nobody watches. */
 export const silentSink: ProgressSink = { emit: () => undefined };
-
-export function fanOut(sinks: readonly ProgressSink[]): ProgressSink {
-  return {
-    emit(event) {
-      for (const sink of sinks) sink.emit(event);
-    },
-  };
-}

@@ -24,9 +24,14 @@ export function createTtyRenderer(terminal: Terminal): Renderer {
 
   function lines(final: boolean): string[] {
     const views = [...model.vertices.values()].filter((view) => view.status !== undefined);
+    const word = !final
+      ? 'Building'
+      : views.some((view) => view.status?.kind === 'failed')
+        ? 'Failed'
+        : 'Built';
     const done = views.filter((view) => view.ended !== undefined).length;
     const out = [
-      `[+] ${final ? 'Built' : 'Building'} ${formatSeconds(terminal.now() - begun)} (${done}/${Math.max(done, model.vertices.size)})`,
+      `[+] ${word} ${formatSeconds(terminal.now() - begun)} (${done}/${Math.max(done, model.vertices.size)})`,
     ];
     for (const view of views) out.push(...describe(view, final));
     return out;
