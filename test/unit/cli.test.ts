@@ -150,6 +150,16 @@ test('plain progress has whole lines, each with its vertex', () => {
   );
 });
 
+test('a line of one stream that is not ended does not run into the other stream', () => {
+  let text = '';
+  const renderer = createPlainRenderer((part) => (text += part));
+  renderer.emit({ kind: 'vertex', vertex: 'b', name: 'RUN', at: 0 });
+  renderer.emit({ kind: 'log', vertex: 'b', stream: 'stdout', data: Buffer.from('out'), at: 0 });
+  renderer.emit({ kind: 'log', vertex: 'b', stream: 'stderr', data: Buffer.from('err\n'), at: 0 });
+  renderer.emit({ kind: 'status', vertex: 'b', status: { kind: 'done' }, at: 0 });
+  assert.match(text, /0\.000 err\n#1 0\.000 out\n/);
+});
+
 test('a terminal ends with one line per vertex, none wider than it', () => {
   let text = '';
   const renderer = createTtyRenderer({

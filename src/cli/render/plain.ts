@@ -29,16 +29,16 @@ export function createPlainRenderer(write: (text: string) => void): Renderer {
   }
 
   function splitterOf(
-    vertex: string,
+    stream: string,
     view: VertexView,
     at: () => number,
   ): ReturnType<typeof createLineSplitter> {
-    const known = splitters.get(vertex);
+    const known = splitters.get(stream);
     if (known !== undefined) return known;
     const made = createLineSplitter((text) =>
       line(view, `${((at() - (view.started ?? at())) / 1000).toFixed(3)} ${clean(text)}`),
     );
-    splitters.set(vertex, made);
+    splitters.set(stream, made);
     return made;
   }
 
@@ -55,7 +55,7 @@ export function createPlainRenderer(write: (text: string) => void): Renderer {
       }
       if (view === undefined || event.kind === 'vertex') return;
       if (event.kind === 'log') {
-        splitterOf(event.vertex, view, () => now).write(event.data);
+        splitterOf(`${event.vertex} ${event.stream}`, view, () => now).write(event.data);
         return;
       }
       if (event.kind === 'transfer') {
@@ -70,7 +70,8 @@ export function createPlainRenderer(write: (text: string) => void): Renderer {
         );
         return;
       }
-      splitters.get(event.vertex)?.end();
+      // The two streams of a step are two texts: what one has not ended must not run into the other.
+      for (const stream of ['stdout', 'stderr']) splitters.get(`${event.vertex} ${stream}`)?.end();
       const took = formatSeconds((view.ended ?? event.at) - (view.started ?? event.at));
       switch (event.status.kind) {
         case 'started':

@@ -96,12 +96,12 @@ export function createTtyRenderer(terminal: Terminal): Renderer {
       }
       if (event.kind !== 'log' || view === undefined) return;
       const splitter =
-        splitters.get(event.vertex) ??
+        splitters.get(`${event.vertex} ${event.stream}`) ??
         createLineSplitter((text) => {
           view.tail.push(clean(text));
           if (view.tail.length > TAIL_LINES) view.tail.shift();
         });
-      splitters.set(event.vertex, splitter);
+      splitters.set(`${event.vertex} ${event.stream}`, splitter);
       splitter.write(event.data);
     },
     end() {

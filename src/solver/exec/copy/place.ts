@@ -111,10 +111,7 @@ export function createPlacing(context: PlaceContext): Placing {
   /** --parents: directories on the way look like the source's, but for their owner. */
   function mirrorParents(source: SourceTree, selected: Selected): void {
     const cut = selected.pivot === '' ? 0 : selected.pivot.length + 1;
-    if (plan.typeAt(destination.path) === undefined) {
-      const mode = source.tree.stat(selected.pivot)?.mode ?? 0o755;
-      plan.ensureDirectories(destination.path, { ...created, mode: chmod.created ?? mode }, true);
-    }
+    plan.ensureDirectories(destination.path, created, true);
     for (
       let slash = selected.asked.indexOf('/', cut);
       slash >= 0;
