@@ -82,7 +82,6 @@ export type PlanOp = { readonly subject: string } & (
     }
   | {
       readonly op: 'file';
-      readonly point: string;
       readonly target: string;
       readonly content: Uint8Array;
       readonly mode: number;
@@ -165,7 +164,7 @@ function payloadOf(op: PlanOp): Buffer {
     case 'file':
       return Buffer.concat([
         u32(op.mode, op.uid, op.gid, flagsOf(op.readonly, false), op.content.byteLength),
-        ...text(op.point, op.target),
+        ...text(op.target),
         op.content,
       ]);
     case 'mkdir':

@@ -176,6 +176,23 @@ static int make_mount(struct sandbox *s, struct cursor *c, const char **point, u
 	return bind_source(s, AT_FDCWD, take_string(c), 0);
 }
 
+/*
+ * A tmpfs for generated files, attached below the root: it goes away with the old root at op_pivot.
+ * why: above the root it would catch every lookup of "/..".
+ */
+static int open_files(struct sandbox *s, const char *point)
+{
+	int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -1;
+	int mount = configure(fs, "mode", "0700") < 0 ? -1 : create(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	close(fs);
+	if (mount < 0 || syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -1;
+	s->files = mount;
+	return 0;
+}
+
 int op_root(struct sandbox *s, struct cursor c)
 {
 	const char *point;
@@ -184,7 +201,7 @@ int op_root(struct sandbox *s, struct cursor c)
 	if (mount < 0)
 		return -1;
 	s->what = point;
-	if (syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	if (open_files(s, point) < 0 || syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -1;
 	s->root = mount;
 	return 0;
@@ -265,23 +282,6 @@ int op_assembled(struct sandbox *s, struct cursor c)
 	return done;
 }
 
-/* A tmpfs for generated files, attached out of sight above the root until op_pivot. */
-static int open_files(struct sandbox *s, const char *point)
-{
-	if (s->files >= 0)
-		return 0;
-	int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-	if (fs < 0)
-		return -1;
-	int mount = configure(fs, "mode", "0700") < 0 ? -1 : create(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
-	close(fs);
-	if (mount < 0 || syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return -1;
-	s->files = mount;
-	s->files_point = point;
-	return 0;
-}
-
 static int write_all(int fd, const uint8_t *bytes, uint32_t size)
 {
 	while (size > 0) {
@@ -297,10 +297,8 @@ static int write_all(int fd, const uint8_t *bytes, uint32_t size)
 int op_file(struct sandbox *s, struct cursor c)
 {
 	uint32_t mode = take_u32(&c), uid = take_u32(&c), gid = take_u32(&c), flags = take_u32(&c), size = take_u32(&c);
-	const char *point = take_string(&c), *target = take_string(&c);
+	const char *target = take_string(&c);
 	const uint8_t *content = take_bytes(&c, size);
-	if (open_files(s, point) < 0)
-		return -1;
 	char name[16];
 	snprintf(name, sizeof name, "%u", s->op);
 	int fd = openat(s->files, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -396,8 +394,6 @@ int op_root_readonly(struct sandbox *s)
 
 int op_pivot(struct sandbox *s)
 {
-	if (s->files >= 0 && umount2(s->files_point, MNT_DETACH) < 0)
-		return -1;
 	if (fchdir(s->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return -1;
 	/* "." is the old root now, stacked below the new one: pivot_root(2), NOTES. */

@@ -125,7 +125,7 @@ static int check_op(struct plan *plan, const struct op *op)
 	case OP_FILE:
 		take_bytes(&c, 16);
 		n = take_u32(&c);
-		take_strings(&c, 2);
+		take_string(&c);
 		take_bytes(&c, n);
 		break;
 	case OP_MKDIR:

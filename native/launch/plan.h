@@ -23,7 +23,7 @@ enum op_code {
 	OP_MOUNT = 3,      /* u32 attributes, u32 options; strings: type, target, (key, value)… */
 	OP_BIND = 4,       /* u32 flags; strings: source, target */
 	OP_ASSEMBLED = 5,  /* u32 kind, u32 flags, u32 lowers; strings: point, source|upper, work, lowers…; inside, target */
-	OP_FILE = 6,       /* u32 mode, uid, gid, flags, size; strings: point, target; then `size` bytes */
+	OP_FILE = 6,       /* u32 mode, uid, gid, flags, size; string target; then `size` bytes */
 	OP_MKDIR = 7,      /* u32 mode; string path */
 	OP_MKNOD = 8,      /* u32 mode, major, minor; string path */
 	OP_SYMLINK = 9,    /* strings: target, path */

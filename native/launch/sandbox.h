@@ -18,8 +18,7 @@ struct sandbox {
 	int control;      /* socket to the parent; closed by exec */
 	int root;         /* fd of the root mount, -1 before OP_ROOT */
 	int dev_null;     /* the host's, checked */
-	int files;        /* fd of the tmpfs with generated files, -1 before the first */
-	const char *files_point;
+	int files;        /* fd of the tmpfs with generated files, -1 before OP_ROOT */
 	int stdio[3];     /* what becomes 0, 1, 2; -1: as they are */
 	uint32_t op;      /* index of the operation being executed */
 	const char *what; /* detail for an error message */

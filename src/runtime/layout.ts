@@ -215,7 +215,6 @@ function mountOps(mount: ContainerMount, subject: string, machine: Machine): rea
         {
           op: 'file',
           subject: named,
-          point: machine.mountPoint,
           target,
           mode,
           uid,
