@@ -37,7 +37,7 @@ export function parseManifestOrIndex(bytes: Uint8Array, what: string): ManifestO
       'it has an image manifest of schema 1, which is no longer supported',
       'push it again with a current docker, or copy it with skopeo',
     );
-  const isIndex = Array.isArray(value['manifests']);
+  const isIndex = value['manifests'] !== undefined && value['manifests'] !== null;
   // why: a document that is both could be shown as one to a scanner and as the other to us (CVE-2021-41190).
   if (isIndex && (value['layers'] !== undefined || value['config'] !== undefined))
     throw fail('the manifest is ambiguous: it has both manifests and layers');

@@ -58,7 +58,9 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
 function candidatesOf(wanted: Platform): readonly string[] {
   const { os, architecture } = normalise(wanted.os, wanted.architecture, wanted.variant);
   const variant = normalise(wanted.os, wanted.architecture, wanted.variant).variant;
-  const version = variant === undefined ? undefined : Number(/^v(\d+)$/.exec(variant)?.[1]);
+  // Bounded: the text comes from Dockerfiles, and levels above these do not exist.
+  const version =
+    variant === undefined ? undefined : Math.min(9, Number(/^v(\d{1,2})$/.exec(variant)?.[1] ?? 1));
   const name = (arch: string, v?: number): string =>
     formatPlatform(normalise(os, arch, v === undefined ? undefined : `v${v}`));
   if (architecture === 'amd64') {

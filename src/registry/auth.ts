@@ -13,7 +13,7 @@ import { isJsonObject } from '../base/json.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import { findCredentials, type Credentials } from './keychain.ts';
 import { statusError, unreachable, type Asked } from './registry-error.ts';
-import type { RegistrySettings } from './settings.ts';
+import { mayBePlain, type RegistrySettings } from './settings.ts';
 
 export interface Authorizer {
   /** Value of the Authorization header. `fresh`: the last one was refused. */
@@ -68,6 +68,19 @@ export function createAuthorizer({
       throw new TsbuildError(
         'REGISTRY_PROTOCOL',
         `${asked.host} names no place to get a token: realm is ${JSON.stringify(realm)}`,
+      );
+    // why: a password must not travel in clear because a registry, or somebody before it, names such a place.
+    if (
+      realm.startsWith('http://') &&
+      !mayBePlain(authority, settings.insecure) &&
+      !mayBePlain(new URL(realm).host, settings.insecure)
+    )
+      throw new TsbuildError(
+        'REGISTRY_PROTOCOL',
+        `${asked.host} wants credentials sent in clear to ${JSON.stringify(new URL(realm).host)}`,
+        {
+          hint: `if that is right, use --insecure-registry ${asked.host}`,
+        },
       );
     const service = challenge?.parameters.get('service');
     const found = await find(asked);
@@ -131,14 +144,9 @@ export function createAuthorizer({
     } catch (error) {
       throw unreachable({ ...asked, action: 'get a token' }, error);
     }
-    const text = await response.body.text();
+    const text = await boundedText(response, asked);
     if (response.statusCode !== 200)
       throw statusError({ ...asked, action: 'get a token' }, response.statusCode, text);
-    if (text.length > MAX_TOKEN_BODY)
-      throw new TsbuildError(
-        'REGISTRY_PROTOCOL',
-        `the token server of ${asked.host} sent ${text.length} bytes`,
-      );
     let value: unknown;
     try {
       value = JSON.parse(text);
@@ -174,6 +182,21 @@ export function createAuthorizer({
       return `Bearer ${(await fetching).value}`;
     },
   };
+}
+
+async function boundedText({ body }: Dispatcher.ResponseData, asked: Asked): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    size += chunk.byteLength;
+    if (size > MAX_TOKEN_BODY)
+      throw new TsbuildError(
+        'REGISTRY_PROTOCOL',
+        `the token server of ${asked.host} sent more than ${MAX_TOKEN_BODY} bytes`,
+      );
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function basic({ username, password }: Credentials): string {

@@ -42,7 +42,9 @@ export function createRegistry(settings: RegistrySettings, host: Host): Registry
 
 /** Docker Hub's registry has another name than its images. */
 export function authorityOf(registry: string): string {
-  return registry === 'docker.io' || registry === 'index.docker.io' ? 'registry-1.docker.io' : registry;
+  return registry === 'docker.io' || registry === 'index.docker.io'
+    ? 'registry-1.docker.io'
+    : registry.toLowerCase();
 }
 
 function createSource(transport: Transport, reference: Reference): RemoteSource {
@@ -280,7 +282,12 @@ function createSink(transport: Transport, reference: Reference): RemoteSink {
     },
     async tag({ tag }, manifest, { signal }) {
       const bytes = manifests.get(manifest.digest);
-      if (tag === undefined || bytes === undefined) return;
+      if (tag === undefined) return;
+      if (bytes === undefined)
+        throw new TsbuildError(
+          'REGISTRY_PROTOCOL',
+          `the manifest ${manifest.digest} was not put before it is tagged`,
+        );
       await putManifest(tag, manifest, bytes, signal);
     },
   };

@@ -24,6 +24,7 @@ export const HUB_KEY = 'https://index.docker.io/v1/';
 const HUB_NAMES: ReadonlySet<string> = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 const HELPER_NAME = /^[A-Za-z0-9._-]+$/;
 const HELPER_TIMEOUT_MS = 30_000;
+const MAX_ANSWER = 1 << 20;
 
 /** The key under which credentials of a registry are kept. */
 export function credentialKey(registry: string): string {
@@ -95,6 +96,15 @@ function matches(key: string, registry: string, full: string): boolean {
   return isApi && host === registry;
 }
 
+/** Whether a key of `auths` stands for the whole registry. */
+function isKeyOf(key: string, registry: string): boolean {
+  const bare = key
+    .replace(/^https?:\/\//, '')
+    .replace(/\/+$/, '')
+    .replace(/\/v[12]$/, '');
+  return bare === registry || (HUB_NAMES.has(registry) && HUB_NAMES.has(bare));
+}
+
 function parseEntry(entry: JsonObject): Credentials | undefined {
   const { auth, username, password, identitytoken } = entry;
   const token =
@@ -134,7 +144,7 @@ function callHelper(name: string, action: string, input: string): Promise<string
     });
     let output = '';
     child.once('error', () => resolve(undefined));
-    child.stdout.on('data', (data: Buffer) => (output += data.toString()));
+    child.stdout.on('data', (data: Buffer) => (output = (output + data.toString()).slice(0, MAX_ANSWER)));
     child.once('close', (code) => resolve(code === 0 ? output : undefined));
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);
@@ -151,22 +161,34 @@ export async function storeCredentials(
   const config = readConfig(path) ?? {};
   const key = credentialKey(registry);
   const helper = helperOf(config, registry);
+  let erased = false;
   if (helper !== undefined) {
     const input =
       credentials === undefined
         ? key
         : JSON.stringify({ ServerURL: key, Username: credentials.username, Secret: credentials.password });
-    const done = await callHelper(helper, credentials === undefined ? 'erase' : 'store', input);
-    if (done !== undefined) return true;
+    erased = (await callHelper(helper, credentials === undefined ? 'erase' : 'store', input)) !== undefined;
+    // why: who configured a helper does not want a password in a file because the helper failed.
+    if (credentials !== undefined && !erased)
+      throw new TsbuildError(
+        'CONFIG_INVALID',
+        `the credential helper ${JSON.stringify(`docker-credential-${helper}`)} did not keep the credentials`,
+        {
+          hint: `install it, or take it out of ${JSON.stringify(path)}`,
+        },
+      );
+    if (credentials !== undefined) return true;
   }
   const before = isJsonObject(config['auths']) ? config['auths'] : {};
-  const { [key]: old, ...others } = before;
-  if (credentials === undefined && old === undefined) return false;
+  // Every spelling under which the credentials would be found again.
+  const others = Object.fromEntries(Object.entries(before).filter(([each]) => !isKeyOf(each, registry)));
+  const isKnown = Object.keys(others).length < Object.keys(before).length;
+  if (credentials === undefined && !isKnown) return erased;
   const auth =
     credentials === undefined
       ? undefined
       : { auth: Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64') };
-  const auths = auth === undefined ? others : { ...before, [key]: auth };
+  const auths = auth === undefined ? others : { ...others, [key]: auth };
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   writeFileAtomic(host, path, `${JSON.stringify({ ...config, auths }, null, '\t')}\n`, {
     mode: 0o600,

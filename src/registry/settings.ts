@@ -13,3 +13,15 @@ export interface RegistrySettings {
   /** A number in [0, 1), for spreading retries. */
   readonly random: () => number;
 }
+
+/** Whether a host may be spoken to without TLS: it was named as insecure, or it is this machine. */
+export function mayBePlain(authority: string, insecure: readonly string[]): boolean {
+  const name = authority.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  return (
+    insecure.includes(authority) ||
+    name === 'localhost' ||
+    name.endsWith('.localhost') ||
+    /^127(\.\d{1,3}){3}$/.test(name) ||
+    name === '::1'
+  );
+}

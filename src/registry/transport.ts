@@ -14,7 +14,7 @@ import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { createAuthorizer, type Authorizer } from './auth.ts';
 import { statusError, unreachable, type Asked } from './registry-error.ts';
-import type { RegistrySettings } from './settings.ts';
+import { mayBePlain, type RegistrySettings } from './settings.ts';
 
 export interface Request {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -94,20 +94,9 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
     return state;
   }
 
-  function mayBePlain(authority: string): boolean {
-    const name = authority.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
-    return (
-      settings.insecure.includes(authority) ||
-      name === 'localhost' ||
-      name.endsWith('.localhost') ||
-      /^127\./.test(name) ||
-      name === '::1'
-    );
-  }
-
   /** https, unless the host may be plain and does not speak TLS. */
   async function findScheme(authority: string): Promise<'https' | 'http'> {
-    if (!mayBePlain(authority)) return 'https';
+    if (!mayBePlain(authority, settings.insecure)) return 'https';
     try {
       const { body } = await sendOnce(`https://${authority}/v2/`, { method: 'GET' });
       await body.dump();
@@ -132,7 +121,8 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
     let url = /^https?:\/\//.test(request.url) ? request.url : `${base}${request.url}`;
     let { method } = request;
     for (let hops = 0; hops <= MAX_REDIRECTS; hops += 1) {
-      const isOwn = new URL(url).host === authority;
+      // Credentials go to the registry's own origin alone: not to another host, port or scheme.
+      const isOwn = new URL(url).origin === new URL(base).origin;
       const authorization = isOwn
         ? await authorizer.authorization(request.scopes, {
             fresh,
@@ -145,7 +135,7 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
         signal: request.signal,
         headers: {
           'user-agent': settings.userAgent,
-          ...request.headers,
+          ...(isOwn ? request.headers : withoutAuthorization(request.headers)),
           ...(authorization === undefined ? {} : { authorization }),
         },
         ...(request.body === undefined ? {} : { body: bodyOf(request.body()) }),
@@ -175,6 +165,7 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
   }
 
   async function wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw new TsbuildError('ABORTED', 'aborted while waiting for a registry');
     await new Promise<void>((resolve, reject) => {
       const stop = (): void => {
         clearTimeout(timer);
@@ -234,6 +225,12 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
       await Promise.all([...agents.values()].map((agent) => agent.destroy()));
     },
   };
+}
+
+function withoutAuthorization(headers: Request['headers']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers ?? {}).filter(([name]) => name.toLowerCase() !== 'authorization'),
+  );
 }
 
 function bodyOf(body: AsyncIterable<Uint8Array> | Uint8Array): Uint8Array | Readable {
