@@ -54,15 +54,18 @@ async function copyTree(
     await limit(() => copyBlob(node, from, to, options));
     return;
   }
-  const parsed = parseManifestOrIndex(
-    await collect(from.open(node, { signal: options.signal })),
-    `manifest ${node.digest}`,
-  );
+  const bytes = await collect(from.open(node, { signal: options.signal }));
+  const parsed = parseManifestOrIndex(bytes, `manifest ${node.digest}`);
   const children =
     parsed.kind === 'index' ? parsed.index.manifests : [parsed.manifest.config, ...parsed.manifest.layers];
   const unique = [...new Map(children.map((child) => [child.digest, child])).values()];
   await allOrAbort(unique, options, (child, inner) => copyTree(child, from, to, inner, limit, depth + 1));
-  await copyBlob(node, from, to, options);
+  // why: it was read already, and registries count how often they are asked for manifests.
+  await copyBlob(node, { open: () => once(bytes) }, to, options);
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield await Promise.resolve(bytes);
 }
 
 /** All of them, or the first failure once the others have ended. */

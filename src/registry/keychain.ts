@@ -140,8 +140,9 @@ function callHelper(name: string, action: string, input: string): Promise<string
   return new Promise((resolve) => {
     const child = spawn(`docker-credential-${name}`, [action], {
       stdio: ['pipe', 'pipe', 'ignore'],
-      timeout: HELPER_TIMEOUT_MS,
     });
+    // why: spawn's own timeout goes on ticking, and so keeps the process alive, when there is no such program.
+    setTimeout(() => child.kill('SIGKILL'), HELPER_TIMEOUT_MS).unref();
     let output = '';
     child.once('error', () => resolve(undefined));
     child.stdout.on('data', (data: Buffer) => (output = (output + data.toString()).slice(0, MAX_ANSWER)));

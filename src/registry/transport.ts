@@ -133,6 +133,7 @@ export function createTransport(settings: RegistrySettings, host: Host): Transpo
       const response = await sendOnce(url, {
         method,
         signal: request.signal,
+        headersTimeout: method === 'PUT' ? ANSWER_TIMEOUT_MS : IDLE_TIMEOUT_MS,
         headers: {
           'user-agent': settings.userAgent,
           ...(isOwn ? request.headers : withoutAuthorization(request.headers)),

@@ -22,7 +22,9 @@ export interface Upload {
 }
 
 const TRIES = 4;
-const CHUNK = 8 << 20;
+const PAUSE_MS = 100;
+/** GHCR takes no larger pieces than this. */
+const CHUNK = 4 << 20;
 
 export async function uploadBlob(transport: Transport, upload: Upload): Promise<void> {
   for (let tried = 1; ; tried += 1) {
@@ -33,8 +35,20 @@ export async function uploadBlob(transport: Transport, upload: Upload): Promise<
     } catch (error) {
       if (upload.signal.aborted || !isWorthAnother(error) || tried >= TRIES) throw error;
       if (await isThere(transport, upload)) return;
+      await pause(PAUSE_MS * 2 ** tried, upload.signal);
     }
   }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    const stop = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    signal.addEventListener('abort', stop, { once: true });
+  });
 }
 
 function isWorthAnother(error: unknown): boolean {
@@ -83,12 +97,18 @@ function locationOf(response: Response, asked: Upload['asked']): string {
   const location = response.header('location');
   if (location === undefined)
     throw new TsbuildError('REGISTRY_PROTOCOL', `${asked('').host} sent no Location for an upload`);
-  if (/^https?:\/\//.test(location)) return location;
+  const sent = new URL(response.url);
+  if (/^https?:\/\//.test(location)) {
+    const named = new URL(location);
+    // why: a registry behind a proxy that ends TLS often does not know that it is reached by https.
+    if (sent.protocol !== 'https:' || named.protocol !== 'http:' || named.hostname !== sent.hostname)
+      return location;
+    return `${sent.origin}${location.replace(/^http:\/\/[^/]*/, '')}`;
+  }
   // why: URL parsing would re-encode a signed query; only what is missing is put in front.
-  const origin = new URL(response.url).origin;
   return location.startsWith('/')
-    ? `${origin}${location}`
-    : `${origin}${new URL(response.url).pathname.replace(/[^/]*$/, '')}${location}`;
+    ? `${sent.origin}${location}`
+    : `${sent.origin}${sent.pathname.replace(/[^/]*$/, '')}${location}`;
 }
 
 function withDigest(location: string, { digest }: Descriptor): string {

@@ -163,6 +163,10 @@ for (const [name, value, message] of BAD_MANIFESTS)
     );
   });
 
+test('a level of a platform that nobody has is no reason to look for it forever', () => {
+  assert.ok(!isCompatible({ os: 'linux', architecture: 'arm64' }, parsePlatform('linux/amd64/v99999999999')));
+});
+
 test('a config keeps what it may have and drops the rest', () => {
   const config = parseImageConfig(
     bytes({

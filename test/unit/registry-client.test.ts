@@ -261,6 +261,33 @@ test('an upload whose answer was lost is not sent twice', async () => {
   assert.equal(puts, 1);
 });
 
+test('a credential helper that fails does not make a password land in the file', async () => {
+  const path = join(directory, 'config.json');
+  writeFileSync(path, JSON.stringify({ credsStore: 'is-not-installed' }));
+  await rejects(
+    storeCredentials(path, 'r.io', { username: 'u', password: 'hidden' }, host),
+    'CONFIG_INVALID',
+    /docker-credential-is-not-installed/,
+  );
+  assert.doesNotMatch(readFileSync(path, 'utf8'), /auths/);
+});
+
+test('logout forgets every spelling of a registry', async () => {
+  const path = join(directory, 'config.json');
+  const entry = { auth: Buffer.from('u:p').toString('base64') };
+  writeFileSync(
+    path,
+    JSON.stringify({
+      auths: { 'https://r.io/v2/': entry, 'r.io': entry, 'r.io/team': entry, 'other.io': entry },
+    }),
+  );
+  assert.ok(await storeCredentials(path, 'r.io', undefined, host));
+  assert.deepEqual(Object.keys((JSON.parse(readFileSync(path, 'utf8')) as { auths: object }).auths), [
+    'r.io/team',
+    'other.io',
+  ]);
+});
+
 test('a cut upload begins anew', async () => {
   let puts = 0;
   const { handler, stored } = uploads((_, response) => {
