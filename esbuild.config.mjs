@@ -1,7 +1,7 @@
 // What ships: one entry per door (cli, library), lazy chunks behind dynamic imports, koffi left outside
 // because its native addon is found beside its own package.
 import { build } from 'esbuild';
-import { existsSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, rmSync } from 'node:fs';
 
 const entryPoints = { cli: 'src/cli/main.ts', engine: 'src/engine/library.ts', bench: 'bench/main.ts' };
 for (const [name, file] of Object.entries(entryPoints)) if (!existsSync(file)) delete entryPoints[name];
@@ -23,3 +23,5 @@ await build({
   },
   logLevel: 'warning',
 });
+
+chmodSync('dist/cli.js', 0o755);

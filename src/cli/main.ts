@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** The command line: parses, runs one command, renders what went wrong. Alone here everything is caught. */
 import { TsbuildError } from '../base/errors.ts';
 import { suggest } from '../base/suggest.ts';
