@@ -300,6 +300,32 @@ test('--parents keeps the path, from the pivot on', async () => {
   );
 });
 
+test('a file that changes after its key was made is refused, not stored under it', async () => {
+  put('ctx/f', 'old');
+  using source = openDirectoryTree(join(root, 'ctx'));
+  const [selected] = selectSources(source, ['f'], { parents: false, where: '' });
+  assert.ok(selected !== undefined);
+  const op = { ...OP, destination: '/f' };
+  const place = (isAsKeyed: boolean): ReturnType<typeof createLayerPlan> => {
+    const plan = createLayerPlan(emptyTree());
+    createPlacing({ op, plan, parent: emptyTree(), owner: undefined, defaultMtime: 0 }).placeSelected(
+      { tree: source, isContext: true, isAsKeyed: () => isAsKeyed },
+      selected,
+    );
+    return plan;
+  };
+  assert.throws(
+    () => place(false),
+    (error) => isTsbuildError(error, 'CONTEXT_INVALID'),
+  );
+  const plan = place(true);
+  writeFileSync(join(root, 'ctx/f'), 'new');
+  await assert.rejects(
+    entriesOf(plan),
+    (error) => isTsbuildError(error, 'CONTEXT_INVALID') && error.message.includes('"f" changed'),
+  );
+});
+
 test('the key holds content, modes and names, not times', () => {
   put('ctx/d/f', 'F');
   const digest = (op: Partial<CopyOp> = {}): string => {

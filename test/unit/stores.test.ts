@@ -232,6 +232,9 @@ test('the stat cache knows files again that did not change, and nothing that is 
   first.put(stat(), digestOf('a'));
   const fresh = BigInt(Date.now()) * 1_000_000n;
   first.put(stat({ ino: 3, ctimeNs: fresh }), digestOf('b'));
+  assert.ok(
+    first.knows(stat({ ino: 3, ctimeNs: fresh })) && !first.knows(stat({ ino: 3, ctimeNs: fresh + 1n })),
+  );
   first.save();
   const second = openStatCache(join(root, 'stat'), '/ctx', host);
   assert.equal(second.get(stat()), digestOf('a'));

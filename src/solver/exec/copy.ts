@@ -144,6 +144,7 @@ async function openSource(
       isContext: true,
       statCache,
       where,
+      isAsKeyed: (stat) => statCache.knows(stat),
       ...(ignore === undefined ? {} : { ignore }),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };

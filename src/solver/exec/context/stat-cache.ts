@@ -18,6 +18,8 @@ const MAX_ENTRIES = 500_000;
 export interface StatCache {
   get(stat: EntryStat): Digest | undefined;
   put(stat: EntryStat, digest: Digest): void;
+  /** Whether this very state of a file was digested by this process: what is packed must be what was keyed. */
+  knows(stat: EntryStat): boolean;
   /** Writes what was learnt, where anything was. */
   save(): void;
 }
@@ -33,6 +35,7 @@ export function openStatCache(root: string, directory: string, host: Host): Stat
   const opened = BigInt(host.now()) * 1_000_000n;
   let entries: Map<string, Entry> | undefined;
   const used = new Map<string, Entry>();
+  const seen = new Map<string, string>();
   let learnt = false;
   const load = (): Map<string, Entry> => (entries ??= parse(readTextIfExists(path)));
   return {
@@ -41,9 +44,12 @@ export function openStatCache(root: string, directory: string, host: Host): Stat
       const entry = load().get(id);
       if (entry === undefined || entry.key !== keyOf(stat)) return undefined;
       used.set(id, entry);
+      seen.set(id, entry.key);
       return entry.digest;
     },
+    knows: (stat) => seen.get(`${stat.dev}:${stat.ino}`) === keyOf(stat),
     put(stat, digest) {
+      seen.set(`${stat.dev}:${stat.ino}`, keyOf(stat));
       const newest = stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs;
       if (newest + RACY_NS > opened) return;
       used.set(`${stat.dev}:${stat.ino}`, { key: keyOf(stat), digest });

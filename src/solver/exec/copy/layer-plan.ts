@@ -12,7 +12,14 @@ import type { Ownership } from '../../../oci/user.ts';
 
 /** Where an entry's bytes come from. */
 export type Content =
-  | { readonly kind: 'tree'; readonly tree: Tree; readonly directory: ByteString; readonly name: ByteString }
+  | {
+      readonly kind: 'tree';
+      readonly tree: Tree;
+      readonly directory: ByteString;
+      readonly name: ByteString;
+      /** Of the file when it was planned. */
+      readonly ctimeNs: bigint;
+    }
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   /** Part of an open file. */
   | { readonly kind: 'range'; readonly fd: number; readonly offset: number }
@@ -144,4 +151,11 @@ function show(path: ByteString): string {
 
 function notDirectory(path: ByteString): TsbuildError {
   return new TsbuildError('COPY_DESTINATION_INVALID', `${show(path)} is not a directory in the image`);
+}
+
+/** A file of the context is being edited while it is copied: its layer would not be what its key says. */
+export function changed(name: ByteString): TsbuildError {
+  return new TsbuildError('CONTEXT_INVALID', `${JSON.stringify(toText(name))} changed while it was copied`, {
+    hint: 'run the same command again when the files are still',
+  });
 }

@@ -10,7 +10,7 @@ import type { Directory, EntryStat, Tree } from '../../../layer/tree.ts';
 import type { Ownership } from '../../../oci/user.ts';
 import { parseChmod, type Chmod } from './chmod.ts';
 import { CAPABILITY } from './digest.ts';
-import type { Created, LayerPlan, Planned } from './layer-plan.ts';
+import { changed, type Created, type LayerPlan, type Planned } from './layer-plan.ts';
 import { joinPath, type Selected } from './selected.ts';
 import { walkSelected } from './walk.ts';
 
@@ -28,6 +28,8 @@ export interface SourceTree {
   readonly tree: Tree;
   readonly isContext: boolean;
   readonly ignore?: IgnoreMatcher;
+  /** Whether a file is as it was when the key was made. */
+  readonly isAsKeyed?: (stat: EntryStat) => boolean;
 }
 
 interface Destination {
@@ -80,12 +82,13 @@ export function createPlacing(context: PlaceContext): Placing {
         // An image cannot hold a socket; docker leaves an empty file in its place.
         return { ...common, type: 'file', mode: 0o755, size: 0 };
       case 'file': {
+        if (source.isAsKeyed?.(stat) === false) throw changed(name);
         const capability = source.isContext ? undefined : directory.xattr(name, CAPABILITY);
         return {
           ...common,
           type: 'file',
           size: stat.size,
-          content: { kind: 'tree', tree: source.tree, directory: directoryPath, name },
+          content: { kind: 'tree', tree: source.tree, directory: directoryPath, name, ctimeNs: stat.ctimeNs },
           ...(stat.nlink > 1 ? { inode: `${argument}:${stat.dev}:${stat.ino}` } : {}),
           ...(capability === undefined ? {} : { capability }),
         };

@@ -1,12 +1,12 @@
 /** Writing a planned layer: one pass over the sorted entries, each source file read once. */
-import { closeSync, createReadStream, readSync } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, readSync } from 'node:fs';
 import type { ByteString } from '../../../base/byte-string.ts';
 import { ioError } from '../../../base/errors.ts';
 import type { TarEntry } from '../../../layer/tar-header.ts';
 import { createTarWriter, isLarge, type TarWriter } from '../../../layer/tar-writer.ts';
 import type { Directory, Tree } from '../../../layer/tree.ts';
 import { CAPABILITY } from './digest.ts';
-import type { Content, LayerPlan, Planned } from './layer-plan.ts';
+import { changed, type Content, type LayerPlan, type Planned } from './layer-plan.ts';
 
 const YIELD_EVERY = 512;
 
@@ -78,6 +78,7 @@ async function writeContent(
       try {
         if (isLarge(header.size)) await writer.largeFile(header, fd, signal);
         else writer.file(header, fd);
+        if (fstatSync(fd, { bigint: true }).ctimeNs !== content.ctimeNs) throw changed(content.name);
       } finally {
         closeSync(fd);
       }
