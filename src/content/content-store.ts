@@ -10,7 +10,6 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -19,7 +18,8 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createDigester, hexOf, isDigest, type Digest } from '../base/digest.ts';
-import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
+import { namesIn } from '../base/directory-names.ts';
+import { ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { sweepUnowned } from '../base/owner.ts';
 import type { BlobSink, BlobSource, DocumentSource } from './roles.ts';
@@ -169,8 +169,8 @@ export function openContentStore(root: string, host: Host): ContentStore {
     remove: (digest) => rmSync(placeOf(digest), { force: true }),
     *list() {
       const shards = join(root, 'blobs', 'sha256');
-      for (const shard of namesOf(shards))
-        for (const rest of namesOf(join(shards, shard))) {
+      for (const shard of namesIn(shards))
+        for (const rest of namesIn(join(shards, shard))) {
           const digest = `sha256:${shard}${rest}`;
           if (isDigest(digest)) yield digest;
         }
@@ -190,14 +190,5 @@ function writeAll(fd: number, bytes: Uint8Array): void {
     for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
   } catch (error) {
     throw ioError('write a blob', error);
-  }
-}
-
-function namesOf(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw ioError(`list ${JSON.stringify(directory)}`, error);
   }
 }

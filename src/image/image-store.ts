@@ -7,11 +7,12 @@
  *   images/tags/<digest of the name>.json   { reference, id }
  *   images/ids/<hex>.json                   { manifest? }: what was pulled, as it was
  */
-import { readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJsonIfExists, writeFileAtomic } from '../base/atomic-file.ts';
 import { digestOf, hexOf, isDigest, type Digest, type DiffID } from '../base/digest.ts';
-import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
+import { namesIn } from '../base/directory-names.ts';
+import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { isJsonObject } from '../base/json.ts';
 import type { CompressedBlobs } from '../content/compressed-blobs.ts';
@@ -80,7 +81,7 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
   const idPath = (id: Digest): string => join(root, 'ids', `${hexOf(id)}.json`);
 
   function tags(): readonly Tag[] {
-    return namesOf(join(root, 'tags')).flatMap(
+    return jsonNamesIn(join(root, 'tags')).flatMap(
       (name) => parseTag(readJsonIfExists(join(root, 'tags', name))) ?? [],
     );
   }
@@ -107,7 +108,7 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
   }
 
   function ids(): readonly Digest[] {
-    return namesOf(join(root, 'ids'))
+    return jsonNamesIn(join(root, 'ids'))
       .map((name) => `sha256:${name.replace(/\.json$/, '')}`)
       .filter(isDigest);
   }
@@ -234,11 +235,6 @@ function parseStoredDescriptor(value: unknown): Descriptor | undefined {
   return { mediaType, digest, size };
 }
 
-function namesOf(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory).filter((name) => name.endsWith('.json'));
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw ioError(`list ${JSON.stringify(directory)}`, error);
-  }
+function jsonNamesIn(directory: string): readonly string[] {
+  return namesIn(directory).filter((name) => name.endsWith('.json'));
 }

@@ -10,7 +10,6 @@ import {
   createReadStream,
   mkdirSync,
   openSync,
-  readdirSync,
   renameSync,
   rmSync,
   statSync,
@@ -18,6 +17,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { createDigester, hexOf, isDigest, type DiffID } from '../base/digest.ts';
+import { namesIn } from '../base/directory-names.ts';
 import { errnoOf, ioError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { sweepUnowned } from '../base/owner.ts';
@@ -57,24 +57,14 @@ export function openLayerStore(root: string, host: Host): LayerStore {
       rmSync(placeOf(diffID), { force: true });
     },
     *list() {
-      for (const shard of namesOf(join(root, 'sha256')))
-        for (const name of namesOf(join(root, 'sha256', shard))) {
+      for (const shard of namesIn(join(root, 'sha256')))
+        for (const name of namesIn(join(root, 'sha256', shard))) {
           const diffID = `sha256:${shard}${name.replace(/\.tar$/, '')}`;
           if (isDigest(diffID)) yield diffID as DiffID;
         }
     },
     sync: notes.sync,
   };
-}
-
-/** Names in a directory; none where there is no directory. */
-function namesOf(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw ioError(`list ${JSON.stringify(directory)}`, error);
-  }
 }
 
 function createWriter(

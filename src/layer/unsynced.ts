@@ -9,7 +9,8 @@
  */
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoOf, ioError } from '../base/errors.ts';
+import { ioError } from '../base/errors.ts';
+import { namesIn } from '../base/directory-names.ts';
 import { syncFileSystem } from '../../native/sys.ts';
 
 export interface UnsyncedNotes {
@@ -26,7 +27,7 @@ export function openUnsyncedNotes(directory: string, distrust: (name: string) =>
   mkdirSync(own, { recursive: true, mode: 0o700 });
   for (const other of readdirSync(directory)) {
     if (other === boot) continue;
-    for (const name of namesOf(join(directory, other))) distrust(name);
+    for (const name of namesIn(join(directory, other))) distrust(name);
     rmSync(join(directory, other), { recursive: true, force: true });
   }
   const noted = new Set<string>();
@@ -54,14 +55,4 @@ export function openUnsyncedNotes(directory: string, distrust: (name: string) =>
       }
     },
   };
-}
-
-/** Another process may be removing the same notes. */
-function namesOf(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
-    throw ioError(`list ${JSON.stringify(directory)}`, error);
-  }
 }
