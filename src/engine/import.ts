@@ -14,11 +14,13 @@ export interface ImportRequest {
   readonly from: string;
   readonly name: string;
   readonly platform: Platform;
+  /** Seconds; instead of the clock (SOURCE_DATE_EPOCH). */
+  readonly created?: number;
 }
 
 export async function importImage(
   engine: Engine,
-  { source, from, name, platform }: ImportRequest,
+  { source, from, name, platform, created: seconds }: ImportRequest,
   { sink, signal }: CallOptions,
 ): Promise<StoredImage> {
   const reference = withDefaultTag(parseReference(name));
@@ -41,7 +43,7 @@ export async function importImage(
         }),
     });
     layers.sync();
-    const created = new Date(host.now()).toISOString();
+    const created = new Date(seconds === undefined ? host.now() : seconds * 1000).toISOString();
     const image = images.put({
       architecture: platform.architecture,
       ...(platform.variant === undefined ? {} : { variant: platform.variant }),

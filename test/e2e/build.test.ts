@@ -149,6 +149,21 @@ test('layers have the same digests in two empty roots an hour apart', () => {
   assert.equal(digests[0], digests[1]);
 });
 
+test('with SOURCE_DATE_EPOCH whole images are the same, RUN and import included', () => {
+  const context = space.context('epoch', {
+    Dockerfile: 'FROM bb:1\nRUN date > /dev/null; mkdir /d && touch /d/f\nWORKDIR /w\n',
+  });
+  const ids = [0, 1].map((index) => {
+    const options = {
+      env: { TSBUILD_ROOT: join(space.directory, `epoch-${index}`), SOURCE_DATE_EPOCH: '1600000000' },
+    };
+    space.ok(['import', '--progress', 'quiet', join(space.directory, 'busybox.tar'), 'bb:1'], options);
+    execFileSync('sleep', ['1']);
+    return space.ok(['-q', context], options).stdout;
+  });
+  assert.equal(ids[0], ids[1]);
+});
+
 test('an OCI layout is read by skopeo and unpacked by umoci', () => {
   const context = space.context('layout', APP);
   const out = join(space.directory, 'layout-out');

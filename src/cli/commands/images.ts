@@ -25,6 +25,7 @@ export async function runImport(flags: ParsedFlags, session: Session): Promise<n
     path === '-'
       ? (session.stdin as AsyncIterable<Uint8Array>)
       : (createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Uint8Array>);
+  const epoch = session.env['SOURCE_DATE_EPOCH'] ?? '';
   const renderer = createRenderer(flags, session);
   try {
     const image = await importImage(
@@ -34,6 +35,7 @@ export async function runImport(flags: ParsedFlags, session: Session): Promise<n
         from: path,
         name,
         platform: platform === undefined ? engine.options.platform : parsePlatform(platform),
+        ...(/^\d{1,12}$/.test(epoch) ? { created: Number(epoch) } : {}),
       },
       { sink: renderer, signal: session.signal },
     );
