@@ -4,28 +4,33 @@
  * Pure: it reads no file and opens no connection. It asks one question of the outside, resolveImage, because ENV,
  * ONBUILD, USER and WORKDIR come from the base's config, and only for stages that the target needs.
  */
+import { isTsbuildError, type TsbuildError } from '../src/base/errors.ts';
 import type { BuildGraph, FrontendWarning } from '../src/graph/graph.ts';
+import { checkInstruction } from './instructions/check-instruction.ts';
+import type { Instruction } from './instructions/instruction.ts';
 import { parseInstruction } from './instructions/parse-instruction.ts';
-import { findTarget, splitStages } from './lower/stages.ts';
-import { createLowering } from './lower/lowering.ts';
-import { globalVariables } from './lower/global-args.ts';
+import { checkDescription, checkRaw, checkStages } from './lint/file-rules.ts';
+import { createLinter, type Linter } from './lint/linter.ts';
+import { NO_OPTIONS, parseCheckOptions } from './lint/options.ts';
+import { checkDefaults, resolveFroms } from './lower/froms.ts';
+import { globalVariables, type GlobalVariables } from './lower/global-args.ts';
+import { createLowering, type Lowering } from './lower/lowering.ts';
+import { outlineOf, type Outline } from './lower/outline.ts';
+import type { StageState } from './lower/stage.ts';
+import { checkStageNumbers, findTarget, splitStages, type Stage } from './lower/stages.ts';
+import { whitespaceWords, takeFlags } from './parse/arguments.ts';
 import { parseLines } from './parse/lines.ts';
 import type { FrontendRequest } from './request.ts';
 
 /** Throws TsbuildError with a place in the Dockerfile; whatever resolveImage throws comes out with its FROM's place. */
 export async function createBuildGraph(request: FrontendRequest): Promise<BuildGraph> {
-  const parsed = parseLines({ file: request.file, text: request.text });
-  const { escape } = parsed.directives;
-  const instructions = parsed.instructions.map((raw) => parseInstruction(raw, escape));
-  const warnings: FrontendWarning[] = [...parsed.warnings];
-  const { globals, stages } = splitStages(instructions, { file: request.file, text: request.text });
-  const target = findTarget(stages, request.target);
-  const variables = globalVariables(globals, request, target.name, escape, warnings);
-  const lowering = createLowering({ request, stages, variables, escape, warnings });
+  const prepared = prepare(request);
+  const { lowering, linter, target, globals } = prepared;
   const state = await lowering.stage(target.index);
+  linter.finish();
   const { config } = state;
   const labels = { ...config.Labels, ...request.labels };
-  const epoch = variables.get('SOURCE_DATE_EPOCH');
+  const epoch = globals.variables.get('SOURCE_DATE_EPOCH');
   return {
     target: state.vertex,
     platform: state.platform,
@@ -34,8 +39,106 @@ export async function createBuildGraph(request: FrontendRequest): Promise<BuildG
     baseHistory: state.baseHistory,
     history: state.history,
     ...(epoch === undefined || epoch === '' ? {} : { sourceDateEpoch: Number(epoch) }),
-    warnings: [...warnings, ...lowering.unusedArgs()],
+    warnings: linter.warnings,
+    unusedArgs: lowering.unusedArgs(),
   };
+}
+
+export interface CheckResult {
+  readonly warnings: readonly FrontendWarning[];
+  /** What keeps the Dockerfile from being built. */
+  readonly error?: TsbuildError;
+}
+
+/** Checks the target, or all stages where none is named. Throws what is no TsbuildError. */
+export async function checkDockerfile(request: FrontendRequest): Promise<CheckResult> {
+  const warnings: FrontendWarning[] = [];
+  const onWarning = (warning: FrontendWarning): void => {
+    warnings.push(warning);
+    request.onWarning?.(warning);
+  };
+  try {
+    const { lowering, linter, stages, target } = prepare({ ...request, onWarning });
+    const wanted = request.target === undefined ? stages : [target];
+    for (const { index } of wanted) await lowering.stage(index);
+    linter.finish();
+    return { warnings };
+  } catch (error) {
+    if (!isTsbuildError(error) || error.code === 'ABORTED') throw error;
+    return { warnings, error };
+  }
+}
+
+/** What the user can give to the target. Throws as createBuildGraph does. */
+export async function outlineDockerfile(request: FrontendRequest): Promise<Outline> {
+  const { lowering, target, globals } = prepare(request);
+  await lowering.stage(target.index);
+  const states = new Map<number, StageState>();
+  const visit = async (index: number): Promise<void> => {
+    if (states.has(index)) return;
+    const state = await lowering.stage(index);
+    states.set(index, state);
+    for (const each of state.outline.stages) await visit(each);
+  };
+  await visit(target.index);
+  return outlineOf(target, states, globals);
+}
+
+/** Stages as they stand in the file. Throws DOCKERFILE_SYNTAX, INSTRUCTION_INVALID and relatives. */
+export function listStages(source: Pick<FrontendRequest, 'file' | 'text'>): readonly Stage[] {
+  const parsed = parseLines(source);
+  const { escape } = parsed.directives;
+  return splitStages(
+    parsed.instructions.map((raw) => parseInstruction(raw, escape)),
+    source,
+  ).stages;
+}
+
+interface Prepared {
+  readonly lowering: Lowering;
+  readonly linter: Linter;
+  readonly stages: readonly Stage[];
+  readonly target: Stage;
+  readonly globals: GlobalVariables;
+}
+
+function prepare(request: FrontendRequest): Prepared {
+  const parsed = parseLines({ file: request.file, text: request.text });
+  const { escape, check } = parsed.directives;
+  const given = request.buildArgs['BUILDKIT_DOCKERFILE_CHECK'] ?? check;
+  const linter = createLinter(given === undefined ? NO_OPTIONS : parseCheckOptions(given), request.onWarning);
+  for (const { message, source } of parsed.warnings) linter.report('NoEmptyContinuation', message, source);
+  const instructions = parsed.instructions.map((raw): Instruction => {
+    checkRaw(raw, whitespaceWords(takeFlags(raw, raw.restOffset).rest), linter);
+    const instruction = parseInstruction(raw, escape);
+    checkInstruction(instruction);
+    checkDescription(instruction, linter);
+    return instruction;
+  });
+  const { globals: globalArgs, stages } = splitStages(instructions, {
+    file: request.file,
+    text: request.text,
+  });
+  checkStages(stages, linter);
+  const targetName = request.target ?? stages.at(-1)?.name;
+  const defaults = withoutErrors(() => globalVariables(globalArgs, request, targetName, escape, false));
+  if (defaults !== undefined) checkDefaults(stages, defaults.variables, escape, linter);
+  const globals = globalVariables(globalArgs, request, targetName, escape);
+  const froms = resolveFroms(stages, { request, globals, escape, linter });
+  const target = findTarget(stages, request.target);
+  checkStageNumbers(stages);
+  const lowering = createLowering({ request, stages, froms, globals, escape, linter });
+  return { lowering, linter, stages, target, globals };
+}
+
+/** An error here comes again, with its place, when the values that count are made. */
+function withoutErrors<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (isTsbuildError(error)) return undefined;
+    throw error;
+  }
 }
 
 function sortKeys(record: Readonly<Record<string, string>>): Record<string, string> {

@@ -5,7 +5,7 @@
  * is itself expanded. Nothing is ever executed, and no input makes this throw anything but EXPANSION_FAILED.
  */
 import { TsbuildError } from '../../src/base/errors.ts';
-import { compilePattern } from './pattern.ts';
+import { matchEnd, parsePattern, replaceMatches, reversePattern } from './pattern.ts';
 
 export interface ExpandOptions {
   readonly escape: string;
@@ -13,8 +13,16 @@ export interface ExpandOptions {
   readonly lookup: (name: string) => string | undefined;
   /** Quotes are ordinary characters (heredoc bodies). */
   readonly keepQuotes?: boolean;
+  /** Quotes do their work and stay in the result. */
+  readonly rawQuotes?: boolean;
+  /** Escapes do their work and stay in the result. */
+  readonly rawEscapes?: boolean;
+  /** A variable without a value stays as it is written. */
+  readonly keepUnset?: boolean;
   /** Told of variables that are used and unset. */
   readonly onUnset?: (name: string) => void;
+  /** Told of variables that are used and have a value. */
+  readonly onSet?: (name: string) => void;
 }
 
 /** The whole text as one word. */
@@ -35,7 +43,7 @@ interface Expanded {
 function run(text: string, options: ExpandOptions): Expanded {
   const lexer = new Lexer(text, options);
   try {
-    const result = lexer.until('', false);
+    const result = lexer.until('', options.rawEscapes === true);
     return { result, words: lexer.words() };
   } catch (error) {
     if (!(error instanceof TsbuildError)) throw error;
@@ -46,11 +54,12 @@ function run(text: string, options: ExpandOptions): Expanded {
 }
 
 const EOF = '';
-const NAME_START = /[A-Za-z_]/;
-const NAME = /[A-Za-z0-9_]/;
-const DIGIT = /[0-9]/;
+const LETTER = /[\p{L}_]/u;
+const NAME = /[\p{L}\p{Nd}_]/u;
+const DIGIT = /\p{Nd}/u;
 const SPECIAL = /[@*#?\-$!]/;
 const BLANK = /\s/;
+const MAX_DEPTH = 100;
 
 function fail(message: string): TsbuildError {
   return new TsbuildError('EXPANSION_FAILED', message);
@@ -59,21 +68,26 @@ function fail(message: string): TsbuildError {
 class Lexer {
   readonly #chars: readonly string[];
   readonly #options: ExpandOptions;
+  #rawEscapes: boolean;
   #at = 0;
   #depth = 0;
   readonly #words: string[] = [];
   #word = '';
-  #inWord = false;
 
   constructor(text: string, options: ExpandOptions) {
     this.#chars = [...text];
     this.#options = options;
+    this.#rawEscapes = options.rawEscapes === true;
   }
 
   words(): readonly string[] {
-    if (this.#inWord) this.#words.push(this.#word);
-    this.#inWord = false;
+    this.#endWord();
     return this.#words;
+  }
+
+  #endWord(): void {
+    if (this.#word !== '') this.#words.push(this.#word);
+    this.#word = '';
   }
 
   #peek(): string {
@@ -89,19 +103,28 @@ class Lexer {
   /** Adds to the words; only what is neither quoted nor escaped can split them. */
   #add(text: string, splits: boolean): void {
     if (this.#depth > 0) return;
-    for (const char of splits ? text : [text]) {
-      if (splits && BLANK.test(char)) {
-        if (this.#inWord) this.#words.push(this.#word);
-        [this.#word, this.#inWord] = ['', false];
-      } else {
-        this.#word += char;
-        this.#inWord = true;
-      }
+    if (!splits) {
+      this.#word += text;
+      return;
     }
+    for (const char of text)
+      if (BLANK.test(char)) this.#endWord();
+      else this.#word += char;
   }
 
   /** Expands up to `stop` (consumed), or to the end where it is empty. */
   until(stop: string, rawEscapes: boolean): string {
+    const before = this.#rawEscapes;
+    this.#rawEscapes = rawEscapes;
+    try {
+      return this.#run(stop);
+    } finally {
+      this.#rawEscapes = before;
+    }
+  }
+
+  #run(stop: string): string {
+    const { escape, keepQuotes } = this.#options;
     let result = '';
     while (this.#at < this.#chars.length) {
       const char = this.#peek();
@@ -113,43 +136,45 @@ class Lexer {
         const value = this.#dollar();
         this.#add(value, true);
         result += value;
-      } else if (this.#options.keepQuotes !== true && (char === "'" || char === '"')) {
+      } else if (keepQuotes !== true && (char === "'" || char === '"')) {
         const value = char === "'" ? this.#single() : this.#double();
         this.#add(value, false);
         result += value;
+      } else if (char === escape) {
+        this.#next();
+        const shown = this.#rawEscapes ? char : '';
+        this.#add(shown, false);
+        const escaped = this.#next();
+        this.#add(escaped, false);
+        result += shown + escaped;
       } else {
         this.#next();
-        if (char === this.#options.escape) {
-          if (rawEscapes) result += char;
-          const escaped = this.#next();
-          if (escaped === EOF) break;
-          this.#add(escaped, false);
-          result += escaped;
-        } else {
-          this.#add(char, true);
-          result += char;
-        }
+        this.#add(char, true);
+        result += char;
       }
     }
     if (stop !== '')
-      throw fail(stop === '/' ? "missing '/' in ${}" : `missing ${JSON.stringify(stop)} in substitution`);
+      throw fail(stop === '/' ? "missing '/' in ${}" : 'syntax error: the substitution is not closed');
     return result;
   }
 
   #single(): string {
-    this.#next();
-    let result = '';
+    const quote = this.#next();
+    const shown = this.#options.rawQuotes === true ? quote : '';
+    let result = shown;
     for (;;) {
       const char = this.#next();
       if (char === EOF) throw fail('unexpected end of statement while looking for matching single-quote');
-      if (char === "'") return result;
+      if (char === quote) return result + shown;
       result += char;
     }
   }
 
   #double(): string {
-    this.#next();
-    let result = '';
+    const quote = this.#next();
+    const shown = this.#options.rawQuotes === true ? quote : '';
+    const { escape } = this.#options;
+    let result = shown;
     for (;;) {
       const char = this.#peek();
       if (char === EOF) throw fail('unexpected end of statement while looking for matching double-quote');
@@ -158,13 +183,15 @@ class Lexer {
         continue;
       }
       this.#next();
-      if (char === '"') return result;
-      if (char !== this.#options.escape) {
+      if (char === quote) return result + shown;
+      if (char !== escape) {
         result += char;
         continue;
       }
+      if (this.#rawEscapes) result += char;
       const next = this.#peek();
-      result += next === '"' || next === '$' || next === this.#options.escape ? this.#next() : char;
+      if (next === EOF) continue;
+      result += next === '"' || next === '$' || next === escape ? this.#next() : char;
     }
   }
 
@@ -172,10 +199,10 @@ class Lexer {
     this.#next();
     if (this.#peek() !== '{') {
       const name = this.#name();
-      return name === '' ? '$' : this.#value(name);
+      return name === '' ? '$' : (this.#lookup(name) ?? this.#unset(`$${name}`));
     }
     this.#next();
-    if (this.#depth > 100) throw fail('substitutions are nested too deeply');
+    if (this.#depth >= MAX_DEPTH) throw fail('substitutions are nested too deeply');
     this.#depth += 1;
     try {
       return this.#braces();
@@ -184,17 +211,23 @@ class Lexer {
     }
   }
 
-  #value(name: string): string {
+  #lookup(name: string): string | undefined {
     const value = this.#options.lookup(name);
     if (value === undefined) this.#options.onUnset?.(name);
-    return value ?? '';
+    else this.#options.onSet?.(name);
+    return value;
+  }
+
+  /** What stands for a variable without a value. */
+  #unset(written: string): string {
+    return this.#options.keepUnset === true ? written : '';
   }
 
   #name(): string {
     let name = '';
-    if (NAME_START.test(this.#peek())) while (NAME.test(this.#peek())) name += this.#next();
-    else if (DIGIT.test(this.#peek())) while (DIGIT.test(this.#peek())) name += this.#next();
+    if (DIGIT.test(this.#peek())) while (DIGIT.test(this.#peek())) name += this.#next();
     else if (SPECIAL.test(this.#peek())) name = this.#next();
+    else if (LETTER.test(this.#peek())) while (NAME.test(this.#peek())) name += this.#next();
     return name;
   }
 
@@ -204,33 +237,35 @@ class Lexer {
       throw fail('syntax error: bad substitution');
     const name = this.#name();
     const operator = this.#next();
-    if (operator === '}') return this.#value(name);
+    if (operator === '}') return this.#lookup(name) ?? this.#unset(`\${${name}}`);
     if (operator === '/') return this.#replace(name);
-    const colon = operator === ':';
-    const modifier = colon ? this.#next() : operator;
+    const modifier = operator === ':' ? this.#next() : operator;
+    const shown = operator === ':' ? `:${modifier}` : modifier;
     if (modifier === EOF) throw fail('syntax error: the substitution is not closed');
-    if ('-+?'.includes(modifier)) return this.#default(name, modifier, colon);
-    if (!colon && (modifier === '#' || modifier === '%')) return this.#trim(name, modifier);
-    throw fail(`unsupported modifier (${colon ? ':' : ''}${modifier}) in substitution`);
+    if ('-+?'.includes(modifier)) return this.#default(name, modifier, shown);
+    if (shown === '#' || shown === '%') return this.#trim(name, shown);
+    throw fail(`unsupported modifier (${shown}) in substitution`);
   }
 
-  #default(name: string, modifier: string, nullIsUnset: boolean): string {
+  #default(name: string, modifier: string, shown: string): string {
     const word = this.until('}', false);
-    const value = this.#options.lookup(name);
-    const isSet = value !== undefined && !(nullIsUnset && value === '');
-    if (modifier === '-') return isSet ? value : word;
-    if (modifier === '+') return isSet ? word : '';
-    if (isSet) return value;
+    const value = this.#lookup(name);
+    if (value === undefined && this.#options.keepUnset === true) return `\${${name}${shown}${word}}`;
+    const isEmpty = shown.startsWith(':') && value === '';
+    if (modifier === '-') return value === undefined || isEmpty ? word : value;
+    if (modifier === '+') return value === undefined || isEmpty ? '' : word;
+    if (value !== undefined && !isEmpty) return value;
     throw fail(
-      `${name}: ${word === '' ? `is not allowed to be ${nullIsUnset ? 'unset or empty' : 'unset'}` : word}`,
+      `${name}: ${word === '' ? `is not allowed to be ${value === undefined ? 'unset' : 'empty'}` : word}`,
     );
   }
 
   #trim(name: string, modifier: string): string {
-    const greedy = this.#peek() === modifier;
-    if (greedy) this.#next();
-    const pattern = this.until('}', true);
-    const value = this.#value(name);
+    const written = this.until('}', true);
+    const greedy = written.startsWith(modifier);
+    const pattern = greedy ? written.slice(1) : written;
+    const value = this.#lookup(name);
+    if (value === undefined) return this.#unset(`\${${name}${modifier}${written}}`);
     return modifier === '#' ? trimStart(value, pattern, greedy) : trimEnd(value, pattern, greedy);
   }
 
@@ -239,24 +274,20 @@ class Lexer {
     if (all) this.#next();
     const pattern = this.until('/', true);
     const replacement = this.until('}', true);
-    const expression = new RegExp(compilePattern(pattern, true), all ? 'gs' : 's');
-    const plain = replacement.replace(/\\([\\/])/g, '$1');
-    const value = this.#value(name);
-    return pattern === '' ? value : value.replace(expression, () => plain);
+    const value = this.#lookup(name);
+    if (value === undefined) return this.#unset(`\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`);
+    return replaceMatches(value, parsePattern(pattern), replacement, all);
   }
 }
 
 function trimStart(value: string, pattern: string, greedy: boolean): string {
-  const match = new RegExp(`^(?:${compilePattern(pattern, greedy)})`, 's').exec(value);
-  return match === null ? value : value.slice(match[0].length);
+  const text = [...value];
+  const end = matchEnd(parsePattern(pattern), text, 0, greedy);
+  return end === undefined ? value : text.slice(end).join('');
 }
 
-/** The shortest (or longest) end that matches: a pattern's own laziness would only look from the left. */
 function trimEnd(value: string, pattern: string, greedy: boolean): string {
-  const expression = new RegExp(`^(?:${compilePattern(pattern, true)})$`, 's');
-  const starts = Array.from({ length: value.length + 1 }, (_, index) =>
-    greedy ? index : value.length - index,
-  );
-  const start = starts.find((index) => expression.test(value.slice(index)));
-  return start === undefined ? value : value.slice(0, start);
+  const text = [...value].reverse();
+  const end = matchEnd(reversePattern(parsePattern(pattern)), text, 0, greedy);
+  return end === undefined ? value : text.slice(end).reverse().join('');
 }

@@ -43,7 +43,7 @@ const HEALTH_FLAGS: Readonly<Record<string, FlagKind>> = {
 };
 
 export function parseInstruction(raw: RawInstruction, escape: string): Instruction {
-  const args = takeFlags(raw, raw.restOffset, escape);
+  const args = takeFlags(raw, raw.restOffset);
   const { rest } = args;
   const flagsOf = (known: Readonly<Record<string, FlagKind>>): ReturnType<typeof checkFlags> =>
     checkFlags(raw, args.flags, known);
@@ -56,7 +56,7 @@ export function parseInstruction(raw: RawInstruction, escape: string): Instructi
     case 'ENV':
     case 'LABEL':
       flagsOf({});
-      return { kind: raw.keyword, raw, ...parsePairs(raw, rest, escape) };
+      return parseEnv(raw, raw.keyword, rest, escape);
     case 'RUN':
       return {
         kind: 'RUN',
@@ -67,7 +67,7 @@ export function parseInstruction(raw: RawInstruction, escape: string): Instructi
       };
     case 'COPY':
     case 'ADD':
-      return parseCopy(raw, args, raw.keyword, escape);
+      return parseCopy(raw, args, raw.keyword);
     case 'CMD':
     case 'ENTRYPOINT':
       flagsOf({});
@@ -147,6 +147,12 @@ function parseFrom(raw: RawInstruction, args: Arguments): Instruction {
   };
 }
 
+function parseEnv(raw: RawInstruction, kind: 'ENV' | 'LABEL', rest: string, escape: string): Instruction {
+  const { pairs, legacy } = parsePairs(raw, rest, escape);
+  if (pairs.some((pair) => pair.name === '')) throw invalid(raw, `${kind} names can not be blank`);
+  return { kind, raw, pairs, legacy };
+}
+
 function parseArg(raw: RawInstruction, rest: string, escape: string): Instruction {
   const words = quotedWords(rest, escape);
   if (words.length === 0) throw invalid(raw, 'ARG needs at least one argument');
@@ -170,7 +176,7 @@ function parseRunCommand(raw: RawInstruction, rest: string): Command {
   return command;
 }
 
-function parseCopy(raw: RawInstruction, args: Arguments, kind: 'COPY' | 'ADD', escape: string): Instruction {
+function parseCopy(raw: RawInstruction, args: Arguments, kind: 'COPY' | 'ADD'): Instruction {
   const flags = checkFlags(raw, args.flags, kind === 'COPY' ? COPY_FLAGS : ADD_FLAGS);
   const words = parseJsonForm(raw, args.rest) ?? whitespaceWords(args.rest);
   const destination = words.at(-1);
@@ -180,7 +186,7 @@ function parseCopy(raw: RawInstruction, args: Arguments, kind: 'COPY' | 'ADD', e
       `${kind} requires at least two arguments${words.length === 1 ? ', but only one was given: the destination is missing' : ''}`,
       `write ${kind} SOURCE DESTINATION`,
     );
-  if (raw.heredocs.length > 0 && parseHeredocWord(destination, escape) !== undefined)
+  if (raw.heredocs.length > 0 && parseHeredocWord(destination) !== undefined)
     throw invalid(raw, `${kind} cannot have a heredoc as destination`);
   return { kind, raw, sources: words.slice(0, -1), destination, flags, heredocs: raw.heredocs };
 }

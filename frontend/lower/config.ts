@@ -1,9 +1,13 @@
 /** Instructions that change the image's config and nothing in its files. */
+import type { SourceRef } from '../../src/base/errors.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { formatDuration } from '../instructions/healthcheck.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
 import type { Expander } from './expander.ts';
-import { remember, setEnv, setVariable, warn, type StageState } from './stage.ts';
+import { looksSecret } from '../lint/secret-names.ts';
+import { goQuote } from '../go-quote.ts';
+import { parsePort } from './ports.ts';
+import { remember, setEnv, setVariable, usedOnce, type StageState } from './stage.ts';
 
 const DEFAULT_SHELL = ['/bin/sh', '-c'];
 
@@ -16,12 +20,12 @@ export function lowerEnv(
   instruction: InstructionOf<'ENV' | 'LABEL'>,
   expand: Expander,
 ): void {
+  const at = refAt(instruction.raw);
   if (instruction.legacy)
-    warn(
-      stage,
+    stage.linter.report(
       'LegacyKeyValueFormat',
-      `"${instruction.kind} key=value" should be used instead of "${instruction.kind} key value"`,
-      refAt(instruction.raw),
+      `write "${instruction.raw.keywordText} NAME=VALUE" instead of "${instruction.raw.keywordText} NAME VALUE"`,
+      at,
     );
   // The whole instruction sees the variables from before it.
   const pairs = instruction.pairs.map(({ name, value }) => ({
@@ -34,18 +38,35 @@ export function lowerEnv(
     stage.config.Labels = labels;
   } else
     for (const { name, value } of pairs) {
+      reportSecret(stage, 'ENV', name, at);
       stage.config.Env = setEnv(stage.config.Env ?? [], name, value);
       setVariable(stage, name, value);
     }
   remember(stage, `${instruction.kind} ${pairs.map(({ name, value }) => `${name}=${value}`).join(' ')}`);
 }
 
+/** ARG and ENV can be read from every image. */
+export function reportSecret(stage: StageState, kind: 'ARG' | 'ENV', name: string, at: SourceRef): void {
+  if (looksSecret(name))
+    stage.linter.report(
+      'SecretsUsedInArgOrEnv',
+      `${kind} ${JSON.stringify(name)} looks like a secret, and stays readable in the image: use RUN --mount=type=secret`,
+      at,
+    );
+}
+
 export function lowerCommand(
   stage: StageState,
-  { kind, command }: InstructionOf<'CMD' | 'ENTRYPOINT'>,
+  { kind, command, raw }: InstructionOf<'CMD' | 'ENTRYPOINT'>,
 ): void {
-  const args =
-    command.form === 'exec' ? command.args : command.text === '' ? [] : [...shellOf(stage), command.text];
+  usedOnce(stage, kind, refAt(raw));
+  const args = command.form === 'exec' ? command.args : [...shellOf(stage), command.text];
+  if (command.form === 'shell' && stage.config.Shell === undefined)
+    stage.linter.report(
+      'JSONArgsRecommended',
+      `${kind} in shell form does not hand on signals: write ${kind} ["program", "argument"]`,
+      refAt(raw),
+    );
   if (kind === 'CMD') {
     stage.config.Cmd = args;
     stage.config.ArgsEscaped = true;
@@ -56,11 +77,6 @@ export function lowerCommand(
     if (!stage.cmdSet) delete stage.config.Cmd;
   }
   remember(stage, `${kind} [${args.map((arg) => goQuote(arg)).join(' ')}]`);
-}
-
-/** As Go's %q prints a string. */
-function goQuote(text: string): string {
-  return JSON.stringify(text);
 }
 
 export function lowerShell(stage: StageState, { args }: InstructionOf<'SHELL'>): void {
@@ -114,7 +130,11 @@ export function lowerStopSignal(
   remember(stage, `STOPSIGNAL ${text}`);
 }
 
-export function lowerHealthcheck(stage: StageState, { healthcheck }: InstructionOf<'HEALTHCHECK'>): void {
+export function lowerHealthcheck(
+  stage: StageState,
+  { healthcheck, raw }: InstructionOf<'HEALTHCHECK'>,
+): void {
+  usedOnce(stage, 'HEALTHCHECK', refAt(raw));
   stage.config.Healthcheck = healthcheck;
   const {
     Test = [],
@@ -128,34 +148,16 @@ export function lowerHealthcheck(stage: StageState, { healthcheck }: Instruction
   remember(stage, `HEALTHCHECK {Test:[${Test.join(' ')}] ${times} Retries:${Retries}}`);
 }
 
-const PORT = /^(?:(?:\[[^\]]*\]|[^:]*):)?(?:(\d*(?:-\d+)?):)?(\d+)(?:-(\d+))?(?:\/([a-z]+))?$/i;
-
 export function lowerExpose(
   stage: StageState,
   { words, raw }: InstructionOf<'EXPOSE' | 'VOLUME'>,
   expand: Expander,
 ): void {
   const expanded = words.flatMap((word) => expand.words(word)).sort();
-  const ports = expanded.flatMap((word) =>
-    portsOf(word, (message) =>
-      syntaxError('INSTRUCTION_INVALID', message, refAt(raw), 'write e.g. 80, 80/udp or 8000-8010'),
-    ),
-  );
+  const ports = expanded.flatMap((word) => parsePort(word, refAt(raw), stage.linter));
   stage.config.ExposedPorts = {
     ...stage.config.ExposedPorts,
     ...Object.fromEntries(ports.map((port) => [port, {}])),
   };
   remember(stage, `EXPOSE [${ports.join(' ')}]`);
-}
-
-function portsOf(word: string, fail: (message: string) => Error): readonly string[] {
-  const [, , first, last, proto = 'tcp'] = PORT.exec(word) ?? [];
-  const from = Number(first);
-  const to = last === undefined ? from : Number(last);
-  const protocol = proto.toLowerCase();
-  if (first === undefined) throw fail(`invalid port ${JSON.stringify(word)}`);
-  if (!['tcp', 'udp', 'sctp'].includes(protocol))
-    throw fail(`invalid protocol ${JSON.stringify(proto)} in ${JSON.stringify(word)}`);
-  if (from > 65535 || to > 65535 || to < from) throw fail(`invalid port ${JSON.stringify(word)}`);
-  return Array.from({ length: to - from + 1 }, (_, index) => `${from + index}/${protocol}`);
 }

@@ -1,19 +1,26 @@
 /** COPY and ADD: sources, destination and owner, expanded and resolved to inputs. WORKDIR, which makes a directory. */
+import { posix } from 'node:path';
+import { locate, type SourceRef } from '../../src/base/errors.ts';
 import type { Vertex } from '../../src/graph/graph.ts';
 import { createVertex } from '../../src/graph/graph.ts';
 import type { CopyOp, CopyOwner, CopySource } from '../../src/graph/ops.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
-import { parseHeredocWord } from '../parse/lines.ts';
+import { heredocText, parseHeredocWord } from '../parse/lines.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
+import type { GitSource } from '../request.ts';
 import type { Expander } from './expander.ts';
+import { parseGitSource } from './git-source.ts';
+import { gitVertex } from './sources.ts';
 import { cleanPath, extend, nextName, remember, shownText, workdirOf, type StageState } from './stage.ts';
 
 export interface CopyInputs {
   /** The build context. */
-  readonly context: () => Vertex;
+  readonly context: () => Promise<Vertex>;
   /** What `--from` means. */
-  readonly from: (name: string, instruction: InstructionOf<'COPY' | 'ADD' | 'RUN'>) => Promise<Vertex>;
+  readonly from: (name: string) => Promise<Vertex>;
   readonly scratch: () => Vertex;
+  /** Whether the ignore file of the build context leaves out a path. */
+  readonly isIgnored: ((path: string) => boolean) | undefined;
 }
 
 export async function lowerCopy(
@@ -21,14 +28,11 @@ export async function lowerCopy(
   instruction: InstructionOf<'COPY' | 'ADD'>,
   expand: Expander,
   inputs: CopyInputs,
-  escape: string,
 ): Promise<void> {
   const { kind, raw, flags } = instruction;
-  const destination = destinationOf(stage, expand.word(instruction.destination));
-  const chown = flags.text('chown');
-  const chmod = flags.text('chmod');
-  const expandedChown = chown === undefined ? undefined : expand.word(chown);
-  const expandedChmod = chmod === undefined ? undefined : expand.word(chmod);
+  const expandFlag = (name: string): string => expand.word(flags.text(name) ?? '');
+  const chown = expandFlag('chown');
+  const chmod = expandFlag('chmod');
   const more: Vertex[] = [];
   const addInput = (vertex: Vertex): number => {
     const at = more.findIndex((each) => each.id === vertex.id);
@@ -36,7 +40,10 @@ export async function lowerCopy(
     more.push(vertex);
     return more.length;
   };
-  const sources = await sourcesOf(instruction, expand, inputs, addInput, escape);
+  const expanded = expandSources(instruction, expand);
+  const sources = await resolveSources(stage, instruction, expanded, inputs, addInput);
+  const destinationText = expand.word(instruction.destination);
+  const destination = destinationOf(stage, destinationText);
   const link = flags.boolean('link') === true;
   const unpackFlag = flags.boolean('unpack');
   const op: CopyOp = {
@@ -44,10 +51,8 @@ export async function lowerCopy(
     instruction: kind,
     sources,
     destination,
-    ...(expandedChown === undefined || expandedChown === '' ? {} : { owner: parseOwner(expandedChown) }),
-    ...(expandedChmod === undefined || expandedChmod === ''
-      ? {}
-      : { chmod: checkChmod(expandedChmod, instruction) }),
+    ...(chown === '' ? {} : { owner: parseOwner(chown) }),
+    ...(chmod === '' ? {} : { chmod: checkChmod(chmod, instruction) }),
     parents: flags.boolean('parents') === true,
     excludes: flags.list('exclude'),
     link,
@@ -56,7 +61,15 @@ export async function lowerCopy(
   const vertex = link
     ? linked(stage, op, more, instruction, inputs)
     : extend(stage, op, more, raw, shownText(raw));
-  remember(stage, `${historyText(instruction, expand, expandedChown, expandedChmod)} # buildkit`, vertex);
+  const words = [
+    ...(op.parents ? ['--parents'] : []),
+    ...(chown === '' ? [] : [`--chown=${chown}`]),
+    ...(chmod === '' ? [] : [`--chmod=${chmod}`]),
+    ...expanded.written,
+    ...expanded.inline.map(({ name }) => `<<${name}`),
+    destinationText,
+  ];
+  remember(stage, `${kind} ${words.join(' ')} # buildkit`, vertex);
 }
 
 /** The layer is made on nothing and put on top of the stage: it does not depend on what is below. */
@@ -89,81 +102,172 @@ function destinationOf(stage: StageState, written: string): string {
   return isDirectory && path !== '/' ? `${path}/` : path;
 }
 
-async function sourcesOf(
-  instruction: InstructionOf<'COPY' | 'ADD'>,
-  expand: Expander,
-  inputs: CopyInputs,
-  addInput: (vertex: Vertex) => number,
-  escape: string,
-): Promise<readonly CopySource[]> {
-  const { flags, heredocs } = instruction;
-  const from = flags.text('from');
-  const sources: CopySource[] = [];
-  const patterns: string[] = [];
-  let bodies = 0;
-  for (const written of instruction.sources) {
-    const isHeredoc = heredocs.length > 0 && parseHeredocWord(written, escape) !== undefined;
-    const heredoc = isHeredoc ? heredocs[bodies++] : undefined;
-    if (heredoc !== undefined) {
-      const content = heredoc.expand ? expand.body(heredoc.content) : heredoc.content;
-      sources.push({ kind: 'inline', name: heredoc.name, content });
-      continue;
-    }
-    const source = expand.word(written);
-    const remote = remoteVertex(instruction, source);
-    if (remote !== undefined) sources.push({ kind: 'whole', input: addInput(remote) });
-    else patterns.push(source);
-  }
-  const isRemoteOnly = sources.some((source) => source.kind === 'whole') && patterns.length === 0;
-  if (flags.text('checksum') !== undefined && (!isRemoteOnly || sources.length !== 1))
-    throw syntaxError(
-      'INSTRUCTION_INVALID',
-      '--checksum goes with exactly one remote source',
-      refAt(instruction.raw),
-    );
-  if (patterns.length > 0) {
-    const input = addInput(from === undefined ? inputs.context() : await inputs.from(from, instruction));
-    sources.unshift({ kind: 'paths', input, patterns });
-  }
-  return sources;
+interface ExpandedSources {
+  /** Paths and URLs as history shows them. */
+  readonly written: readonly string[];
+  readonly inline: readonly Extract<CopySource, { kind: 'inline' }>[];
 }
 
-const GIT = /^(?:git:\/\/|ssh:\/\/|git@[^/:]+:|https?:\/\/[^?#]+\.git(?:[?#]|$))/;
+/** Paths come before heredocs, wherever they stand. */
+function expandSources(instruction: InstructionOf<'COPY' | 'ADD'>, expand: Expander): ExpandedSources {
+  const written: string[] = [];
+  const inline: Extract<CopySource, { kind: 'inline' }>[] = [];
+  for (const source of instruction.sources) {
+    const head = instruction.heredocs.length === 0 ? undefined : parseHeredocWord(source);
+    const heredoc =
+      head === undefined ? undefined : instruction.heredocs.find(({ name }) => name === head.name);
+    if (heredoc === undefined) {
+      written.push(expand.word(source));
+      continue;
+    }
+    const text = heredocText(heredoc);
+    inline.push({
+      kind: 'inline',
+      name: heredoc.name,
+      content: heredoc.expand ? expand.body(text) : text,
+    });
+  }
+  return { written, inline };
+}
 
+async function resolveSources(
+  stage: StageState,
+  instruction: InstructionOf<'COPY' | 'ADD'>,
+  { written, inline }: ExpandedSources,
+  inputs: CopyInputs,
+  addInput: (vertex: Vertex) => number,
+): Promise<readonly CopySource[]> {
+  const { flags } = instruction;
+  const from = flags.text('from');
+  const remotes = written.map((source) => remoteVertex(instruction, source));
+  if (flags.text('checksum') !== undefined) checkChecksum(instruction, remotes, inline.length);
+  const paths = written.filter((_, index) => remotes[index] === undefined);
+  const input =
+    paths.length === 0 ? 0 : addInput(await (from === undefined ? inputs.context() : inputs.from(from)));
+  if (from === undefined) reportIgnored(stage, instruction, paths, inputs);
+  const sources: CopySource[] = [];
+  for (const [index, source] of written.entries()) {
+    const remote = remotes[index];
+    const last = sources.at(-1);
+    if (remote?.op.kind === 'git') sources.push({ kind: 'paths', input: addInput(remote), patterns: ['/'] });
+    else if (remote !== undefined) sources.push({ kind: 'whole', input: addInput(remote) });
+    // Neighbours share a walk.
+    else if (last?.kind === 'paths' && last.input === input)
+      sources[sources.length - 1] = { ...last, patterns: [...last.patterns, source] };
+    else sources.push({ kind: 'paths', input, patterns: [source] });
+  }
+  return [...sources, ...inline];
+}
+
+function reportIgnored(
+  { linter }: StageState,
+  { kind, raw }: InstructionOf<'COPY' | 'ADD'>,
+  paths: readonly string[],
+  { isIgnored }: CopyInputs,
+): void {
+  for (const path of paths)
+    if (isIgnored?.(posix.normalize(path).replace(/(.)\/$/, '$1')) === true)
+      linter.report(
+        'CopyIgnoredFile',
+        `${kind} names ${JSON.stringify(path)}, which the ignore file leaves out`,
+        refAt(raw),
+      );
+}
+
+function checkChecksum(
+  { raw }: InstructionOf<'COPY' | 'ADD'>,
+  remotes: readonly (Vertex | undefined)[],
+  inline: number,
+): void {
+  if (remotes.length + inline !== 1)
+    throw syntaxError(
+      'INSTRUCTION_INVALID',
+      '--checksum cannot be given for several sources',
+      refAt(raw),
+      'use one ADD for each source',
+    );
+  if (remotes[0] === undefined)
+    throw syntaxError(
+      'INSTRUCTION_INVALID',
+      '--checksum needs an http(s) or git source',
+      refAt(raw),
+      'files of the build context are known by their content anyway',
+    );
+}
+
+/** What comes over the network; undefined: a path. Only ADD fetches. */
 function remoteVertex(instruction: InstructionOf<'COPY' | 'ADD'>, source: string): Vertex | undefined {
-  const isGit = GIT.test(source);
-  if (!isGit && !/^https?:\/\//.test(source)) return undefined;
   const at = refAt(instruction.raw);
+  let repository: GitSource | undefined;
+  try {
+    repository = parseGitSource(source);
+  } catch (error) {
+    throw locate(error, at);
+  }
+  if (repository === undefined && !/^https?:\/\//.test(source)) return undefined;
   if (instruction.kind === 'COPY' && instruction.flags.text('from') !== undefined) return undefined;
   if (instruction.kind === 'COPY')
     throw syntaxError(
       'INSTRUCTION_INVALID',
-      `the source of a COPY can't be a ${isGit ? 'git repository' : 'URL'}`,
+      `the source of a COPY can't be a ${repository === undefined ? 'URL' : 'git repository'}`,
       at,
       'use ADD instead',
     );
-  if (isGit)
-    throw syntaxError(
-      'INSTRUCTION_UNSUPPORTED',
-      'ADD of a git repository is not supported yet',
-      at,
-      'clone it with RUN git clone',
-    );
   const checksum = instruction.flags.text('checksum');
-  let filename: string;
+  if (repository !== undefined) {
+    const keepGitDir = instruction.flags.boolean('keep-git-dir') ?? repository.keepGitDir;
+    if (checksum !== undefined && !/^[0-9a-f]{7,64}$/.test(checksum))
+      throw syntaxError(
+        'INSTRUCTION_INVALID',
+        `the checksum of a git source is a commit, not ${JSON.stringify(checksum)}`,
+        at,
+      );
+    const wanted = checksum === undefined ? {} : { checksum };
+    return gitVertex({ ...repository, keepGitDir, ...wanted }, at);
+  }
+  return httpVertex(source, checksum, at);
+}
+
+const HASHES: Readonly<Record<string, number>> = { sha256: 64, sha384: 96, sha512: 128 };
+
+function httpVertex(source: string, checksum: string | undefined, at: SourceRef): Vertex {
+  const [algorithm = '', hex = ''] = checksum?.split(':', 2) ?? [];
+  if (checksum !== undefined && (HASHES[algorithm] !== hex.length || !/^[0-9a-f]+$/.test(hex)))
+    throw syntaxError(
+      'INSTRUCTION_INVALID',
+      `invalid checksum ${JSON.stringify(checksum)}`,
+      at,
+      'write sha256:HEX, sha384:HEX or sha512:HEX',
+    );
+  let path: string;
   try {
-    filename = decodeURIComponent(new URL(source).pathname.split('/').at(-1) ?? '');
+    path = new URL(source).pathname;
   } catch {
     throw syntaxError('INSTRUCTION_INVALID', `not a URL: ${JSON.stringify(source)}`, at);
   }
-  if (filename === '' || filename.includes('/') || filename === '..' || filename === '.')
-    filename = '__unnamed__';
   return createVertex({
-    op: { kind: 'http', url: source, filename, ...(checksum === undefined ? {} : { checksum }) },
+    op: {
+      kind: 'http',
+      url: source,
+      filename: filenameOf(path),
+      ...(checksum === undefined ? {} : { checksum }),
+    },
     inputs: [],
-    name: source,
+    name: source.replace(/:\/\/[^/@]*@/, '://***@'),
     source: at,
   });
+}
+
+function filenameOf(path: string): string {
+  let name = '';
+  try {
+    name = decodeURIComponent(path.replace(/\/+$/, '').split('/').at(-1) ?? '');
+  } catch {
+    // Not valid as UTF-8: there is no name in it.
+  }
+  return name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')
+    ? '__unnamed__'
+    : name;
 }
 
 export function parseOwner(text: string): CopyOwner {
@@ -184,28 +288,19 @@ function checkChmod(text: string, { raw }: InstructionOf<'COPY' | 'ADD'>): strin
   );
 }
 
-function historyText(
-  instruction: InstructionOf<'COPY' | 'ADD'>,
-  expand: Expander,
-  chown: string | undefined,
-  chmod: string | undefined,
-): string {
-  const words = [
-    ...(instruction.flags.boolean('parents') === true ? ['--parents'] : []),
-    ...(chown === undefined ? [] : [`--chown=${chown}`]),
-    ...(chmod === undefined ? [] : [`--chmod=${chmod}`]),
-    ...instruction.sources.map((source) => expand.word(source)),
-    expand.word(instruction.destination),
-  ];
-  return `${instruction.kind} ${words.join(' ')}`;
-}
-
 /** WORKDIR: the config keeps the text as written, the directory is made with a clean path. */
 export function lowerWorkdir(
   stage: StageState,
   written: string,
   instruction: InstructionOf<'WORKDIR'>,
 ): void {
+  if (!stage.workdirSet && !written.startsWith('/'))
+    stage.linter.report(
+      'WorkdirRelativePath',
+      `WORKDIR ${JSON.stringify(written)} depends on the working directory of the base image: begin with an absolute path`,
+      refAt(instruction.raw),
+    );
+  stage.workdirSet = true;
   const path =
     written === '' ? '/' : written.startsWith('/') ? written : cleanPath(`${workdirOf(stage)}/${written}`);
   stage.config.WorkingDir = path;

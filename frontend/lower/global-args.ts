@@ -1,11 +1,10 @@
 /** ARGs before the first FROM, and the platform arguments that are always there. */
-import type { FrontendWarning } from '../../src/graph/graph.ts';
 import type { Platform } from '../../src/oci/documents.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
 import type { FrontendRequest } from '../request.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
-import { TsbuildError } from '../../src/base/errors.ts';
+import { TsbuildError, type SourceRef } from '../../src/base/errors.ts';
 import { createExpander } from './expander.ts';
 
 function platformArgs(prefix: string, platform: Platform): [string, string][] {
@@ -18,14 +17,33 @@ function platformArgs(prefix: string, platform: Platform): [string, string][] {
   ];
 }
 
-/** Values visible to FROM, and to stages that redeclare them. */
+/** One ARG, for the outline. */
+export interface ArgInfo {
+  readonly name: string;
+  readonly value?: string;
+  readonly description?: string;
+  readonly source: SourceRef;
+  /** Variables that its default uses. */
+  readonly uses: ReadonlySet<string>;
+}
+
+export interface GlobalVariables {
+  readonly variables: ReadonlyMap<string, string>;
+  /** Names that FROM may use, with or without a value. */
+  readonly declared: ReadonlySet<string>;
+  readonly args: ReadonlyMap<string, ArgInfo>;
+}
+
+type Arguments = Pick<FrontendRequest, 'buildPlatform' | 'platform' | 'buildArgs'>;
+
+/** Values visible to FROM, and to stages that redeclare them. `useGiven`: --build-arg counts. */
 export function globalVariables(
   globals: readonly InstructionOf<'ARG'>[],
-  request: FrontendRequest,
+  request: Arguments,
   targetName: string | undefined,
   escape: string,
-  warnings: FrontendWarning[],
-): ReadonlyMap<string, string> {
+  useGiven = true,
+): GlobalVariables {
   const given = (name: string): string | undefined =>
     Object.hasOwn(request.buildArgs, name) ? request.buildArgs[name] : undefined;
   const variables = new Map<string, string>([
@@ -37,18 +55,40 @@ export function globalVariables(
     const value = given(name);
     if (value !== undefined) variables.set(name, value);
   }
+  const declared = new Set(variables.keys());
+  const args = new Map<string, ArgInfo>();
   for (const instruction of globals) {
-    const expand = createExpander(instruction.raw, escape, variables, warnings);
+    const source = refAt(instruction.raw);
     for (const arg of instruction.args) {
+      const uses = new Set<string>();
+      const expand = createExpander({
+        raw: instruction.raw,
+        escape,
+        variables,
+        onUsed: (used) => uses.add(used),
+      });
       const name = expand.word(arg.name);
-      const value = given(name) ?? (arg.value === undefined ? undefined : expand.word(arg.value));
+      const value =
+        (useGiven ? given(name) : undefined) ??
+        (arg.value === undefined ? undefined : expand.word(arg.value));
       if (value !== undefined) variables.set(name, value);
+      declared.add(name);
+      uses.delete(name);
+      const description = describedAs(instruction.raw.comments, name);
+      args.set(name, {
+        name,
+        source,
+        uses,
+        ...(value === undefined ? {} : { value }),
+        ...(description === undefined ? {} : { description }),
+      });
       if (name === 'SOURCE_DATE_EPOCH')
         checkEpoch(value, () =>
           syntaxError(
             'INSTRUCTION_INVALID',
             `invalid SOURCE_DATE_EPOCH ${JSON.stringify(value)}`,
-            refAt(instruction.raw),
+            source,
+            'give seconds since the epoch',
           ),
         );
     }
@@ -62,7 +102,12 @@ export function globalVariables(
         { hint: 'give seconds since the epoch' },
       ),
   );
-  return variables;
+  return { variables, declared, args };
+}
+
+/** `# name what it is`, above the instruction. */
+export function describedAs(comments: readonly string[], name: string): string | undefined {
+  return comments.find((comment) => comment.startsWith(`${name} `))?.slice(name.length + 1);
 }
 
 function checkEpoch(value: string | undefined, fail: () => TsbuildError): void {

@@ -4,58 +4,63 @@
  * Stages are lowered on demand, so what the target does not reach is never resolved; an ONBUILD trigger may reach
  * further stages. A stage can use earlier stages only, so there are no cycles.
  */
-import { locate, type TsbuildError } from '../../src/base/errors.ts';
-import { createVertex, type FrontendWarning, type Vertex } from '../../src/graph/graph.ts';
+import { isTsbuildError, locate, TsbuildError } from '../../src/base/errors.ts';
+import { createVertex, type Vertex } from '../../src/graph/graph.ts';
 import type { Platform } from '../../src/oci/documents.ts';
-import type { FrontendRequest, ResolvedImage } from '../request.ts';
+import { checkInstruction } from '../instructions/check-instruction.ts';
 import type { Instruction, InstructionOf } from '../instructions/instruction.ts';
 import { parseInstruction } from '../instructions/parse-instruction.ts';
+import type { Linter } from '../lint/linter.ts';
 import { parseTrigger } from '../parse/lines.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
+import type { FrontendRequest, NamedContext, ResolvedImage } from '../request.ts';
+import { beginFromImage, beginFromNothing, beginFromStage, type StageFrame } from './begin.ts';
 import * as config from './config.ts';
 import { lowerCopy, lowerWorkdir, type CopyInputs } from './copy.ts';
-import { createExpander, type Expander } from './expander.ts';
-import { parsePlatformText } from './platform-text.ts';
+import { createExpander, undefinedVar, type Expander } from './expander.ts';
+import type { From } from './froms.ts';
+import { describedAs, type GlobalVariables } from './global-args.ts';
+import { findContext } from './named-contexts.ts';
 import { lowerRun, type RunDefaults } from './run.ts';
-import {
-  DEFAULT_PATH,
-  nextName,
-  remember,
-  setEnv,
-  setVariable,
-  warn,
-  type MutableConfig,
-  type StageState,
-} from './stage.ts';
-import type { Stage } from './stages.ts';
+import { nextName, remember, setVariable, type StageState } from './stage.ts';
+import { findEarlierStage, type Stage } from './stages.ts';
+import { contextVertex, gitVertex, imageVertex, scratchVertex } from './sources.ts';
 
 export interface LoweringOptions {
   readonly request: FrontendRequest;
   readonly stages: readonly Stage[];
-  readonly variables: ReadonlyMap<string, string>;
+  readonly froms: readonly From[];
+  readonly globals: GlobalVariables;
   readonly escape: string;
-  readonly warnings: FrontendWarning[];
+  readonly linter: Linter;
 }
 
 export interface Lowering {
   stage(index: number): Promise<StageState>;
-  /** Warnings for --build-arg values that no ARG asked for. */
-  unusedArgs(): readonly FrontendWarning[];
+  /** Names of --build-arg that no ARG of a lowered stage asked for. */
+  unusedArgs(): readonly string[];
 }
 
 const PROXIES = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'].flatMap((name) => [
   name,
   name.toLowerCase(),
 ]);
+/** Arguments to the builder: no variables of the build. */
+const BUILDER_ARGS = new Set(['BUILDKIT_SBOM_SCAN_CONTEXT', 'BUILDKIT_SBOM_SCAN_STAGE']);
 /** Instructions that make a vertex, for `2/5` in names. */
 const STEPS = new Set<Instruction['kind']>(['RUN', 'COPY', 'ADD', 'WORKDIR']);
 
 export function createLowering(options: LoweringOptions): Lowering {
-  const { request, stages, variables, escape, warnings } = options;
+  const { request, stages, froms, globals, escape, linter } = options;
   const lowered = new Map<number, Promise<StageState>>();
   const images = new Map<string, Promise<ResolvedImage>>();
   const consumed = new Set<string>();
-  const defaults: RunDefaults = { network: request.network, proxies: proxiesOf(request.buildArgs) };
+  const defaults: RunDefaults = {
+    network: request.network,
+    proxies: proxiesOf(request.buildArgs),
+    allow: new Set(request.allow ?? []),
+    cacheNamespace: request.buildArgs['BUILDKIT_CACHE_MOUNT_NS'],
+  };
 
   function stage(index: number): Promise<StageState> {
     const known = lowered.get(index) ?? lowerStage(stageAt(index));
@@ -76,21 +81,34 @@ export function createLowering(options: LoweringOptions): Lowering {
     return known;
   }
 
-  function named(name: string): { readonly reference?: string; readonly directory?: true } | undefined {
-    const context = Object.hasOwn(request.namedContexts, name) ? request.namedContexts[name] : undefined;
-    if (context === undefined) return undefined;
-    return context.kind === 'image' ? { reference: context.reference } : { directory: true };
+  const isUncached = (name: string | undefined): boolean =>
+    typeof request.noCache === 'boolean'
+      ? request.noCache
+      : name !== undefined && request.noCache.some((each) => each.toLowerCase() === name);
+
+  function frameOf(from: Stage, platform: Platform): StageFrame {
+    return {
+      index: from.index,
+      name: from.name ?? `stage-${from.index}`,
+      label: stages.length === 1 ? '' : (from.name ?? `stage-${from.index}`),
+      total: 1 + from.instructions.filter((each) => STEPS.has(each.kind)).length,
+      platform,
+      linter,
+      noCache: isUncached(from.name),
+      raw: from.from.raw,
+    };
   }
 
-  const contextVertex = (name: string): Vertex =>
-    createVertex({
-      op: { kind: 'context', name },
-      inputs: [],
-      name: name === 'context' ? '[internal] load build context' : `[context ${name}] load from client`,
-    });
-
   async function lowerStage(from: Stage): Promise<StageState> {
-    const state = await begin(from);
+    const resolved = froms[from.index];
+    if (resolved === undefined) throw new RangeError(`no FROM ${from.index}`);
+    const { platform } = resolved;
+    const frame = frameOf(from, platform);
+    // A context with the name of a stage takes its place.
+    const replaced = from.name === undefined ? undefined : findContext(request, from.name, platform);
+    if (replaced !== undefined) return beginFromContext(replaced.name, replaced.context, frame, from);
+    const state = await begin(from, resolved, frame);
+    for (const name of resolved.used) state.outline.used.add(name);
     const triggers = [...(state.config.OnBuild ?? [])];
     delete state.config.OnBuild;
     for (const trigger of triggers) await triggered(state, trigger, from);
@@ -98,128 +116,134 @@ export function createLowering(options: LoweringOptions): Lowering {
     return state;
   }
 
+  /** What a trigger does wrong is shown at the FROM that brought it here. */
   async function triggered(state: StageState, text: string, from: Stage): Promise<void> {
-    const raw = parseTrigger(text, `ONBUILD of ${from.from.image}`);
-    await lower(state, parseInstruction(raw, '\\'), from);
-  }
-
-  async function begin(from: Stage): Promise<StageState> {
-    const { raw } = from.from;
-    const expand = createExpander(raw, escape, variables, warnings);
-    const platform = platformOf(from.from, expand);
-    const image = expand.word(from.from.image);
-    if (image === '')
-      throw syntaxError(
-        'STAGE_INVALID',
-        `the base name ${JSON.stringify(from.from.image)} is blank after expansion`,
-        refAt(raw),
-        'give the ARG a value before FROM',
+    const { raw: place } = from.from;
+    try {
+      const raw = parseTrigger(text, `ONBUILD of ${from.from.image}`);
+      const { source, range } = place;
+      const placed = { ...raw, source, range, segments: [] };
+      const instruction = parseInstruction(placed, '\\');
+      checkInstruction(instruction);
+      await lower(state, instruction, from);
+    } catch (error) {
+      if (!isTsbuildError(error) || error.code === 'ABORTED') throw error;
+      throw new TsbuildError(
+        error.code,
+        `in the trigger ${JSON.stringify(`ONBUILD ${text}`)} of the base image: ${error.message}`,
+        {
+          source: refAt(place),
+          cause: error,
+          ...(error.hint === undefined ? {} : { hint: error.hint }),
+        },
       );
-    const label = stages.length === 1 ? '' : (from.name ?? `stage-${from.index}`);
-    const parent = stages.findLast((each) => each.index < from.index && each.name === image);
-    const total = 1 + from.instructions.filter((each) => STEPS.has(each.kind)).length;
-    const common = {
-      index: from.index,
-      name: from.name ?? `stage-${from.index}`,
-      label,
-      step: 0,
-      cmdSet: false,
-      warnings,
-      noCache: request.noCache,
-    };
-    if (parent !== undefined) {
-      const base = await stage(parent.index);
-      return {
-        ...common,
-        total: total + (base.config.OnBuild?.length ?? 0),
-        step: 1,
-        platform: base.platform,
-        vertex: base.vertex,
-        config: { ...base.config },
-        author: base.author,
-        baseHistory: base.baseHistory,
-        history: [...base.history],
-        variables: new Map(base.variables),
-        args: new Map(base.args),
-      };
     }
-    const context = named(image);
-    if (image === 'scratch' && context === undefined) {
-      return {
-        ...common,
-        total,
-        platform,
-        vertex: createVertex({
-          op: { kind: 'image', platform },
-          inputs: [],
-          name: `[${label === '' ? '' : `${label} `}1/${total}] FROM scratch`,
-          source: refAt(raw),
-        }),
-        step: 1,
-        config: { Env: [`PATH=${DEFAULT_PATH}`], WorkingDir: '/' },
-        author: undefined,
-        baseHistory: [],
-        history: [],
-        variables: new Map([['PATH', DEFAULT_PATH]]),
-        args: new Map(),
-      };
-    }
-    const resolved = await located(raw, () => resolve(context?.reference ?? image, platform));
-    const base: MutableConfig = { ...resolved.config.config };
-    if (!(base.Env ?? []).some((entry) => entry.startsWith('PATH=')))
-      base.Env = setEnv(base.Env ?? [], 'PATH', DEFAULT_PATH);
-    const state: StageState = {
-      ...common,
-      total: total + (base.OnBuild?.length ?? 0),
-      platform: platformOfImage(resolved.config, platform),
-      vertex: contextVertex('context'),
-      config: base,
-      author: resolved.config.author,
-      baseHistory: resolved.config.history,
-      history: [],
-      variables: new Map((base.Env ?? []).map(splitEntry)),
-      args: new Map(),
-    };
-    state.vertex = imageVertex(resolved, platform, nextName(state, `FROM ${resolved.reference}`), raw);
-    return state;
   }
 
-  function imageVertex(
-    resolved: ResolvedImage,
-    platform: Platform,
+  async function begin(from: Stage, resolved: From, frame: StageFrame): Promise<StageState> {
+    if (resolved.parent !== undefined) {
+      const base = await stage(resolved.parent);
+      return beginFromStage(base, frame);
+    }
+    const named = findContext(request, resolved.image, resolved.platform);
+    if (named !== undefined) return beginFromContext(named.name, named.context, frame, from);
+    if (resolved.image === 'scratch') return beginFromNothing(frame);
+    const image = await located(from, () => resolve(resolved.image, resolved.platform));
+    return beginFromImage(image, frame);
+  }
+
+  async function beginFromContext(
     name: string,
-    raw: Instruction['raw'],
-  ): Vertex {
-    const image = { reference: resolved.reference, manifest: resolved.manifest };
-    return createVertex({ op: { kind: 'image', image, platform }, inputs: [], name, source: refAt(raw) });
+    context: NamedContext,
+    frame: StageFrame,
+    from: Stage,
+  ): Promise<StageState> {
+    switch (context.kind) {
+      case 'image':
+        if (context.reference === 'scratch') return beginFromNothing(frame);
+        return beginFromImage(await located(from, () => resolve(context.reference, frame.platform)), frame);
+      case 'stored':
+        return beginFromImage(context.image, frame);
+      case 'git':
+        return { ...beginFromNothing(frame), vertex: gitVertex(context.source, refAt(from.from.raw)) };
+      case 'stage':
+        return beginFromStage(await stage(findTargetContext(context.name, from).index), frame);
+      case 'directory': {
+        const state = beginFromNothing(frame);
+        const op = {
+          kind: 'copy',
+          instruction: 'COPY',
+          sources: [{ kind: 'paths', input: 1, patterns: ['/'] }],
+          destination: '/',
+          parents: false,
+          excludes: [],
+          link: false,
+          unpack: 'never',
+        } as const;
+        state.vertex = createVertex({
+          op,
+          inputs: [state.vertex, contextVertex(name)],
+          name: nextName(state, `FROM ${name}`),
+          source: refAt(from.from.raw),
+        });
+        return state;
+      }
+    }
   }
 
-  function platformOf(from: InstructionOf<'FROM'>, expand: Expander): Platform {
-    if (from.platform === undefined) return request.platform;
-    const text = expand.word(from.platform);
-    if (text === '')
+  function findTargetContext(name: string, current: Stage): Stage {
+    const found = stages.findLast((each) => each.name === name.toLowerCase() && each.index < current.index);
+    if (found === undefined)
       throw syntaxError(
-        'PLATFORM_INVALID',
-        `empty platform value from expression ${JSON.stringify(from.platform)}`,
-        refAt(from.raw),
+        'STAGE_NOT_FOUND',
+        `there is no earlier stage ${JSON.stringify(name)} for --build-context`,
+        refAt(current.from.raw),
       );
-    const platform = parsePlatformText(text);
-    if (platform === undefined)
-      throw syntaxError(
-        'PLATFORM_INVALID',
-        `invalid platform ${JSON.stringify(text)}`,
-        refAt(from.raw),
-        'write os/architecture[/variant], e.g. linux/arm64',
-      );
-    return platform;
+    return found;
   }
 
-  function inputsOf(state: StageState, current: Stage): CopyInputs {
+  async function vertexOfContext(
+    name: string,
+    context: NamedContext,
+    state: StageState,
+    current: Stage,
+    instruction: Instruction,
+  ): Promise<Vertex> {
+    const at = refAt(instruction.raw);
+    switch (context.kind) {
+      case 'directory':
+        return contextVertex(name);
+      case 'git':
+        return gitVertex(context.source, at);
+      case 'stored':
+        return imageVertex(context.image, state.platform, `FROM ${context.image.reference}`, at);
+      case 'stage':
+        return (await stage(findTargetContext(context.name, current).index)).vertex;
+      case 'image':
+        return imageByName(context.reference, state, instruction);
+    }
+  }
+
+  async function imageByName(name: string, state: StageState, { raw }: Instruction): Promise<Vertex> {
+    if (name === 'scratch') return scratchVertex(state.platform);
+    try {
+      const resolved = await resolve(name, state.platform);
+      return imageVertex(resolved, state.platform, `FROM ${resolved.reference}`, refAt(raw));
+    } catch (error) {
+      throw locate(error, refAt(raw));
+    }
+  }
+
+  function inputsOf(state: StageState, current: Stage, instruction: Instruction): CopyInputs {
+    const { context } = request;
     return {
-      context: () => contextVertex('context'),
-      scratch: () =>
-        createVertex({ op: { kind: 'image', platform: state.platform }, inputs: [], name: 'FROM scratch' }),
-      async from(name, { raw }) {
+      context: () =>
+        context === undefined || context.kind === 'directory'
+          ? Promise.resolve(contextVertex('context'))
+          : vertexOfContext('context', context, state, current, instruction),
+      scratch: () => scratchVertex(state.platform),
+      async from(name) {
+        const { raw } = instruction;
         if (name.includes('$'))
           throw syntaxError(
             'INSTRUCTION_INVALID',
@@ -227,46 +251,28 @@ export function createLowering(options: LoweringOptions): Lowering {
             refAt(raw),
             'define a stage with FROM $NAME AS alias and copy from that',
           );
-        const context = named(name);
-        if (context?.directory === true) return contextVertex(name);
-        const found = context === undefined ? findStage(name, current, raw) : undefined;
-        if (found !== undefined) return (await stage(found.index)).vertex;
-        if (name === 'scratch')
-          return createVertex({
-            op: { kind: 'image', platform: state.platform },
-            inputs: [],
-            name: 'FROM scratch',
-          });
-        const resolved = await located(raw, () => resolve(context?.reference ?? name, state.platform));
-        return imageVertex(resolved, state.platform, `FROM ${resolved.reference}`, raw);
+        const named = findContext(request, name, state.platform);
+        if (named !== undefined)
+          return vertexOfContext(named.name, named.context, state, current, instruction);
+        const found = findEarlierStage(stages, name, current, instruction.raw);
+        if (found === undefined) return imageByName(name, state, instruction);
+        state.outline.stages.add(found.index);
+        return (await stage(found.index)).vertex;
       },
+      isIgnored: context === undefined || context.kind === 'directory' ? request.isIgnored : undefined,
     };
-  }
-
-  function findStage(name: string, current: Stage, raw: Instruction['raw']): Stage | undefined {
-    const fail = (message: string, hint?: string): TsbuildError =>
-      syntaxError('STAGE_INVALID', message, refAt(raw), hint);
-    if (/^\d+$/.test(name)) {
-      const index = Number(name);
-      if (index === current.index) throw fail(`stage ${name} cannot copy from itself`);
-      if (index > current.index) throw fail(`invalid stage index ${name}`, 'only earlier stages can be used');
-      return stageAt(index);
-    }
-    const found = stages.findLast((each) => each.name === name.toLowerCase() && each.index < current.index);
-    if (found !== undefined) return found;
-    if (current.name === name.toLowerCase())
-      throw fail(`circular dependency: stage ${JSON.stringify(name)} copies from itself`);
-    if (stages.some((each) => each.name === name.toLowerCase()))
-      throw fail(
-        `cannot copy from stage ${JSON.stringify(name)}: it is defined after this stage`,
-        'move it up',
-      );
-    return undefined;
   }
 
   async function lower(state: StageState, instruction: Instruction, current: Stage): Promise<void> {
     const { raw } = instruction;
-    const expand = createExpander(raw, escape, state.variables, warnings, new Set(state.args.keys()));
+    const { variables } = state;
+    const expand = createExpander({
+      raw,
+      escape,
+      variables,
+      onUndefined: undefinedVar(linter, raw, variables, new Set(state.args.keys())),
+    });
+    const inputs = inputsOf(state, current, instruction);
     switch (instruction.kind) {
       case 'FROM':
         throw syntaxError('DOCKERFILE_SYNTAX', 'FROM cannot stand here', refAt(raw));
@@ -276,10 +282,10 @@ export function createLowering(options: LoweringOptions): Lowering {
       case 'LABEL':
         return config.lowerEnv(state, instruction, expand);
       case 'RUN':
-        return lowerRun(state, instruction, expand, inputsOf(state, current), defaults);
+        return lowerRun(state, instruction, expand, inputs, defaults);
       case 'COPY':
       case 'ADD':
-        return lowerCopy(state, instruction, expand, inputsOf(state, current), escape);
+        return lowerCopy(state, instruction, expand, inputs);
       case 'CMD':
       case 'ENTRYPOINT':
         return config.lowerCommand(state, instruction);
@@ -296,12 +302,6 @@ export function createLowering(options: LoweringOptions): Lowering {
         });
       case 'MAINTAINER':
         state.author = instruction.text;
-        warn(
-          state,
-          'MaintainerDeprecated',
-          'MAINTAINER is deprecated: use LABEL org.opencontainers.image.authors',
-          refAt(raw),
-        );
         return remember(state, `MAINTAINER ${instruction.text}`);
       case 'EXPOSE':
         return config.lowerExpose(state, instruction, expand);
@@ -314,16 +314,28 @@ export function createLowering(options: LoweringOptions): Lowering {
     }
   }
 
-  function lowerArg(state: StageState, { args }: InstructionOf<'ARG'>, expand: Expander): void {
+  function lowerArg(state: StageState, { args, raw }: InstructionOf<'ARG'>, expand: Expander): void {
     const shown: string[] = [];
     for (const arg of args) {
       const name = expand.word(arg.name);
       consumed.add(name);
+      config.reportSecret(state, 'ARG', name, refAt(raw));
       const given = Object.hasOwn(request.buildArgs, name) ? request.buildArgs[name] : undefined;
-      const value = given ?? (arg.value === undefined ? variables.get(name) : expand.word(arg.value));
-      if (value !== undefined) setVariable(state, name, value);
+      const inherited = given === undefined && arg.value === undefined;
+      const value = given ?? (arg.value === undefined ? globals.variables.get(name) : expand.word(arg.value));
+      if (value !== undefined && !BUILDER_ARGS.has(name)) setVariable(state, name, value);
       state.args.set(name, value ?? state.args.get(name));
       shown.push(value === undefined ? name : `${name}=${value}`);
+      state.outline.used.add(name);
+      if (inherited && globals.variables.has(name)) continue;
+      const description = describedAs(raw.comments, name);
+      state.outline.args.set(name, {
+        name,
+        source: refAt(raw),
+        uses: new Set(),
+        ...(value === undefined ? {} : { value }),
+        ...(description === undefined ? {} : { description }),
+      });
     }
     remember(state, `ARG ${shown.join(' ')}`);
   }
@@ -331,17 +343,10 @@ export function createLowering(options: LoweringOptions): Lowering {
   return {
     stage,
     unusedArgs() {
-      const known = new Set([...consumed, ...variables.keys(), ...PROXIES]);
-      const unused = Object.keys(request.buildArgs).filter(
+      const known = new Set([...consumed, ...globals.declared, ...PROXIES, 'SOURCE_DATE_EPOCH']);
+      return Object.keys(request.buildArgs).filter(
         (name) => !known.has(name) && !name.startsWith('BUILDKIT_'),
       );
-      if (unused.length === 0) return [];
-      return [
-        {
-          rule: 'UnusedBuildArg',
-          message: `build arguments were given that no ARG asks for: ${unused.join(', ')}`,
-        },
-      ];
     },
   };
 }
@@ -352,24 +357,10 @@ function proxiesOf(buildArgs: Readonly<Record<string, string>>): ReadonlyMap<str
   );
 }
 
-function splitEntry(entry: string): [string, string] {
-  const equals = entry.indexOf('=');
-  return equals < 0 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)];
-}
-
-function platformOfImage(
-  image: { os: string; architecture: string; variant?: string },
-  wanted: Platform,
-): Platform {
-  const { os, architecture, variant } = image;
-  if (os === '' || architecture === '') return wanted;
-  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
-}
-
-async function located<T>(raw: Instruction['raw'], work: () => Promise<T>): Promise<T> {
+async function located<T>(stage: Stage, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw locate(error, refAt(raw));
+    throw locate(error, refAt(stage.from.raw));
   }
 }

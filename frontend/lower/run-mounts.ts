@@ -3,11 +3,12 @@ import type { Vertex } from '../../src/graph/graph.ts';
 import type { RunMount } from '../../src/graph/ops.ts';
 import { suggest } from '../../src/base/suggest.ts';
 import type { TsbuildError } from '../../src/base/errors.ts';
+import { mountFields } from '../instructions/check-instruction.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
 import type { CopyInputs } from './copy.ts';
 import type { Expander } from './expander.ts';
-import { cleanPath, workdirOf, type StageState } from './stage.ts';
+import { cleanPath, workdirOf, type OutlineMount, type StageState } from './stage.ts';
 
 const ALIASES: Readonly<Record<string, string>> = {
   src: 'source',
@@ -23,7 +24,6 @@ const KEYS: Readonly<Record<RunMount['kind'], readonly string[]>> = {
   secret: ['id', 'source', 'target', 'required', 'mode', 'uid', 'gid', 'env'],
   ssh: ['id', 'target', 'required', 'mode', 'uid', 'gid'],
 };
-const BOOLEANS = new Set(['readonly', 'readwrite', 'required']);
 
 interface Context {
   readonly stage: StageState;
@@ -31,6 +31,9 @@ interface Context {
   readonly inputs: CopyInputs;
   readonly addInput: (vertex: Vertex) => number;
   readonly fail: (message: string, hint?: string) => TsbuildError;
+  readonly cacheNamespace: string | undefined;
+  /** Sockets of agents are numbered within the instruction. */
+  readonly sshIndex: () => number;
 }
 
 export async function lowerMounts(
@@ -39,7 +42,9 @@ export async function lowerMounts(
   expand: Expander,
   inputs: CopyInputs,
   more: Vertex[],
+  cacheNamespace: string | undefined,
 ): Promise<readonly RunMount[]> {
+  let sockets = 0;
   const addInput = (vertex: Vertex): number => {
     const at = more.findIndex((each) => each.id === vertex.id);
     return at >= 0 ? at + 1 : more.push(vertex);
@@ -50,7 +55,15 @@ export async function lowerMounts(
     const at = refAt(instruction.raw, flag.from, flag.to);
     const fail = (message: string, hint?: string): TsbuildError =>
       syntaxError('INSTRUCTION_INVALID', message, at, hint);
-    const context: Context = { stage, instruction, inputs, addInput, fail };
+    const context: Context = {
+      stage,
+      instruction,
+      inputs,
+      addInput,
+      fail,
+      cacheNamespace,
+      sshIndex: () => sockets++,
+    };
     mounts.push(await lowerMount(context, readFields(flag.value ?? '', expand, fail)));
   }
   return mounts;
@@ -64,31 +77,31 @@ interface Fields {
 function readFields(text: string, expand: Expander, fail: Context['fail']): Fields {
   const values = new Map<string, string>();
   let kind: RunMount['kind'] = 'bind';
-  for (const field of csvFields(text)) {
+  for (const field of mountFields(text)) {
     const equals = field.indexOf('=');
     const written = (equals < 0 ? field : field.slice(0, equals)).trim().toLowerCase();
     const key = ALIASES[written] ?? written;
     const value = equals < 0 ? undefined : field.slice(equals + 1);
-    if (value === undefined && !BOOLEANS.has(key) && key !== 'env')
-      throw fail(`invalid field ${JSON.stringify(field)} in --mount`, 'write key=value');
-    if (key === 'from' && value?.includes('$') === true)
-      throw fail("'from' does not support variables", 'define an alias stage with FROM and name that');
+    if (key === 'env' && value === undefined)
+      throw fail("'env' of --mount needs the name of a variable", 'write env=NAME');
     const expanded = value === undefined || key === 'from' ? value : expand.word(value);
     if (key === 'type') {
-      if (!isKind(expanded))
+      const type = expanded?.toLowerCase();
+      if (!isKind(type))
         throw fail(
           `unsupported mount type ${JSON.stringify(expanded)}`,
           `use one of ${Object.keys(KEYS).join(', ')}`,
         );
-      kind = expanded;
+      kind = type;
     } else values.set(key, expanded ?? 'true');
   }
   for (const key of values.keys())
     if (!KEYS[kind].includes(key)) {
-      const near = suggest(key, KEYS[kind]);
+      if (key === 'sharing') throw fail(`'sharing' is for cache mounts, not for ${kind} mounts`);
+      const near = suggest(key, [...KEYS[kind], ...Object.keys(ALIASES), 'type']);
       throw fail(
         `unexpected key ${JSON.stringify(key)} for mount type ${JSON.stringify(kind)}`,
-        near === undefined ? undefined : `did you mean ${near}?`,
+        near === undefined ? `it takes ${KEYS[kind].join(', ')}` : `did you mean ${near}?`,
       );
     }
   return { kind, values };
@@ -96,21 +109,6 @@ function readFields(text: string, expand: Expander, fail: Context['fail']): Fiel
 
 function isKind(text: string | undefined): text is RunMount['kind'] {
   return text !== undefined && text in KEYS;
-}
-
-/** Fields of one CSV record: quotes protect commas. */
-function csvFields(text: string): readonly string[] {
-  const fields: string[] = [];
-  let field = '';
-  let quoted = false;
-  for (const char of text) {
-    if (char === '"') quoted = !quoted;
-    else if (char === ',' && !quoted) {
-      fields.push(field);
-      field = '';
-    } else field += char;
-  }
-  return [...fields, field].filter((each) => each !== '');
 }
 
 async function lowerMount(context: Context, { kind, values }: Fields): Promise<RunMount> {
@@ -134,7 +132,8 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
     cleanPath(path.startsWith('/') ? path : `${workdirOf(stage)}/${path}`);
   const targetOf = (): string => {
     const target = absolute(values.get('target') ?? '');
-    if (target === '/') throw fail('invalid mount target "/"');
+    if (target === '/')
+      throw fail('invalid mount target "/"', 'name a directory with target=, or set WORKDIR');
     return target;
   };
   const readonlyOf = (fallback: boolean): boolean => {
@@ -167,9 +166,10 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
               input: context.addInput(await inputOf(context, from)),
               source: cleanPath(values.get('source') ?? '/'),
             };
+      const namespace = context.cacheNamespace === undefined ? '' : `${context.cacheNamespace}/`;
       return {
         kind,
-        id: values.get('id') ?? target,
+        id: `${namespace}${values.get('id') ?? target}`,
         target,
         sharing,
         readonly: readonlyOf(false),
@@ -190,6 +190,9 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
       if (values.has('id') && values.has('source')) throw fail("both source and id can't be set");
       if (id === '') throw fail('invalid secret mount: one of id, source, target is required');
       const env = values.get('env');
+      if (env !== undefined && !values.has('id') && !values.has('source'))
+        throw fail('a secret mount with env needs an id', 'write type=secret,id=ID,env=NAME');
+      note(context, context.stage.outline.secrets, id, boolean('required') ?? false);
       const target =
         values.get('target') ??
         (env === undefined ? `/run/secrets/${id.split('/').at(-1) ?? id}` : undefined);
@@ -205,11 +208,12 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
       };
     }
     case 'ssh': {
-      const target =
-        values.get('target') ?? `/run/buildkit/ssh_agent.${context.instruction.flags.all.length - 1}`;
+      const target = values.get('target') ?? `/run/buildkit/ssh_agent.${context.sshIndex()}`;
+      const id = values.get('id') ?? 'default';
+      note(context, context.stage.outline.ssh, id, boolean('required') ?? false);
       return {
         kind,
-        id: values.get('id') ?? 'default',
+        id,
         target: absolute(target),
         required: boolean('required') ?? false,
         mode: integer('mode', 8, 0o600),
@@ -219,8 +223,21 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
   }
 }
 
-function inputOf({ inputs, instruction }: Context, from: string | undefined): Promise<Vertex> {
-  return from === undefined ? Promise.resolve(inputs.context()) : inputs.from(from, instruction);
+function inputOf({ inputs }: Context, from: string | undefined): Promise<Vertex> {
+  return from === undefined ? inputs.context() : inputs.from(from);
+}
+
+function note(
+  { instruction }: Context,
+  into: Map<string, OutlineMount>,
+  id: string,
+  required: boolean,
+): void {
+  const before = into.get(id);
+  into.set(id, {
+    required: required || before?.required === true,
+    source: before?.source ?? refAt(instruction.raw),
+  });
 }
 
 /** Bytes of `64m`, `1g`, `512`. */

@@ -2,10 +2,11 @@
 import type { Vertex } from '../../src/graph/graph.ts';
 import type { RunOp } from '../../src/graph/ops.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
-import type { Heredoc } from '../parse/lines.ts';
+import { heredocText, parseHeredocWord, type Heredoc, type RawInstruction } from '../parse/lines.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
 import type { CopyInputs } from './copy.ts';
 import { shellOf } from './config.ts';
+import type { Entitlement } from '../request.ts';
 import type { Expander } from './expander.ts';
 import { lowerMounts } from './run-mounts.ts';
 import { extend, remember, shownText, workdirOf, type StageState } from './stage.ts';
@@ -14,6 +15,9 @@ export interface RunDefaults {
   readonly network: 'default' | 'none' | 'host';
   /** Predefined proxy arguments that were given; visible to every RUN without ARG, never part of the key. */
   readonly proxies: ReadonlyMap<string, string>;
+  readonly allow: ReadonlySet<Entitlement>;
+  /** Begins the ids of cache mounts (BUILDKIT_CACHE_MOUNT_NS). */
+  readonly cacheNamespace: string | undefined;
 }
 
 export async function lowerRun(
@@ -26,7 +30,7 @@ export async function lowerRun(
   const { raw, flags } = instruction;
   const { args, script } = argsOf(stage, instruction);
   const more: Vertex[] = [];
-  const mounts = await lowerMounts(stage, instruction, expand, inputs, more);
+  const mounts = await lowerMounts(stage, instruction, expand, inputs, more, defaults.cacheNamespace);
   const proxies = [...defaults.proxies].filter(([name]) => !stage.variables.has(name));
   const op: RunOp = {
     kind: 'run',
@@ -36,7 +40,7 @@ export async function lowerRun(
     cwd: workdirOf(stage),
     user: stage.config.User ?? '',
     network: networkOf(instruction, defaults),
-    security: securityOf(instruction, flags.text('security')),
+    security: securityOf(instruction, flags.text('security'), defaults),
     mounts,
     ...(script === undefined ? {} : { script }),
     platform: stage.platform,
@@ -57,11 +61,12 @@ function argsOf(stage: StageState, { command, heredocs }: InstructionOf<'RUN'>):
   const shell = shellOf(stage);
   const [only] = heredocs;
   if (only === undefined) return { args: [...shell, command.text] };
-  const isAlone = heredocs.length === 1 && /^\d*<<-?\s*\S+$/.test(command.text.trim());
+  const isAlone = parseHeredocWord(command.text) !== undefined;
   if (!isAlone) return { args: [...shell, `${command.text}\n${heredocs.map(asWritten).join('\n')}`] };
-  if (!only.content.startsWith('#!')) return { args: [...shell, only.content] };
+  const content = heredocText(only);
+  if (!only.content.startsWith('#!')) return { args: [...shell, content] };
   const path = `/dev/pipes/${only.name}`;
-  return { args: [...shell, path], script: { path, content: only.content } };
+  return { args: [...shell, path], script: { path, content } };
 }
 
 /** The shell reads the heredoc itself. */
@@ -72,7 +77,11 @@ function asWritten({ content, name }: Heredoc): string {
 function networkOf({ raw, flags }: InstructionOf<'RUN'>, defaults: RunDefaults): RunOp['network'] {
   const network = flags.text('network');
   if (network === undefined || network === 'default') return defaults.network;
-  if (network === 'none' || network === 'host') return network;
+  if (network === 'none') return network;
+  if (network === 'host') {
+    if (defaults.network !== 'host') needEntitlement('network.host', '--network=host', raw, defaults);
+    return network;
+  }
   throw syntaxError(
     'INSTRUCTION_INVALID',
     `invalid network mode ${JSON.stringify(network)}`,
@@ -81,14 +90,35 @@ function networkOf({ raw, flags }: InstructionOf<'RUN'>, defaults: RunDefaults):
   );
 }
 
-function securityOf({ raw }: InstructionOf<'RUN'>, security: string | undefined): RunOp['security'] {
+function securityOf(
+  { raw }: InstructionOf<'RUN'>,
+  security: string | undefined,
+  defaults: RunDefaults,
+): RunOp['security'] {
   if (security === undefined || security === 'sandbox') return 'sandbox';
-  if (security === 'insecure')
-    throw syntaxError('INSTRUCTION_UNSUPPORTED', 'RUN --security=insecure is not supported yet', refAt(raw));
+  if (security !== 'insecure')
+    throw syntaxError(
+      'INSTRUCTION_INVALID',
+      `security ${JSON.stringify(security)} is not valid`,
+      refAt(raw),
+      'use sandbox or insecure',
+    );
+  needEntitlement('security.insecure', '--security=insecure', raw, defaults);
+  return 'insecure';
+}
+
+/** What reaches beyond the sandbox is for the user to allow, not for the Dockerfile. */
+function needEntitlement(
+  entitlement: Entitlement,
+  flag: string,
+  raw: RawInstruction,
+  { allow }: RunDefaults,
+): void {
+  if (allow.has(entitlement)) return;
   throw syntaxError(
     'INSTRUCTION_INVALID',
-    `security ${JSON.stringify(security)} is not valid`,
+    `RUN ${flag} is not allowed: the entitlement ${entitlement} was not given`,
     refAt(raw),
-    'use sandbox',
+    `allow it with --allow ${entitlement}`,
   );
 }

@@ -1,16 +1,34 @@
 /** A stage while it is being lowered: its file system so far, its config, its variables, its history. */
 import type { SourceRef } from '../../src/base/errors.ts';
-import { createVertex, type FrontendWarning, type HistoryStep, type Vertex } from '../../src/graph/graph.ts';
+import { createVertex, type HistoryStep, type Vertex } from '../../src/graph/graph.ts';
 import type { Op } from '../../src/graph/ops.ts';
 import type { HistoryEntry, Platform, RunConfig } from '../../src/oci/documents.ts';
+import type { Linter } from '../lint/linter.ts';
 import type { RawInstruction } from '../parse/lines.ts';
 import { refAt } from '../parse/source.ts';
+import type { ArgInfo } from './global-args.ts';
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export const COMMENT = 'buildkit.dockerfile.v0';
 
 /** Config under construction; becomes a RunConfig. */
 export type MutableConfig = { -readonly [K in keyof RunConfig]: RunConfig[K] };
+
+/** What the user can give to a stage, for `--call=outline`. */
+export interface StageOutline {
+  readonly args: Map<string, ArgInfo>;
+  /** Variables that count: used by FROM, or declared. */
+  readonly used: Set<string>;
+  readonly secrets: Map<string, OutlineMount>;
+  readonly ssh: Map<string, OutlineMount>;
+  /** Stages that it is made from. */
+  readonly stages: Set<number>;
+}
+
+export interface OutlineMount {
+  readonly required: boolean;
+  readonly source: SourceRef;
+}
 
 export interface StageState {
   readonly index: number;
@@ -33,7 +51,12 @@ export interface StageState {
   readonly args: Map<string, string | undefined>;
   /** CMD was set in this stage: a later ENTRYPOINT keeps it. */
   cmdSet: boolean;
-  readonly warnings: FrontendWarning[];
+  /** A WORKDIR stands in this Dockerfile, here or in a parent stage. */
+  workdirSet: boolean;
+  /** Where CMD, ENTRYPOINT and HEALTHCHECK were last given in this stage. */
+  readonly once: Map<string, SourceRef>;
+  readonly linter: Linter;
+  readonly outline: StageOutline;
   readonly noCache: boolean;
 }
 
@@ -66,8 +89,16 @@ export function remember(stage: StageState, createdBy: string, vertex?: Vertex):
   stage.history.push({ createdBy, comment: COMMENT, ...(vertex === undefined ? {} : { vertex }) });
 }
 
-export function warn(stage: StageState, rule: string, message: string, source: SourceRef): void {
-  stage.warnings.push({ rule, message, source });
+/** Only the last of these instructions counts: an earlier one in the same stage is a mistake. */
+export function usedOnce(stage: StageState, kind: string, source: SourceRef): void {
+  const before = stage.once.get(kind);
+  if (before !== undefined)
+    stage.linter.report(
+      'MultipleInstructionsDisallowed',
+      `a later ${kind} in this stage takes the place of this one`,
+      before,
+    );
+  stage.once.set(kind, source);
 }
 
 /** The instruction's text on one line, as vertex names show it. */

@@ -2,6 +2,7 @@
 import { suggest } from '../../src/base/suggest.ts';
 import { TsbuildError } from '../../src/base/errors.ts';
 import type { Instruction, InstructionOf } from '../instructions/instruction.ts';
+import type { RawInstruction } from '../parse/lines.ts';
 import { lineRef, refAt, syntaxError, type SourceFile } from '../parse/source.ts';
 
 export interface Stage {
@@ -63,4 +64,55 @@ export function findTarget(stages: readonly Stage[], wanted: string | undefined)
     `target stage ${JSON.stringify(wanted)} could not be found`,
     near === undefined ? {} : { hint: `did you mean ${JSON.stringify(near)}?` },
   );
+}
+
+/** The stage that `--from` means: an earlier one; undefined: no stage has that name. Throws STAGE_INVALID. */
+export function findEarlierStage(
+  stages: readonly Stage[],
+  name: string,
+  current: Stage,
+  raw: RawInstruction,
+): Stage | undefined {
+  const fail = (message: string, hint?: string): TsbuildError =>
+    syntaxError('STAGE_INVALID', message, refAt(raw), hint);
+  if (/^\d+$/.test(name)) {
+    const index = Number(name);
+    const found = stages[index];
+    if (index === current.index) throw fail(`circular dependency: stage ${name} copies from itself`);
+    if (found === undefined)
+      throw fail(`invalid stage index ${name}`, `the last stage is ${stages.length - 1}`);
+    if (index > current.index)
+      throw fail(
+        `cannot copy from stage ${name}: it is defined after this stage`,
+        'only earlier stages can be used',
+      );
+    return found;
+  }
+  const wanted = name.toLowerCase();
+  const found = stages.findLast((each) => each.name === wanted && each.index < current.index);
+  if (found !== undefined) return found;
+  if (current.name === wanted)
+    throw fail(`circular dependency: stage ${JSON.stringify(name)} copies from itself`);
+  if (stages.some((each) => each.name === wanted))
+    throw fail(
+      `cannot copy from stage ${JSON.stringify(name)}: it is defined after this stage`,
+      'move it up',
+    );
+  return undefined;
+}
+
+/** A number after --from must be that of a stage, also in stages that nobody needs. Throws STAGE_INVALID. */
+export function checkStageNumbers(stages: readonly Stage[]): void {
+  for (const { instructions } of stages)
+    for (const instruction of instructions) {
+      if (instruction.kind !== 'COPY') continue;
+      const from = instruction.flags.text('from') ?? '';
+      if (/^\d+$/.test(from) && stages[Number(from)] === undefined)
+        throw syntaxError(
+          'STAGE_INVALID',
+          `invalid stage index ${from}`,
+          refAt(instruction.raw),
+          `the last stage is ${stages.length - 1}`,
+        );
+    }
 }

@@ -26,14 +26,14 @@ export interface Arguments {
 const BLANK = /\s/;
 
 /** Takes leading `--name[=value]` words; a bare `--` ends them and vanishes. */
-export function takeFlags(located: LocatedText, offset: number, escape: string): Arguments {
+export function takeFlags(located: LocatedText, offset: number): Arguments {
   const { text } = located;
   const flags: Flag[] = [];
   let at = offset;
   for (;;) {
     while (BLANK.test(text[at] ?? '')) at += 1;
     if (!text.startsWith('--', at)) break;
-    const word = readFlagWord(text, at, escape);
+    const word = readFlagWord(text, at);
     const from = at;
     at = word.end;
     if (word.value === '--') break;
@@ -45,25 +45,22 @@ export function takeFlags(located: LocatedText, offset: number, escape: string):
   return { flags, rest: text.slice(at).trimEnd(), restOffset: at };
 }
 
-function readFlagWord(
-  text: string,
-  start: number,
-  escape: string,
-): { readonly value: string; readonly end: number } {
+/** Flags are escaped with `\\`, whatever the escape directive says. */
+function readFlagWord(text: string, start: number): { readonly value: string; readonly end: number } {
   let value = '';
   let quote = '';
   let at = start;
   for (; at < text.length; at += 1) {
     const char = text[at] ?? '';
     if (quote === '' && BLANK.test(char)) break;
-    if (char === escape && at + 1 < text.length) {
+    if (char === '\\') {
       at += 1;
       value += text[at] ?? '';
     } else if (quote === '' && (char === '"' || char === "'")) quote = char;
     else if (char === quote) quote = '';
     else value += char;
   }
-  return { value, end: at };
+  return { value, end: Math.min(at, text.length) };
 }
 
 /** How often a flag may be given, and whether it has a value. */
@@ -130,7 +127,7 @@ export function parseJsonForm(located: LocatedText, rest: string): readonly stri
   if (!rest.trimStart().startsWith('[')) return undefined;
   let value: unknown;
   try {
-    value = JSON.parse(rest);
+    value = JSON.parse(rest.trimStart());
   } catch {
     return undefined;
   }
@@ -163,11 +160,13 @@ export function quotedWords(rest: string, escape: string): readonly string[] {
     }
     if (quote === '' && (char === '"' || char === "'")) quote = char;
     else if (char === quote) quote = '';
-    word += char;
-    if (char === escape && quote !== "'" && at + 1 < rest.length) {
+    if (char === escape && quote !== "'") {
+      // An escape with nothing to escape vanishes.
+      if (at + 1 >= rest.length) break;
+      word += char;
       at += 1;
       word += rest[at] ?? '';
-    }
+    } else word += char;
   }
   if (word !== '') words.push(word);
   return words;
@@ -193,7 +192,7 @@ export function parsePairs(located: LocatedText, rest: string, escape: string): 
   if (first === undefined)
     throw syntaxError('INSTRUCTION_INVALID', `${name} needs at least one argument`, refAt(located));
   if (!first.includes('=')) {
-    const match = /^(\S+)\s+([\s\S]+)$/.exec(rest);
+    const match = /^([^\t\v\f\r ]*)[\t\v\f\r ]+([\s\S]*)$/.exec(rest);
     if (match === null)
       throw syntaxError(
         'DOCKERFILE_SYNTAX',
@@ -214,7 +213,5 @@ export function parsePairs(located: LocatedText, rest: string, escape: string): 
       );
     return { name: word.slice(0, equals), value: word.slice(equals + 1) };
   });
-  if (pairs.some((pair) => pair.name === ''))
-    throw syntaxError('INSTRUCTION_INVALID', `${name} names can not be blank`, refAt(located));
   return { pairs, legacy: false };
 }

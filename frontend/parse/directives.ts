@@ -10,7 +10,14 @@ export interface Directives {
 const DIRECTIVE = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/;
 const KNOWN = new Set(['syntax', 'escape', 'check']);
 
-export function parseDirectives(source: SourceFile, lines: readonly string[]): Directives {
+export interface LeadingDirectives {
+  readonly directives: Directives;
+  /** How many lines they are. */
+  readonly count: number;
+}
+
+export function parseDirectives(source: SourceFile, lines: readonly string[]): LeadingDirectives {
+  let count = 0;
   const found = new Map<string, string>();
   for (const [index, line] of lines.entries()) {
     if (index === 0 && line.startsWith('#!')) continue;
@@ -29,11 +36,13 @@ export function parseDirectives(source: SourceFile, lines: readonly string[]): D
         'use \\ or `',
       );
     found.set(key, value);
+    count = index + 1;
   }
   const [syntax, check] = [found.get('syntax'), found.get('check')];
-  return {
+  const directives: Directives = {
     escape: found.get('escape') === '`' ? '`' : '\\',
     ...(syntax === undefined ? {} : { syntax }),
     ...(check === undefined ? {} : { check }),
   };
+  return { directives, count };
 }

@@ -5,12 +5,12 @@
  * continuation vanish. Behaviour follows BuildKit's Dockerfile frontend (Dockerfile reference, "Format").
  */
 import type { FrontendWarning } from '../../src/graph/graph.ts';
-import { splitWords, type ShellWord } from '../expand/words.ts';
+import { expandWords } from '../expand/expand.ts';
 import { parseDirectives, type Directives } from './directives.ts';
 import { lineRef, syntaxError, type LocatedText, type Segment, type SourceFile } from './source.ts';
 
 const MAX_LINE_BYTES = 65535;
-const HEREDOC = /^(\d*)<<(-?)([^<]*)$/;
+const HEREDOC = /^(\d*)<<(-?)\s*([^<]*)$/;
 const HEREDOC_KEYWORDS = new Set(['ADD', 'COPY', 'RUN']);
 
 export interface Heredoc {
@@ -19,8 +19,15 @@ export interface Heredoc {
   /** Unquoted delimiter: variables in the body are expanded. */
   readonly expand: boolean;
   readonly fd: string;
+  /** `<<-`: tabs at the beginning of lines do not count. */
   readonly chomp: boolean;
+  /** Lines as written, their ends included. */
   readonly content: string;
+}
+
+/** A heredoc's content as its reader shall see it. */
+export function heredocText({ chomp, content }: Pick<Heredoc, 'chomp' | 'content'>): string {
+  return chomp ? content.replace(/^\t+/gm, '') : content;
 }
 
 export interface RawInstruction extends LocatedText {
@@ -33,6 +40,10 @@ export interface RawInstruction extends LocatedText {
   readonly heredocs: readonly Heredoc[];
   /** The instruction as written, heredoc bodies included. */
   readonly original: string;
+  /** Last line, heredoc bodies included. */
+  readonly lastLine: number;
+  /** Comment lines directly above, without `#`; a bare `#` or a blank line begins anew. */
+  readonly comments: readonly string[];
 }
 
 export interface ParsedFile {
@@ -45,11 +56,8 @@ export interface ParsedFile {
 export function parseLines(source: SourceFile): ParsedFile {
   if (source.text === '')
     throw syntaxError('DOCKERFILE_SYNTAX', 'the Dockerfile is empty', lineRef(source, 1, ''));
-  const lines = source.text
-    .replace(/^\uFEFF/, '')
-    .split('\n')
-    .map((line) => line.replace(/\r+$/, ''));
-  if (lines.at(-1) === '') lines.pop();
+  const rawLines = source.text.replace(/^\uFEFF/, '').split(/(?<=\n)/);
+  const lines = rawLines.map((line) => line.replace(/[\r\n]+$/, ''));
   for (const [index, line] of lines.entries())
     if (line.length > MAX_LINE_BYTES / 4 && Buffer.byteLength(line) > MAX_LINE_BYTES)
       throw syntaxError(
@@ -57,8 +65,16 @@ export function parseLines(source: SourceFile): ParsedFile {
         `a line is longer than ${MAX_LINE_BYTES} bytes`,
         lineRef(source, index + 1, ''),
       );
-  const directives = parseDirectives(source, lines);
-  const reader: Reader = { source, lines, at: 0, escape: directives.escape, warnings: [] };
+  const { directives, count } = parseDirectives(source, lines);
+  const reader: Reader = {
+    source,
+    lines,
+    rawLines,
+    at: count,
+    escape: directives.escape,
+    warnings: [],
+    comments: [],
+  };
   const instructions: RawInstruction[] = [];
   while (reader.at < lines.length) {
     const instruction = readInstruction(reader);
@@ -89,9 +105,13 @@ export function parseTrigger(text: string, from: string): RawInstruction {
 interface Reader {
   readonly source: SourceFile;
   readonly lines: readonly string[];
+  /** With their ends. */
+  readonly rawLines: readonly string[];
   at: number;
   readonly escape: string;
   readonly warnings: FrontendWarning[];
+  /** Comment lines since the last blank line or instruction. */
+  comments: string[];
 }
 
 function isComment(line: string): boolean {
@@ -111,7 +131,14 @@ function readInstruction(reader: Reader): RawInstruction | undefined {
   const first = lines[reader.at] ?? '';
   reader.at += 1;
   const indent = first.length - first.trimStart().length;
-  if (first.trim() === '' || isComment(first)) return undefined;
+  if (isComment(first)) {
+    const comment = first.trim().slice(1).trim();
+    reader.comments = comment === '' ? [] : [...reader.comments, comment];
+    return undefined;
+  }
+  const { comments } = reader;
+  reader.comments = [];
+  if (first.trim() === '') return undefined;
   let { text, ends } = trimContinuation(first.slice(indent), reader.escape);
   const segments: Segment[] = [{ offset: 0, line: startLine, column: indent + 1 }];
   let endLine = startLine;
@@ -137,18 +164,20 @@ function readInstruction(reader: Reader): RawInstruction | undefined {
     endColumn: (lines[endLine - 1] ?? '').length + 1,
   };
   const located: LocatedText = { source: reader.source, text, segments, range };
+  if (text.trim() === '') return undefined;
   if (sawEmpty)
     reader.warnings.push({
       rule: 'NoEmptyContinuation',
-      message: 'empty continuation line',
-      source: { file: reader.source.file, text: reader.source.text, range },
+      message: 'an empty line continues this instruction; newer builders may refuse it',
+      source: lineRef(reader.source, reader.at, lines[reader.at - 1] ?? ''),
     });
   const keywordText = /^\S*/.exec(text)?.[0] ?? '';
   const restOffset = keywordText.length + (/^\s*/.exec(text.slice(keywordText.length))?.[0].length ?? 0);
   const keyword = keywordText.toUpperCase();
   const heredocs = readHeredocs(reader, located, keyword, text.slice(restOffset));
   const original = lines.slice(startLine - 1, reader.at).join('\n');
-  return { ...located, keyword, keywordText, restOffset, heredocs, original };
+  const lastLine = reader.at;
+  return { ...located, keyword, keywordText, restOffset, heredocs, original, lastLine, comments };
 }
 
 function readHeredocs(
@@ -163,50 +192,55 @@ function readHeredocs(
     effective = { keyword: (inner?.[1] ?? '').toUpperCase(), rest: inner?.[2] ?? '' };
   }
   if (!HEREDOC_KEYWORDS.has(effective.keyword) || !effective.rest.includes('<<')) return [];
-  if (isStringArray(effective.rest)) return [];
-  return heredocWords(effective.rest, reader.escape).map((head) => ({
+  if (isStringArray(effective.rest.replace(/^(?:--\S+\s+)*/, ''))) return [];
+  return heredocWords(effective.rest).map((head) => ({
     ...head,
     content: readBody(reader, located, head),
   }));
 }
 
+/** What quotes and escapes do to words is seen, and stays in them; the escape is `\\` whatever the directive says. */
+const RAW = { escape: '\\', lookup: () => undefined, keepUnset: true, rawQuotes: true } as const;
+
 export type HeredocHead = Omit<Heredoc, 'content'>;
 
 /** The heredocs that a line opens, in order. */
-export function heredocWords(text: string, escape: string): readonly HeredocHead[] {
-  let words: readonly ShellWord[];
+export function heredocWords(text: string): readonly HeredocHead[] {
   try {
-    words = splitWords(text, escape);
+    return expandWords(text, { ...RAW, rawEscapes: true }).flatMap((word) => parseHeredocWord(word) ?? []);
   } catch {
     // Unbalanced quotes: whoever parses the instruction says so.
     return [];
   }
-  return words.flatMap(({ raw }) => parseHeredocWord(raw, escape) ?? []);
 }
 
-export function parseHeredocWord(word: string, escape: string): HeredocHead | undefined {
-  const match = HEREDOC.exec(word);
-  const rest = match?.[3]?.trim() ?? '';
+export function parseHeredocWord(text: string): HeredocHead | undefined {
+  const match = HEREDOC.exec(text);
+  const rest = match?.[3] ?? '';
   if (match === null || rest === '') return undefined;
-  let words: readonly ShellWord[];
   try {
-    words = splitWords(rest, escape);
+    const [name, ...more] = expandWords(rest, { ...RAW, rawQuotes: false });
+    if (name === undefined || more.length > 0) return undefined;
+    const [raw = ''] = expandWords(rest, RAW);
+    const isQuoted = countQuotes(raw) !== countQuotes(name);
+    return { name, expand: !isQuoted, fd: match[1] ?? '', chomp: match[2] === '-' };
   } catch {
     return undefined;
   }
-  const [only] = words;
-  if (only === undefined || words.length !== 1) return undefined;
-  return { name: only.value, expand: only.value === only.raw, fd: match[1] ?? '', chomp: match[2] === '-' };
+}
+
+function countQuotes(text: string): number {
+  return text.replace(/[^'"]/g, '').length;
 }
 
 function readBody(reader: Reader, located: LocatedText, head: HeredocHead): string {
   let body = '';
-  for (; reader.at < reader.lines.length; ) {
-    const raw = reader.lines[reader.at] ?? '';
+  while (reader.at < reader.lines.length) {
+    const written = reader.lines[reader.at] ?? '';
+    const line = head.chomp ? written.replace(/^\t+/, '') : written;
     reader.at += 1;
-    const line = head.chomp ? raw.replace(/^\t+/, '') : raw;
     if (line === head.name) return body;
-    body += `${line}\n`;
+    body += reader.rawLines[reader.at - 1] ?? '';
   }
   throw syntaxError(
     'DOCKERFILE_SYNTAX',

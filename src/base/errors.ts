@@ -33,6 +33,7 @@ export type ErrorCode =
   | 'INSTRUCTION_UNSUPPORTED' // known to docker, not (yet) to tsbuild
   | 'EXPANSION_FAILED' // ${…} that cannot be expanded
   | 'STAGE_NOT_FOUND'
+  | 'CHECK_FAILED' // warnings that the check directive turned into errors
   | 'STAGE_INVALID' // cycles, later stages, bad names
   // build context, COPY and ADD
   | 'CONTEXT_NOT_FOUND'

@@ -275,4 +275,15 @@ export const COMMANDS: readonly CommandEntry[] = [
     },
     run: async (flags, session) => (await import('./commands/system.ts')).runSystem(flags, session),
   },
+  {
+    spec: {
+      name: 'debug',
+      usage: 'parse|expand|ignore',
+      summary: 'Show what the Dockerfile frontend makes of JSON requests (docs/debug.md).',
+      flags: {},
+      minimum: 1,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('./commands/debug.ts')).runDebug(flags, session),
+  },
 ];

@@ -74,15 +74,16 @@ export async function build(
     noCache: request.noCache,
     network: request.network,
     namedContexts: request.namedContexts,
+    onWarning: ({ message, rule, source }) =>
+      sink.emit({ kind: 'warning', message: `${rule}: ${message}`, source, at: host.now() }),
     resolveImage: (reference, wanted) =>
       resolveImage(reference, wanted, { engine, sink, signal, pull: request.pull }),
   });
-  for (const { message, rule, source } of graph.warnings)
+  if (graph.unusedArgs.length > 0)
     sink.emit({
       kind: 'warning',
-      message: `${rule}: ${message}`,
+      message: `build arguments were given that no ARG asks for: ${graph.unusedArgs.join(', ')}`,
       at: host.now(),
-      ...(source === undefined ? {} : { source }),
     });
 
   const pushers = request.push

@@ -42,13 +42,15 @@ export interface BuildGraph {
   /** Seconds since the epoch, where SOURCE_DATE_EPOCH was given. */
   readonly sourceDateEpoch?: number;
   readonly warnings: readonly FrontendWarning[];
+  /** Names of build arguments that were given and that no ARG asks for. */
+  readonly unusedArgs: readonly string[];
 }
 
 export interface FrontendWarning {
   /** Rule name as BuildKit's, e.g. `NoEmptyContinuation`. */
   readonly rule: string;
   readonly message: string;
-  readonly source?: SourceRef;
+  readonly source: SourceRef;
 }
 
 export function createVertex(parts: Omit<Vertex, 'id'>): Vertex {

@@ -22,13 +22,18 @@ export interface ContextOp {
   readonly name: string;
 }
 
-/** A git checkout. No inputs. */
+/** The files of a git commit. No inputs. */
 export interface GitOp {
   readonly kind: 'git';
+  /** What git understands; without ref and directory. */
   readonly url: string;
+  /** Branch, tag, full ref or commit; absent: what the repository's HEAD says. */
   readonly ref?: string;
+  /** Relative, clean. */
   readonly subdir?: string;
   readonly keepGitDir: boolean;
+  readonly submodules: boolean;
+  /** The commit that it must be, whole or its beginning. */
   readonly checksum?: string;
 }
 

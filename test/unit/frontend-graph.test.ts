@@ -228,7 +228,7 @@ test("a scratch stage has docker's PATH and no base", async () => {
 });
 
 test('arguments that nobody asks for are warned of', async () => {
-  assert.match((await graph('FROM a\n', { buildArgs: { TYPO: '1' } })).warnings[0]?.message ?? '', /TYPO/);
+  assert.deepEqual((await graph('FROM a\n', { buildArgs: { TYPO: '1' } })).unusedArgs, ['TYPO']);
 });
 
 test('a named context replaces an image and a stage source', async () => {
@@ -252,16 +252,16 @@ const REFUSED: readonly (readonly [text: string, code: ErrorCode, message: RegEx
   ['FROM --platform=a/b/c/d x', 'PLATFORM_INVALID', /invalid platform/, 1],
   ['FROM a\nCOPY x', 'INSTRUCTION_INVALID', /destination is missing/, 2],
   ['FROM a\nCOPY --chmod=9 x y', 'INSTRUCTION_INVALID', /invalid value "9" of --chmod/, 2],
-  ['FROM a\nCOPY --from=0 x y', 'STAGE_INVALID', /cannot copy from itself/, 2],
+  ['FROM a\nCOPY --from=0 x y', 'STAGE_INVALID', /circular dependency/, 2],
   ['FROM a\nCOPY --from=3 x y', 'STAGE_INVALID', /invalid stage index/, 2],
   ['FROM a\nCOPY --from=$X x y', 'INSTRUCTION_INVALID', /not expanded in --from/, 2],
   ['FROM a AS me\nCOPY --from=me x y', 'STAGE_INVALID', /circular/, 2],
   ['FROM a\nCOPY https://x/y z', 'INSTRUCTION_INVALID', /use ADD/, 2],
-  ['FROM a\nADD --checksum=sha256:1 f g', 'INSTRUCTION_INVALID', /exactly one remote/, 2],
+  ['FROM a\nADD --checksum=sha256:1 f g', 'INSTRUCTION_INVALID', /http\(s\) or git source/, 2],
   ['FROM a\nENV', 'INSTRUCTION_INVALID', /at least one/, 2],
   ['FROM a\nENV x', 'DOCKERFILE_SYNTAX', /two arguments/, 2],
   ['FROM a\nENV a=1 b', 'DOCKERFILE_SYNTAX', /no = in "b"/, 2],
-  ['FROM a\nEXPOSE 70000', 'INSTRUCTION_INVALID', /invalid port/, 2],
+  ['FROM a\nEXPOSE 70000', 'INSTRUCTION_INVALID', /invalid container port/, 2],
   ['FROM a\nEXPOSE 80/foo', 'INSTRUCTION_INVALID', /invalid protocol/, 2],
   ['FROM a\nSTOPSIGNAL foo', 'INSTRUCTION_INVALID', /invalid signal/, 2],
   ['FROM a\nSHELL bash', 'INSTRUCTION_INVALID', /JSON form/, 2],

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { DockerfileParser } from 'dockerfile-ast';
 import fc from 'fast-check';
 import { isTsbuildError, type ErrorCode } from '../../src/base/errors.ts';
-import { parseLines } from '../../frontend/parse/lines.ts';
+import { heredocText, parseLines } from '../../frontend/parse/lines.ts';
 import { parseJsonForm, takeFlags } from '../../frontend/parse/arguments.ts';
 import { parseDuration } from '../../frontend/instructions/healthcheck.ts';
 import { parseSize } from '../../frontend/lower/run-mounts.ts';
@@ -54,9 +54,11 @@ test('heredocs take the lines up to their delimiter, in order', () => {
     first?.heredocs.map(({ name, expand, content }) => [name, expand, content]),
     [
       ['A', true, 'one\n'],
-      ['B', false, 'two $x\n'],
+      ['B', false, '\ttwo $x\n'],
     ],
   );
+  const [, chomped] = first?.heredocs ?? [];
+  assert.equal(chomped === undefined ? '' : heredocText(chomped), 'two $x\n');
   assert.equal(second?.text, 'RUN next');
 });
 
@@ -77,7 +79,7 @@ test('texts that are no Dockerfile are refused at their line', () => {
 test('flags lose their quotes, a bare -- ends them', () => {
   const [raw] = parse('COPY --chown="a b" --link --x=\'y\' -- --from=z d').instructions;
   assert.ok(raw !== undefined);
-  const { flags, rest } = takeFlags(raw, raw.restOffset, '\\');
+  const { flags, rest } = takeFlags(raw, raw.restOffset);
   assert.deepEqual(
     flags.map(({ name, value }) => [name, value]),
     [
