@@ -60,6 +60,7 @@ export function createLowering(options: LoweringOptions): Lowering {
     proxies: proxiesOf(request.buildArgs),
     allow: new Set(request.allow ?? []),
     cacheNamespace: request.buildArgs['BUILDKIT_CACHE_MOUNT_NS'],
+    hostname: request.buildArgs['BUILDKIT_SANDBOX_HOSTNAME'],
   };
 
   function stage(index: number): Promise<StageState> {

@@ -1,6 +1,6 @@
 /** RUN --mount: comma-separated key=value lists, checked per type of mount. */
-import type { Vertex } from '../../src/graph/graph.ts';
-import type { RunMount } from '../../src/graph/ops.ts';
+import { createVertex, type Vertex } from '../../src/graph/graph.ts';
+import type { CopyOp, RunMount } from '../../src/graph/ops.ts';
 import { suggest } from '../../src/base/suggest.ts';
 import type { TsbuildError } from '../../src/base/errors.ts';
 import { mountFields } from '../instructions/check-instruction.ts';
@@ -163,8 +163,9 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
         from === undefined
           ? {}
           : {
-              input: context.addInput(await inputOf(context, from)),
-              source: cleanPath(values.get('source') ?? '/'),
+              input: context.addInput(
+                seedVertex(context, await inputOf(context, from), cleanPath(values.get('source') ?? '/')),
+              ),
             };
       const namespace = context.cacheNamespace === undefined ? '' : `${context.cacheNamespace}/`;
       return {
@@ -221,6 +222,26 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
       };
     }
   }
+}
+
+/** What a new cache begins with: the source alone, as a root file system. */
+function seedVertex({ inputs, instruction }: Context, from: Vertex, source: string): Vertex {
+  const op: CopyOp = {
+    kind: 'copy',
+    instruction: 'COPY',
+    sources: [{ kind: 'paths', input: 1, patterns: [source] }],
+    destination: '/',
+    parents: false,
+    excludes: [],
+    link: false,
+    unpack: 'never',
+  };
+  return createVertex({
+    op,
+    inputs: [inputs.scratch(), from],
+    name: `cache from ${from.name}`,
+    source: refAt(instruction.raw),
+  });
 }
 
 function inputOf({ inputs }: Context, from: string | undefined): Promise<Vertex> {

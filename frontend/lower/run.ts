@@ -18,6 +18,8 @@ export interface RunDefaults {
   readonly allow: ReadonlySet<Entitlement>;
   /** Begins the ids of cache mounts (BUILDKIT_CACHE_MOUNT_NS). */
   readonly cacheNamespace: string | undefined;
+  /** BUILDKIT_SANDBOX_HOSTNAME. */
+  readonly hostname: string | undefined;
 }
 
 export async function lowerRun(
@@ -43,6 +45,7 @@ export async function lowerRun(
     security: securityOf(instruction, flags.text('security'), defaults),
     mounts,
     ...(script === undefined ? {} : { script }),
+    ...(defaults.hostname === undefined ? {} : { hostname: defaults.hostname }),
     platform: stage.platform,
   };
   const vertex = extend(stage, op, more, raw, shownText(raw));

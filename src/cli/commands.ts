@@ -23,7 +23,8 @@ const BUILD_FLAGS: FlagTable = {
   },
   'no-cache': { kind: 'boolean', help: 'execute every step' },
   pull: { kind: 'boolean', help: 'ask the registry for newer base images' },
-  platform: { kind: 'text', value: 'OS/ARCH', help: 'platform of the image' },
+  'no-cache-filter': { kind: 'list', value: 'STAGE', help: 'execute every step of these stages' },
+  platform: { kind: 'list', value: 'OS/ARCH', help: 'platform of the image; several give an index' },
   label: { kind: 'list', value: 'NAME=VALUE', help: 'label of the image' },
   progress: { kind: 'text', value: 'MODE', help: 'auto, plain, tty, json or quiet' },
   quiet: { kind: 'boolean', short: 'q', help: 'print the image id only' },
@@ -42,10 +43,14 @@ const BUILD_FLAGS: FlagTable = {
   'build-context': {
     kind: 'list',
     value: 'NAME=SPEC',
-    help: 'directory or docker-image://REFERENCE for FROM and --from',
+    help: 'for FROM and --from: a directory, docker-image://REF, oci-layout://PATH, target:STAGE, a URL, a repository',
   },
   secret: { kind: 'list', value: 'SPEC', help: 'id=ID,src=FILE or id=ID,env=NAME' },
   ssh: { kind: 'list', value: 'SPEC', help: 'default[=SOCKET]' },
+  allow: { kind: 'list', value: 'WHAT', help: 'network.host or security.insecure, for RUN that asks for it' },
+  check: { kind: 'boolean', help: 'check the Dockerfile and build nothing' },
+  call: { kind: 'text', value: 'METHOD', help: 'build (default), check, outline or targets[,format=json]' },
+  format: { kind: 'text', value: 'FORMAT', help: 'of --check and --call: text, json or (check) sarif' },
 };
 
 const RUN_FLAGS: FlagTable = {

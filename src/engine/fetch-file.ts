@@ -1,23 +1,47 @@
-/** ADD of a URL: the body becomes a blob; redirects are followed, anything but success is an error that says so. */
+/**
+ * A file by http(s): the body becomes a blob; redirects are followed, anything but success is an error that says so.
+ *
+ * What came before is asked for with If-None-Match or If-Modified-Since; it travels again only if it has changed.
+ */
 import { request } from '../registry/http-client.ts';
+import { join } from 'node:path';
+import { readJsonIfExists, writeFileAtomic } from '../base/atomic-file.ts';
+import { digestOf, hexOf, isDigest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
+import { isJsonObject } from '../base/json.ts';
 import type { ContentStore } from '../content/content-store.ts';
+import type { Engine } from './engine.ts';
 import type { VertexProgress } from '../solver/handler.ts';
 import type { FetchedFile } from '../solver/exec/http.ts';
 
 const MAX_REDIRECTS = 10;
 
-export async function fetchFile(
-  url: string,
-  content: ContentStore,
-  options: { readonly signal: AbortSignal; readonly progress: VertexProgress },
-): Promise<FetchedFile> {
+export interface FetchOptions {
+  readonly signal: AbortSignal;
+  readonly progress: VertexProgress;
+  readonly secret: (id: string) => Promise<Uint8Array | undefined>;
+}
+
+/** What is known of a URL from the last time: enough to ask whether it has changed. */
+interface Remembered extends FetchedFile {
+  readonly etag?: string;
+  readonly lastModified?: string;
+}
+
+export async function fetchFile(url: string, engine: Engine, options: FetchOptions): Promise<FetchedFile> {
+  const { content } = engine;
   const shown = JSON.stringify(withoutSecrets(url));
+  const memory = join(engine.options.root, 'http', `${hexOf(digestOf(url))}.json`);
+  const before = recall(memory, content);
+  const headers = await headersFor(url, before, options);
   let at = url;
   for (let hops = 0; hops <= MAX_REDIRECTS; hops += 1) {
-    const response = await get(at, shown, options.signal);
+    // Credentials are for the host that was asked, not for where it sends us.
+    const own = new URL(at).host === new URL(url).host ? headers : withoutCredentials(headers);
+    const response = await get(at, shown, own, options.signal);
+    const { statusCode } = response;
     const location = response.headers['location'];
-    if (response.statusCode >= 300 && response.statusCode < 400 && typeof location === 'string') {
+    if (statusCode >= 300 && statusCode < 400 && typeof location === 'string') {
       await response.body.dump();
       at = new URL(location, at).href;
       if (!/^https?:/.test(at))
@@ -27,12 +51,17 @@ export async function fetchFile(
         );
       continue;
     }
-    if (response.statusCode !== 200) {
+    if (statusCode === 304 && before !== undefined) {
       await response.body.dump();
-      throw new TsbuildError(
-        'IO_FAILED',
-        `cannot fetch ${shown}: the server answered ${response.statusCode}`,
-      );
+      return { blob: before.blob, size: before.size, mtime: before.mtime };
+    }
+    if (statusCode !== 200) {
+      await response.body.dump();
+      throw new TsbuildError('IO_FAILED', `cannot fetch ${shown}: the server answered ${statusCode}`, {
+        ...(statusCode === 401 || statusCode === 403
+          ? { hint: `give a token with --secret id=HTTP_AUTH_TOKEN_${new URL(url).hostname},env=NAME` }
+          : {}),
+      });
     }
     const total = Number(response.headers['content-length']);
     const made = await content.ingest(
@@ -48,19 +77,82 @@ export async function fetchFile(
           : {}),
       },
     );
-    const modified = Date.parse(String(response.headers['last-modified'] ?? ''));
-    return {
+    const { etag, 'last-modified': lastModified } = response.headers;
+    const modified = Date.parse(String(lastModified ?? ''));
+    const file: FetchedFile = {
       blob: made.digest,
       size: made.size,
       mtime: Number.isNaN(modified) ? 0 : Math.floor(modified / 1000),
     };
+    const remembered: Remembered = {
+      ...file,
+      ...(typeof etag === 'string' ? { etag } : {}),
+      ...(typeof lastModified === 'string' ? { lastModified } : {}),
+    };
+    writeFileAtomic(engine.host, memory, JSON.stringify(remembered));
+    return file;
   }
   throw new TsbuildError('IO_FAILED', `cannot fetch ${shown}: more than ${MAX_REDIRECTS} redirects`);
 }
 
-async function get(url: string, shown: string, signal: AbortSignal): ReturnType<typeof request> {
+function recall(path: string, content: ContentStore): Remembered | undefined {
+  const value = readJsonIfExists(path);
+  if (!isJsonObject(value)) return undefined;
+  const { blob, size, mtime, etag, lastModified } = value;
+  if (typeof blob !== 'string' || !isDigest(blob) || content.size(blob) !== size) return undefined;
+  return {
+    blob,
+    size: Number(size),
+    mtime: Number(mtime),
+    ...(typeof etag === 'string' ? { etag } : {}),
+    ...(typeof lastModified === 'string' ? { lastModified } : {}),
+  };
+}
+
+async function headersFor(
+  url: string,
+  before: Remembered | undefined,
+  { secret }: FetchOptions,
+): Promise<Record<string, string>> {
+  const { hostname, username, password } = new URL(url);
+  const read = async (id: string): Promise<string | undefined> => {
+    const value = await secret(`${id}_${hostname}`);
+    return value === undefined ? undefined : Buffer.from(value).toString('utf8').trim();
+  };
+  const token = await read('HTTP_AUTH_TOKEN');
+  const basic =
+    username === '' && password === ''
+      ? undefined
+      : `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`;
+  const authorization = token === undefined ? ((await read('HTTP_AUTH_HEADER')) ?? basic) : `Bearer ${token}`;
+  return {
+    'user-agent': 'tsbuild',
+    ...(authorization === undefined ? {} : { authorization }),
+    ...(before?.etag === undefined ? {} : { 'if-none-match': before.etag }),
+    ...(before?.etag === undefined && before?.lastModified !== undefined
+      ? { 'if-modified-since': before.lastModified }
+      : {}),
+  };
+}
+
+function withoutCredentials(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== 'authorization'));
+}
+
+async function get(
+  url: string,
+  shown: string,
+  headers: Record<string, string>,
+  signal: AbortSignal,
+): ReturnType<typeof request> {
   try {
-    return await request(url, { method: 'GET', signal, headersTimeout: 60_000, bodyTimeout: 60_000 });
+    return await request(withoutUser(url), {
+      method: 'GET',
+      headers,
+      signal,
+      headersTimeout: 60_000,
+      bodyTimeout: 60_000,
+    });
   } catch (error) {
     if (signal.aborted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
@@ -90,6 +182,14 @@ async function* counted(
     yield chunk;
   }
   report(true);
+}
+
+/** undici takes no credentials in an address; they travel as a header. */
+function withoutUser(url: string): string {
+  const parsed = new URL(url);
+  parsed.username = '';
+  parsed.password = '';
+  return parsed.href;
 }
 
 function withoutSecrets(url: string): string {

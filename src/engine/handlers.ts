@@ -5,6 +5,7 @@ import { TsbuildError } from '../base/errors.ts';
 import type { BuildGraph } from '../graph/graph.ts';
 import { createCopyHandler, digestOfPath } from '../solver/exec/copy.ts';
 import { createContextHandler } from '../solver/exec/context.ts';
+import { createGitHandler, type GitSources } from '../solver/exec/git.ts';
 import { createHttpHandler } from '../solver/exec/http.ts';
 import { createImageHandler } from '../solver/exec/image.ts';
 import { createMergeHandler } from '../solver/exec/merge.ts';
@@ -22,6 +23,7 @@ export interface HandlerInputs {
   readonly extraHosts: readonly string[];
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
   readonly sshSocket: (id: string) => string | undefined;
+  readonly git: () => Promise<GitSources>;
 }
 
 export function createHandlers({
@@ -31,6 +33,7 @@ export function createHandlers({
   extraHosts,
   secret,
   sshSocket,
+  git,
 }: HandlerInputs): OpHandlers {
   const { host, images, layers, records, content, snapshotter, runtime, spool } = engine;
   const { root, resolvConf } = engine.options;
@@ -56,6 +59,12 @@ export function createHandlers({
     host,
     snapshotter,
     stacks,
+    openLayer(diffID) {
+      const layer = images.openLayer(diffID);
+      if (layer === undefined)
+        throw new TsbuildError('BLOB_NOT_FOUND', `cannot find the bytes of layer ${diffID}`);
+      return layer;
+    },
     contextDirectory: (name) => contexts.directory(name),
     digestPath: (context, input, path) => digestOfPath(copyOptions, context, input, path),
     secret,
@@ -88,7 +97,7 @@ export function createHandlers({
         return createContainerSpec({
           ...input,
           id: `step-${steps}`,
-          hostname: BUILD_HOSTNAME,
+          hostname: input.hostname ?? BUILD_HOSTNAME,
           terminal: false,
           resolvConf: resolvConf(),
           extraHosts,
@@ -97,16 +106,12 @@ export function createHandlers({
       ...time,
     }),
     http: createHttpHandler({
+      blobPath: (blob) => content.path(blob),
       async fetch(url, { signal, progress }) {
         const { fetchFile } = await import('./fetch-file.ts');
-        return fetchFile(url, content, { signal, progress });
+        return fetchFile(url, engine, { signal, progress, secret });
       },
     }),
-    git: {
-      cacheMap: () =>
-        Promise.reject(new TsbuildError('INSTRUCTION_UNSUPPORTED', 'git sources are not supported yet')),
-      exec: () =>
-        Promise.reject(new TsbuildError('INSTRUCTION_UNSUPPORTED', 'git sources are not supported yet')),
-    },
+    git: createGitHandler({ sources: git, layers, now }),
   };
 }

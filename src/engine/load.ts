@@ -30,7 +30,7 @@ export interface LoadedImage {
 }
 
 /** Files of an archive or a layout, by name. */
-interface Files extends Disposable {
+export interface LayoutFiles extends Disposable {
   has(name: string): boolean;
   open(name: string): AsyncIterable<Uint8Array>;
   read(name: string): Uint8Array;
@@ -57,7 +57,7 @@ async function openFiles(
   engine: Engine,
   source: { readonly path: string } | { readonly stream: AsyncIterable<Uint8Array> },
   signal: AbortSignal,
-): Promise<Files> {
+): Promise<LayoutFiles> {
   if ('stream' in source) return spoolArchive(engine, source.stream, signal);
   let isDirectory: boolean;
   try {
@@ -70,7 +70,7 @@ async function openFiles(
     : spoolArchive(engine, createReadStream(source.path, { highWaterMark: 1 << 20 }), signal);
 }
 
-function directoryFiles(root: string): Files {
+export function directoryFiles(root: string): LayoutFiles {
   return {
     has: (name) => statSync(join(root, name), { throwIfNoEntry: false })?.isFile() === true,
     open: (name) => createReadStream(join(root, name), { highWaterMark: 1 << 20 }),
@@ -84,7 +84,7 @@ async function spoolArchive(
   engine: Engine,
   stream: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
-): Promise<Files> {
+): Promise<LayoutFiles> {
   const path = engine.spool();
   const fd = openSync(path, 'wx+', 0o600);
   rmSync(path);
@@ -172,7 +172,7 @@ function parseJson(bytes: Uint8Array, what: string): unknown {
 
 async function loadDocker(
   engine: Engine,
-  files: Files,
+  files: LayoutFiles,
   signal: AbortSignal,
 ): Promise<readonly LoadedImage[]> {
   const list = parseJson(files.read('manifest.json'), 'manifest.json');
@@ -205,7 +205,7 @@ async function loadDocker(
 
 async function keepLayer(
   engine: Engine,
-  files: Files,
+  files: LayoutFiles,
   path: string,
   diffID: DiffID,
   signal: AbortSignal,
@@ -229,7 +229,7 @@ async function keepLayer(
 
 async function loadLayout(
   engine: Engine,
-  files: Files,
+  files: LayoutFiles,
   platform: Platform,
   options: CallOptions,
 ): Promise<readonly LoadedImage[]> {

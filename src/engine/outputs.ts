@@ -1,6 +1,9 @@
 /** Where a built image goes besides the store: layouts, archives, plain files. */
+import { join } from 'node:path';
 import type { Digest } from '../base/digest.ts';
+import { TsbuildError } from '../base/errors.ts';
 import type { StoredImage } from '../image/image-store.ts';
+import { formatPlatform } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { LayerForm } from '../image/manifest.ts';
 import type { Engine } from './engine.ts';
@@ -20,7 +23,7 @@ export type Output =
 /** The digest of the manifest that was written, where there is one. */
 export async function writeOutput(
   engine: Engine,
-  image: StoredImage,
+  images: readonly StoredImage[],
   references: readonly Reference[],
   output: Output,
   { sink, signal }: CallOptions,
@@ -50,20 +53,20 @@ export async function writeOutput(
     switch (output.kind) {
       case 'oci-directory': {
         const { exportLayoutDirectory } = await import('../exporter/oci-layout.ts');
-        const manifest = await forms.createManifest(image, { form: output.form, format: 'oci', signal });
+        const manifest = await forms.createRoot(images, { form: output.form, format: 'oci', signal });
         await exportLayoutDirectory(manifest, names, forms.source, output.destination, host, progress);
         return manifest.digest;
       }
       case 'oci-archive': {
         const { exportLayoutArchive } = await import('../exporter/archive.ts');
-        const manifest = await forms.createManifest(image, { form: output.form, format: 'oci', signal });
+        const manifest = await forms.createRoot(images, { form: output.form, format: 'oci', signal });
         await exportLayoutArchive(manifest, names, forms.source, output.destination, host, progress);
         return manifest.digest;
       }
       case 'docker-archive': {
         const { exportDockerArchive } = await import('../exporter/archive.ts');
         await exportDockerArchive(
-          [{ image, references }],
+          [{ image: onlyOne(images, 'a docker archive'), references }],
           engine.images,
           engine.content,
           output.destination,
@@ -75,10 +78,31 @@ export async function writeOutput(
       case 'local':
       case 'tar': {
         const { exportRootfsDirectory, exportRootfsTar } = await import('./export-rootfs.ts');
-        if (output.kind === 'local') await exportRootfsDirectory(engine, image, output.destination, signal);
-        else await exportRootfsTar(engine, image, output.destination, signal);
+        if (output.kind === 'tar')
+          await exportRootfsTar(engine, onlyOne(images, 'a tar of files'), output.destination, signal);
+        else
+          for (const image of images)
+            await exportRootfsDirectory(
+              engine,
+              image,
+              directoryOf(output.destination, image, images),
+              signal,
+            );
         return undefined;
       }
     }
   });
+}
+
+function onlyOne(images: readonly StoredImage[], what: string): StoredImage {
+  const [image, ...more] = images;
+  if (image !== undefined && more.length === 0) return image;
+  throw new TsbuildError('USAGE', `${what} holds one platform, and ${images.length} were built`, {
+    hint: 'use type=oci or type=local, or build one platform',
+  });
+}
+
+/** Several platforms lie side by side: `linux_amd64`, `linux_arm64`. */
+function directoryOf(destination: string, { config }: StoredImage, images: readonly StoredImage[]): string {
+  return images.length === 1 ? destination : join(destination, formatPlatform(config).replaceAll('/', '_'));
 }

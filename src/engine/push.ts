@@ -15,8 +15,11 @@ import { withVertex, type CallOptions } from './with-vertex.ts';
 export interface Pusher {
   /** Starts on a layer; once per layer, in the background. */
   addLayer(diffID: DiffID): void;
-  /** Waits for the layers, then pushes config and manifest and sets the tag. Returns the manifest's digest. */
-  finish(image: StoredImage): Promise<Digest>;
+  /**
+   * Waits for the layers, then pushes config and manifest, for several images an index too, and sets the tag.
+   * Returns the digest of what the tag names.
+   */
+  finish(images: readonly StoredImage[]): Promise<Digest>;
   /** Stops what runs, without an error. */
   abandon(): Promise<void>;
 }
@@ -76,7 +79,7 @@ function createPusher(engine: Engine, reference: Reference, sink: RemoteSink, op
       running.catch(() => undefined);
       layers.set(diffID, running);
     },
-    async finish(image) {
+    async finish(images) {
       announce();
       return withVertex(
         { emit: (event) => (event.kind === 'vertex' ? undefined : options.sink.emit(event)) },
@@ -85,7 +88,7 @@ function createPusher(engine: Engine, reference: Reference, sink: RemoteSink, op
         name,
         async () => {
           await Promise.all(layers.values());
-          const manifest = await forms.createManifest(image, { form: 'gzip', format: 'oci', signal });
+          const manifest = await forms.createRoot(images, { form: 'gzip', format: 'oci', signal });
           await copyImage(manifest, forms.source, sink, copyOptions);
           await sink.tag(reference, manifest, { signal });
           return manifest.digest;
@@ -110,7 +113,7 @@ export async function pushImage(
   if (pusher === undefined) throw new RangeError('no pusher');
   for (const diffID of image.config.rootfs.diff_ids) pusher.addLayer(diffID);
   try {
-    return await pusher.finish(image);
+    return await pusher.finish([image]);
   } catch (error) {
     await pusher.abandon();
     throw error;

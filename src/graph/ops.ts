@@ -62,9 +62,8 @@ export type RunMount =
       readonly mode: number;
       readonly uid: number;
       readonly gid: number;
-      /** Initial content, where given. */
+      /** Initial content, where given: the whole root file system of an input. */
       readonly input?: number;
-      readonly source?: string;
     }
   | { readonly kind: 'tmpfs'; readonly target: string; readonly size?: number }
   | {
@@ -104,6 +103,8 @@ export interface RunOp {
   readonly mounts: readonly RunMount[];
   /** A script of a heredoc with a `#!` line: appears read-only, mode 0755, at `path`. */
   readonly script?: { readonly path: string; readonly content: string };
+  /** Instead of the usual one (BUILDKIT_SANDBOX_HOSTNAME). */
+  readonly hostname?: string;
   readonly platform: Platform;
 }
 

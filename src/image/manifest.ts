@@ -12,20 +12,25 @@ import type { ContentStore } from '../content/content-store.ts';
 import type { BlobSource } from '../content/roles.ts';
 import { gzipBlocks, gzipEngine } from '../layer/compress.ts';
 import type { LayerStore } from '../layer/layer.ts';
-import { MEDIA_TYPES, type Descriptor, type Manifest } from '../oci/documents.ts';
+import { MEDIA_TYPES, type Descriptor, type Index, type Manifest, type Platform } from '../oci/documents.ts';
 import type { ImageStore, StoredImage } from './image-store.ts';
 
 export type LayerForm = 'gzip' | 'uncompressed';
 export type ManifestFormat = 'oci' | 'docker';
 
+export interface ManifestOptions {
+  readonly form: LayerForm;
+  readonly format: ManifestFormat;
+  readonly signal: AbortSignal;
+}
+
 export interface Forms {
   /** The layer in the wanted form: its blob is in the content store, or (uncompressed) in the layer store. */
   descriptorOf(diffID: DiffID, form: LayerForm, signal: AbortSignal): Promise<Descriptor>;
   /** Writes the manifest to the content store; all that it names can be read from `source`. */
-  createManifest(
-    image: StoredImage,
-    options: { readonly form: LayerForm; readonly format: ManifestFormat; readonly signal: AbortSignal },
-  ): Promise<Descriptor>;
+  createManifest(image: StoredImage, options: ManifestOptions): Promise<Descriptor>;
+  /** The manifest of one image, or an index of several, one per platform. */
+  createRoot(images: readonly StoredImage[], options: ManifestOptions): Promise<Descriptor>;
   /** Every blob of such manifests. */
   readonly source: BlobSource;
 }
@@ -72,24 +77,39 @@ export function createForms({ content, layers, compressed, images }: FormsOption
     return running;
   }
 
+  async function createManifest(
+    image: StoredImage,
+    { form, format, signal }: ManifestOptions,
+  ): Promise<Descriptor> {
+    const config = {
+      mediaType: format === 'oci' ? MEDIA_TYPES.config : MEDIA_TYPES.dockerConfig,
+      digest: image.id,
+      size: content.size(image.id) ?? 0,
+    };
+    const layerDescriptors: Descriptor[] = [];
+    for (const diffID of image.config.rootfs.diff_ids) {
+      const descriptor = await descriptorOf(diffID, form, signal);
+      layerDescriptors.push(
+        format === 'oci' ? descriptor : { ...descriptor, mediaType: dockerLayerType(descriptor.mediaType) },
+      );
+    }
+    const mediaType = format === 'oci' ? MEDIA_TYPES.manifest : MEDIA_TYPES.dockerManifest;
+    const manifest: Manifest = { schemaVersion: 2, mediaType, config, layers: layerDescriptors };
+    return { mediaType, ...content.write(JSON.stringify(manifest)) };
+  }
+
   return {
     descriptorOf,
-    async createManifest(image, { form, format, signal }) {
-      const config = {
-        mediaType: format === 'oci' ? MEDIA_TYPES.config : MEDIA_TYPES.dockerConfig,
-        digest: image.id,
-        size: content.size(image.id) ?? 0,
-      };
-      const layerDescriptors: Descriptor[] = [];
-      for (const diffID of image.config.rootfs.diff_ids) {
-        const descriptor = await descriptorOf(diffID, form, signal);
-        layerDescriptors.push(
-          format === 'oci' ? descriptor : { ...descriptor, mediaType: dockerLayerType(descriptor.mediaType) },
-        );
-      }
-      const mediaType = format === 'oci' ? MEDIA_TYPES.manifest : MEDIA_TYPES.dockerManifest;
-      const manifest: Manifest = { schemaVersion: 2, mediaType, config, layers: layerDescriptors };
-      return { mediaType, ...content.write(JSON.stringify(manifest)) };
+    createManifest,
+    async createRoot(images, options) {
+      const [only] = images;
+      if (only !== undefined && images.length === 1) return createManifest(only, options);
+      const manifests: Descriptor[] = [];
+      for (const image of images)
+        manifests.push({ ...(await createManifest(image, options)), platform: platformOf(image) });
+      const mediaType = options.format === 'oci' ? MEDIA_TYPES.index : MEDIA_TYPES.dockerIndex;
+      const index: Index = { schemaVersion: 2, mediaType, manifests };
+      return { mediaType, ...content.write(JSON.stringify(index)) };
     },
     source: {
       open(blob, options) {
@@ -97,6 +117,17 @@ export function createForms({ content, layers, compressed, images }: FormsOption
         return tar === undefined ? content.open(blob, options) : tar.tar();
       },
     },
+  };
+}
+
+function platformOf({ config }: StoredImage): Platform {
+  const { os, architecture, variant } = config;
+  const version = config['os.version'];
+  return {
+    os,
+    architecture,
+    ...(variant === undefined ? {} : { variant }),
+    ...(version === undefined ? {} : { 'os.version': version }),
   };
 }
 

@@ -43,6 +43,8 @@ export interface ContainerInput {
   readonly readonlyRoot?: boolean;
   readonly privileged?: boolean;
   readonly capabilities?: readonly string[];
+  /** No core files. */
+  readonly confidential?: boolean;
 }
 
 export function createContainerSpec(input: ContainerInput): ContainerSpec {
@@ -61,7 +63,8 @@ export function createContainerSpec(input: ContainerInput): ContainerSpec {
     capabilities: privileged ? ALL_CAPABILITIES : (input.capabilities ?? DEFAULT_CAPABILITIES),
     noNewPrivileges: false,
     seccomp: privileged ? 'unconfined' : 'default',
-    rlimits: [],
+    // A core file of a process that saw a secret would hold it, and lie in the layer.
+    rlimits: input.confidential === true ? [{ type: 'RLIMIT_CORE', soft: 0, hard: 0 }] : [],
     mounts: [
       file('/etc/hosts', hostsFile(input)),
       file('/etc/hostname', `${input.hostname}\n`),

@@ -57,7 +57,7 @@ test('heredocs take the lines up to their delimiter, in order', () => {
       ['B', false, '\ttwo $x\n'],
     ],
   );
-  const [, chomped] = first?.heredocs ?? [];
+  const [, chomped] = first.heredocs;
   assert.equal(chomped === undefined ? '' : heredocText(chomped), 'two $x\n');
   assert.equal(second?.text, 'RUN next');
 });

@@ -1,28 +1,32 @@
 /** `tsbuild build`, the default command. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
-import { ioError, TsbuildError } from '../../base/errors.ts';
+import { TsbuildError } from '../../base/errors.ts';
 import { build, type BuildRequest, type BuildResult } from '../../engine/build.ts';
+import type { ContextSpec, DockerfileSpec, DockerfileText } from '../../engine/build-sources.ts';
 import {
   checkContextDirectory,
   readContextIgnore,
   readDockerfileSource,
-  type DockerfileSource,
 } from '../../engine/dockerfile-source.ts';
-import type { ContextSource } from '../../engine/contexts.ts';
 import type { Output } from '../../engine/outputs.ts';
-import { parsePlatform } from '../../oci/platform.ts';
+import type { Platform } from '../../oci/documents.ts';
+import { formatPlatform, parsePlatform } from '../../oci/platform.ts';
 import { familiarName } from '../../oci/reference.ts';
-import type { NamedContext } from '../../../frontend/request.ts';
+import type { Entitlement } from '../../../frontend/request.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';
 import type { Session } from '../session.ts';
+import { parseNamedContext, remoteContext } from './context-flag.ts';
 import { parseOutputs } from './output-flag.ts';
+import { readInput } from './read-input.ts';
+import { readSecretFlags } from './secret-flag.ts';
 
 const MAX_STDIN = 16 << 20;
 
 export async function runBuild(flags: ParsedFlags, session: Session): Promise<number> {
+  if (flags.boolean('check') || flags.has('call')) return (await import('./call.ts')).runCall(flags, session);
   const request = await readRequest(flags, session);
   const renderer = createRenderer(flags, session);
   let result: BuildResult;
@@ -60,12 +64,9 @@ function report(result: BuildResult, { outputs }: BuildRequest, flags: ParsedFla
     );
 }
 
-async function readRequest(flags: ParsedFlags, session: Session): Promise<BuildRequest> {
+export async function readRequest(flags: ParsedFlags, session: Session): Promise<BuildRequest> {
   const { cwd, env } = session;
-  const [contextWord = '.'] = flags.words;
-  const named = readNamedContexts(flags, cwd);
-  const { dockerfile, context } = await readSources(flags, session, contextWord);
-  const platform = flags.text('platform') ?? env['DOCKER_DEFAULT_PLATFORM'];
+  const { dockerfile, context } = await readSources(flags, session);
   const network = flags.text('network') ?? 'default';
   if (network !== 'default' && network !== 'none' && network !== 'host')
     throw new TsbuildError('USAGE', `invalid --network ${JSON.stringify(network)}`, {
@@ -77,28 +78,47 @@ async function readRequest(flags: ParsedFlags, session: Session): Promise<BuildR
   if (epoch !== undefined && epoch !== '' && buildArgs['SOURCE_DATE_EPOCH'] === undefined)
     buildArgs['SOURCE_DATE_EPOCH'] = epoch;
   const outputs: Output[] = parseOutputs(flags.list('output'), cwd, session.stdout);
+  const secrets = readSecretFlags(flags.list('secret'), session);
   return {
-    dockerfile: { file: dockerfile.file, text: dockerfile.text },
-    contexts: new Map<string, ContextSource>([
+    dockerfile,
+    contexts: new Map<string, ContextSpec>([
       ...(context === undefined ? [] : [['context', context] as const]),
-      ...named.directories,
+      ...flags.list('build-context').map((word) => parseNamedContext(word, cwd)),
     ]),
-    namedContexts: named.contexts,
     ...(target === undefined ? {} : { target }),
-    ...(platform === undefined || platform === '' ? {} : { platform: parsePlatform(platform) }),
+    platforms: platformsFrom(flags, env),
     buildArgs,
     labels: labelsFrom(flags.list('label')),
     tags: [...flags.list('tag'), ...pushNames(flags.list('output'))],
-    noCache: flags.boolean('no-cache'),
+    noCache: flags.boolean('no-cache') || flags.list('no-cache-filter').flatMap((each) => each.split(',')),
     pull: flags.boolean('pull'),
     push:
       flags.boolean('push') || flags.list('output').some((each) => /(^|,)push=true|type=registry/.test(each)),
     network,
+    allow: flags.list('allow').map(checkEntitlement),
     extraHosts: flags.list('add-host').map(checkHost),
     outputs,
-    secret: (id) => readSecret(flags, session, id),
+    secret: (id) => secrets(id),
     sshSocket: (id) => sshSocketOf(flags, env, id),
+    gitEnvironment: env,
   };
+}
+
+function platformsFrom(flags: ParsedFlags, env: Session['env']): readonly Platform[] {
+  const given = flags.list('platform').flatMap((each) => each.split(','));
+  const fallback = env['DOCKER_DEFAULT_PLATFORM'];
+  const names = given.length > 0 ? given : fallback === undefined || fallback === '' ? [] : [fallback];
+  const platforms = new Map(
+    names.map((name) => parsePlatform(name.trim())).map((platform) => [formatPlatform(platform), platform]),
+  );
+  return [...platforms.values()];
+}
+
+function checkEntitlement(word: string): Entitlement {
+  if (word === 'network.host' || word === 'security.insecure') return word;
+  throw new TsbuildError('USAGE', `invalid --allow ${JSON.stringify(word)}`, {
+    hint: 'use network.host or security.insecure',
+  });
 }
 
 /** `--output type=image,name=…`: names given there are names like those of --tag. */
@@ -107,99 +127,44 @@ function pushNames(outputs: readonly string[]): readonly string[] {
 }
 
 interface Sources {
-  readonly dockerfile: DockerfileSource;
-  readonly context: ContextSource | undefined;
+  readonly dockerfile: DockerfileSpec;
+  readonly context: ContextSpec | undefined;
 }
 
-async function readSources(flags: ParsedFlags, session: Session, contextWord: string): Promise<Sources> {
-  const { cwd } = session;
+async function readSources(flags: ParsedFlags, session: Session): Promise<Sources> {
+  const { cwd, stdin } = session;
+  const [word = '.'] = flags.words;
   const file = flags.text('file');
-  if (/^(https?|git|ssh):\/\/|^git@/.test(contextWord))
-    throw new TsbuildError(
-      'INSTRUCTION_UNSUPPORTED',
-      `a build context from ${JSON.stringify(contextWord)} is not supported yet`,
-      { hint: 'fetch it first and build from the directory' },
-    );
-  if (contextWord === '-') {
-    const text = await readStdin(session);
-    return { dockerfile: { file: '-', text }, context: undefined };
+  const remote = word === '-' ? undefined : remoteContext(word);
+  if (remote !== undefined || word === '-') {
+    if (word === '-' && file === '-')
+      throw new TsbuildError('USAGE', 'standard input cannot be both the Dockerfile and the build context');
+    const context = remote ?? { kind: 'stream' as const, stream: stdin as AsyncIterable<Uint8Array> };
+    if (file === '-') return { dockerfile: await dockerfileFromStdin(session), context };
+    return { dockerfile: { inContext: file }, context };
   }
-  const directory = resolve(cwd, contextWord);
-  checkContextDirectory(directory, contextWord);
-  if (file === '-') {
-    const text = await readStdin(session);
-    const ignoreText = readContextIgnore(directory);
-    return { dockerfile: { file: '-', text }, context: contextOf(directory, ignoreText) };
-  }
+  const directory = resolve(cwd, word);
+  checkContextDirectory(directory, word);
+  if (file === '-')
+    return {
+      dockerfile: await dockerfileFromStdin(session),
+      context: contextOf(directory, readContextIgnore(directory)),
+    };
   const dockerfile = readDockerfileSource(directory, file, cwd);
   return { dockerfile, context: contextOf(directory, dockerfile.ignoreText) };
 }
 
-function contextOf(directory: string, ignoreText: string | undefined): ContextSource {
-  return { directory, where: 'the build context', ...(ignoreText === undefined ? {} : { ignoreText }) };
+function contextOf(directory: string, ignoreText: string | undefined): ContextSpec {
+  return {
+    kind: 'directory',
+    directory,
+    where: 'the build context',
+    ...(ignoreText === undefined ? {} : { ignoreText }),
+  };
 }
 
-async function readStdin({ stdin }: Session): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of stdin as AsyncIterable<Buffer>) {
-    size += chunk.byteLength;
-    if (size > MAX_STDIN)
-      throw new TsbuildError(
-        'DOCKERFILE_SYNTAX',
-        `the Dockerfile on standard input is larger than ${MAX_STDIN} bytes`,
-      );
-    chunks.push(chunk);
-  }
-  const bytes = Buffer.concat(chunks);
-  if (bytes.subarray(257, 262).toString('latin1') === 'ustar' || (bytes[0] === 0x1f && bytes[1] === 0x8b))
-    throw new TsbuildError(
-      'INSTRUCTION_UNSUPPORTED',
-      'a build context as tar on standard input is not supported yet',
-      { hint: 'unpack it and build from the directory' },
-    );
-  return bytes.toString('utf8');
-}
-
-function readNamedContexts(
-  flags: ParsedFlags,
-  cwd: string,
-): {
-  readonly contexts: Record<string, NamedContext>;
-  readonly directories: readonly (readonly [string, ContextSource])[];
-} {
-  const contexts: Record<string, NamedContext> = {};
-  const directories: [string, ContextSource][] = [];
-  for (const each of flags.list('build-context')) {
-    const equals = each.indexOf('=');
-    const [name, spec] = [each.slice(0, equals), each.slice(equals + 1)];
-    if (equals <= 0 || spec === '')
-      throw new TsbuildError('USAGE', `invalid --build-context ${JSON.stringify(each)}`, {
-        hint: 'write NAME=DIRECTORY or NAME=docker-image://REFERENCE',
-      });
-    if (spec.startsWith('docker-image://')) {
-      contexts[name] = { kind: 'image', reference: spec.slice('docker-image://'.length) };
-      continue;
-    }
-    if (/^[a-z-]+:\/\//.test(spec))
-      throw new TsbuildError(
-        'INSTRUCTION_UNSUPPORTED',
-        `a build context from ${JSON.stringify(spec)} is not supported yet`,
-      );
-    const directory = resolve(cwd, spec);
-    checkContextDirectory(directory, spec);
-    const ignoreText = readContextIgnore(directory);
-    contexts[name] = { kind: 'directory' };
-    directories.push([
-      name,
-      {
-        directory,
-        where: `the build context ${JSON.stringify(name)}`,
-        ...(ignoreText === undefined ? {} : { ignoreText }),
-      },
-    ]);
-  }
-  return { contexts, directories };
+async function dockerfileFromStdin({ stdin }: Session): Promise<DockerfileText> {
+  return { file: '-', text: (await readInput(stdin, MAX_STDIN)).toString('utf8') };
 }
 
 function pairsFrom(words: readonly string[], env: Session['env'], flag: string): Record<string, string> {
@@ -230,31 +195,6 @@ export function checkHost(entry: string): string {
   if (!/^[^:=\s]+[:=]\[?[0-9A-Fa-f:.]+\]?$/.test(entry))
     throw new TsbuildError('USAGE', `invalid --add-host ${JSON.stringify(entry)}`, { hint: 'write NAME:IP' });
   return entry;
-}
-
-async function readSecret(
-  flags: ParsedFlags,
-  { cwd, env }: Session,
-  id: string,
-): Promise<Uint8Array | undefined> {
-  for (const spec of flags.list('secret')) {
-    const fields = new Map(
-      spec.split(',').map((field) => [field.split('=', 1)[0] ?? '', field.slice(field.indexOf('=') + 1)]),
-    );
-    if (fields.get('id') !== id) continue;
-    const name = fields.get('env');
-    if (name !== undefined) {
-      const value = env[name];
-      return value === undefined ? undefined : Buffer.from(value);
-    }
-    const path = resolve(cwd, fields.get('src') ?? fields.get('source') ?? id);
-    try {
-      return await Promise.resolve(readFileSync(path));
-    } catch (error) {
-      throw ioError(`read the secret ${JSON.stringify(id)} from ${JSON.stringify(path)}`, error);
-    }
-  }
-  return undefined;
 }
 
 function sshSocketOf(flags: ParsedFlags, env: Session['env'], id: string): string | undefined {

@@ -143,7 +143,7 @@ function environmentOf(value: Json | undefined): ReadonlyMap<string, string> {
       add(equals < 0 ? pair : pair.slice(0, equals), equals < 0 ? '' : pair.slice(equals + 1));
     }
   else if (typeof value === 'object' && value !== null)
-    for (const [name, content] of Object.entries(value)) add(name, textOf(content));
+    for (const [name, content] of Object.entries(value)) add(name, textOf(content ?? null));
   return env;
 }
 

@@ -4,19 +4,23 @@
  * Sources count for the key by content; caches, secrets and ssh do not. Everything is mounted from where it
  * lies; what a writable bind receives goes to a scratch directory that is removed with the step.
  */
-import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { toByteString } from '../../base/byte-string.ts';
-import { digestOf, hexOf } from '../../base/digest.ts';
-import { TsbuildError } from '../../base/errors.ts';
+import { digestOf, hexOf, type DiffID } from '../../base/digest.ts';
+import { ioError, TsbuildError } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
 import { canonicalJson, type Json } from '../../base/json.ts';
 import type { RunMount, RunOp } from '../../graph/ops.ts';
-import { openTree } from '../../layer/open-tree.ts';
+import type { Layer } from '../../layer/layer.ts';
+import { emptyTree, openTree } from '../../layer/open-tree.ts';
+import { readTar } from '../../layer/tar-reader.ts';
+import { unpackLayer } from '../../layer/unpack.ts';
 import type { ContainerMount } from '../../runtime/runtime.ts';
 import type { Mount } from '../../../native/mount.ts';
 import type { MountStub, Snapshotter } from '../../../snapshotter/snapshotter.ts';
 import type { VertexContext } from '../handler.ts';
+import { identityOf, type Result } from '../result.ts';
 import { asJson } from '../solve.ts';
 import type { Stacks } from '../stack.ts';
 import type { PreparedMounts } from './run.ts';
@@ -27,6 +31,8 @@ export interface RunMountOptions {
   readonly host: Host;
   readonly snapshotter: () => Promise<Snapshotter>;
   readonly stacks: Stacks;
+  /** Throws BLOB_NOT_FOUND. */
+  readonly openLayer: (diffID: DiffID) => Layer;
   readonly contextDirectory: (name: string) => string;
   /** Content digest of a path in an input of the vertex. */
   readonly digestPath: (context: VertexContext<RunOp>, input: number, path: string) => Promise<string>;
@@ -50,6 +56,7 @@ interface Prepared {
   readonly mounts: ContainerMount[];
   readonly env: string[];
   readonly stubs: MountStub[];
+  readonly secrets: Uint8Array[];
   readonly cleanups: (() => Promise<void> | void)[];
 }
 
@@ -79,7 +86,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
       case 'bind':
         return addBind(context, mount, into);
       case 'cache':
-        return addCache(mount, into);
+        return addCache(context, mount, into);
       case 'tmpfs':
         into.stubs.push({ path: mount.target, type: 'directory' });
         into.mounts.push({
@@ -134,22 +141,16 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     return [{ kind: 'overlay', lower, upper, work, volatile: true }];
   }
 
-  async function addCache(mount: CacheMount, into: Prepared): Promise<void> {
-    if (mount.input !== undefined)
-      throw new TsbuildError(
-        'INSTRUCTION_UNSUPPORTED',
-        'a cache mount with from= or source= is not supported yet',
-      );
+  async function addCache(context: VertexContext<RunOp>, mount: CacheMount, into: Prepared): Promise<void> {
     const { id, mode, uid, gid } = mount;
-    const name = hexOf(digestOf(canonicalJson({ id, mode, uid, gid })));
+    const seed = mount.input === undefined ? undefined : context.inputs[mount.input];
+    const from = seed === undefined ? {} : { from: identityOf(seed) };
+    const name = hexOf(digestOf(canonicalJson({ id, mode, uid, gid, ...from })));
     const { suffix, release } = await held.hold(name, mount.sharing);
     into.cleanups.push(release);
     into.stubs.push({ path: mount.target, type: 'directory' });
     const directory = join(options.root, 'caches', `${name}${suffix}`);
-    if (mkdirSync(directory, { recursive: true }) !== undefined) {
-      chownSync(directory, uid, gid);
-      chmodSync(directory, mode);
-    }
+    if (!existsSync(directory)) await makeCache(directory, mount, seed, context.signal);
     into.mounts.push({
       kind: 'bind',
       source: directory,
@@ -157,6 +158,33 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
       readonly: mount.readonly,
       recursive: false,
     });
+  }
+
+  /** A new cache is seen when it is complete. */
+  async function makeCache(
+    directory: string,
+    { mode, uid, gid }: CacheMount,
+    seed: Result | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const temp = `${directory}.${options.host.unique()}`;
+    mkdirSync(temp, { recursive: true });
+    if (seed?.kind === 'stack')
+      for (const { diffID } of seed.layers)
+        await unpackLayer(readTar(options.openLayer(diffID).tar()), temp, {
+          mode: 'plain',
+          parent: emptyTree,
+          signal,
+        });
+    chownSync(temp, uid, gid);
+    chmodSync(temp, mode);
+    try {
+      renameSync(temp, directory);
+    } catch (error) {
+      // Another step was faster.
+      rmSync(temp, { recursive: true, force: true });
+      if (!existsSync(directory)) throw ioError('make a cache', error);
+    }
   }
 
   async function addSecret(mount: SecretMount, into: Prepared): Promise<void> {
@@ -168,6 +196,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
         });
       return;
     }
+    into.secrets.push(value);
     if (mount.env !== undefined) into.env.push(`${mount.env}=${Buffer.from(value).toString('utf8')}`);
     if (mount.target === undefined) return;
     const { target, mode, uid, gid } = mount;
@@ -200,7 +229,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
       return Promise.all(context.op.mounts.map((mount) => identityOfMount(context, mount)));
     },
     async prepare(context) {
-      const prepared: Prepared = { mounts: [], env: [], stubs: [], cleanups: [] };
+      const prepared: Prepared = { mounts: [], env: [], stubs: [], secrets: [], cleanups: [] };
       const cleanUp = async (): Promise<void> => {
         for (let undo = prepared.cleanups.pop(); undo !== undefined; undo = prepared.cleanups.pop())
           await undo();
@@ -226,6 +255,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
         mounts: prepared.mounts,
         env: prepared.env,
         stubs: prepared.stubs,
+        secrets: prepared.secrets,
         [Symbol.asyncDispose]: cleanUp,
       };
     },

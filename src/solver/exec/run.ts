@@ -24,6 +24,7 @@ import type { Stacks } from '../stack.ts';
 import { asJson } from '../solve.ts';
 import { readOwnerFiles } from './owner-files.ts';
 import { createOutputTail } from './output-tail.ts';
+import { createMask, holdsSecret } from './secret-mask.ts';
 
 /** What a RUN needs mounted, and how to give it back afterwards. */
 export interface PreparedMounts extends AsyncDisposable {
@@ -31,6 +32,8 @@ export interface PreparedMounts extends AsyncDisposable {
   readonly env: readonly string[];
   /** Places for them that must not appear in the layer. */
   readonly stubs: readonly MountStub[];
+  /** Values that must not be seen. */
+  readonly secrets: readonly Uint8Array[];
 }
 
 export interface RunHandlerOptions {
@@ -59,6 +62,9 @@ export interface StepSpecInput {
   readonly network: 'host' | 'none';
   readonly volumes: readonly ContainerMount[];
   readonly privileged: boolean;
+  /** It sees secrets: no core file may keep them. */
+  readonly confidential: boolean;
+  readonly hostname?: string;
 }
 
 export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
@@ -79,6 +85,7 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
           mounts: await options.mountIdentity(context),
           script: asJson(op.script ?? null),
           platform: asJson(op.platform),
+          ...(op.hostname === undefined ? {} : { hostname: op.hostname }),
           ...(options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime }),
         },
       };
@@ -103,11 +110,18 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
         network: context.op.network === 'none' ? 'none' : 'host',
         volumes: mounts.mounts,
         privileged: context.op.security === 'insecure',
+        confidential: mounts.secrets.length > 0,
+        ...(context.op.hostname === undefined ? {} : { hostname: context.op.hostname }),
       });
-      await runToEnd(await options.runtime(), spec, context);
+      await runToEnd(await options.runtime(), spec, context, mounts.secrets);
       const { layer } = await active.commit(
         options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime },
       );
+      if (mounts.secrets.length > 0 && (await holdsSecret(layer.tar(), mounts.secrets)))
+        context.progress.warn(
+          'the layer of this step holds the value of a secret, and everybody who gets the image can read it',
+          'use the secret where it is mounted, and write no copy of it',
+        );
       return pushLayer(parent, { diffID: layer.diffID, created: options.now() });
     },
   };
@@ -117,20 +131,26 @@ async function runToEnd(
   runtime: Runtime,
   spec: ContainerSpec,
   { signal, progress }: VertexContext,
+  secrets: readonly Uint8Array[],
 ): Promise<void> {
   const tail = createOutputTail();
+  const masks = { stdout: createMask(secrets), stderr: createMask(secrets) };
+  const show = (stream: 'stdout' | 'stderr', data: Uint8Array): void => {
+    if (data.byteLength === 0) return;
+    tail.add(data);
+    progress.log(stream, data);
+  };
   await using container = await runtime.start(
     spec,
     {
       kind: 'capture',
-      onOutput(stream, data) {
-        tail.add(data);
-        progress.log(stream, data);
-      },
+      onOutput: (stream, data) => show(stream, masks[stream].push(data)),
     },
     { signal, onWarning: (message) => progress.warn(message) },
   );
   const status = await container.exited;
+  show('stdout', masks.stdout.end());
+  show('stderr', masks.stderr.end());
   if (signal.aborted) throw new TsbuildError('ABORTED', 'the build was aborted');
   if (status.kind === 'exited' && status.code === 0) return;
   const hint = hintFor(status, tail.lines());
