@@ -14,6 +14,7 @@ import { createLinter, type Linter } from './lint/linter.ts';
 import { NO_OPTIONS, parseCheckOptions } from './lint/options.ts';
 import { checkDefaults, resolveFroms } from './lower/froms.ts';
 import { globalVariables, type GlobalVariables } from './lower/global-args.ts';
+import { orderedConfig } from './lower/image-config.ts';
 import { createLowering, type Lowering } from './lower/lowering.ts';
 import { outlineOf, type Outline } from './lower/outline.ts';
 import type { StageState } from './lower/stage.ts';
@@ -33,8 +34,8 @@ export async function createBuildGraph(request: FrontendRequest): Promise<BuildG
   const epoch = globals.variables.get('SOURCE_DATE_EPOCH');
   return {
     target: state.vertex,
-    platform: state.platform,
-    config: { ...config, ...(Object.keys(labels).length === 0 ? {} : { Labels: sortKeys(labels) }) },
+    platform: request.isPlatformGiven === true ? request.platform : state.platform,
+    config: orderedConfig({ ...config, Labels: labels }),
     ...(state.author === undefined ? {} : { author: state.author }),
     baseHistory: state.baseHistory,
     history: state.history,
@@ -139,8 +140,4 @@ function withoutErrors<T>(work: () => T): T | undefined {
     if (isTsbuildError(error)) return undefined;
     throw error;
   }
-}
-
-function sortKeys(record: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

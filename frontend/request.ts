@@ -29,6 +29,8 @@ export interface FrontendRequest {
   readonly text: string;
   readonly target?: string;
   readonly platform: Platform;
+  /** The user named the platform: the image is for it, whatever its base is for. */
+  readonly isPlatformGiven?: boolean;
   readonly buildPlatform: Platform;
   readonly buildArgs: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;

@@ -15,6 +15,7 @@ export interface StageFrame {
   readonly label: string;
   readonly total: number;
   readonly platform: Platform;
+  readonly targetPlatform: Platform;
   readonly linter: Linter;
   readonly noCache: boolean;
   readonly raw: RawInstruction;
@@ -41,9 +42,9 @@ function commonOf({ index, name, label, total, platform, linter, noCache }: Stag
   };
 }
 
-/** FROM scratch. */
+/** FROM scratch: of no platform, so --platform makes no difference. */
 export function beginFromNothing(frame: StageFrame): StageState {
-  const { label, total, platform, raw } = frame;
+  const { label, total, targetPlatform: platform, raw } = frame;
   const vertex: Vertex = createVertex({
     op: { kind: 'image', platform },
     inputs: [],
@@ -52,6 +53,7 @@ export function beginFromNothing(frame: StageFrame): StageState {
   });
   return {
     ...commonOf(frame),
+    platform,
     step: 1,
     vertex,
     config: { Env: [`PATH=${DEFAULT_PATH}`], WorkingDir: '/' },

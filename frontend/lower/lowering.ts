@@ -94,6 +94,7 @@ export function createLowering(options: LoweringOptions): Lowering {
       label: stages.length === 1 ? '' : (from.name ?? `stage-${from.index}`),
       total: 1 + from.instructions.filter((each) => STEPS.has(each.kind)).length,
       platform,
+      targetPlatform: request.platform,
       linter,
       noCache: isUncached(from.name),
       raw: from.from.raw,

@@ -49,7 +49,9 @@ export async function lowerRun(
     platform: stage.platform,
   };
   const vertex = extend(stage, op, more, raw, shownText(raw));
-  const declared = [...stage.args].map(([name, value]) => `${name}=${value ?? ''}`);
+  const declared = [...stage.args].map(
+    ([name, value]) => `${name}=${stage.variables.get(name) ?? value ?? ''}`,
+  );
   const count = declared.length === 0 ? '' : `|${declared.length} ${declared.join(' ')} `;
   remember(stage, `RUN ${count}${args.join(' ')} # buildkit`, vertex);
 }

@@ -127,6 +127,7 @@ export async function prepareBuild(
       ...sources.dockerfile,
       ...(request.target === undefined ? {} : { target: request.target }),
       platform: wanted,
+      isPlatformGiven: request.platforms.length > 0,
       buildPlatform: machine,
       buildArgs: request.buildArgs,
       labels: request.labels,

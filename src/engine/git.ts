@@ -6,7 +6,7 @@
  * proxies), hooks do not.
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, type Dirent } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, type Dirent } from 'node:fs';
 import { join } from 'node:path';
 import { digestOf, hexOf } from '../base/digest.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
@@ -24,10 +24,12 @@ export interface GitOptions {
 
 const COMMIT = /^[0-9a-f]{40}([0-9a-f]{24})?$/;
 const MAX_OUTPUT = 4 << 20;
+const LOCK_WAIT_MS = 500;
 
 export function createGitSources(options: GitOptions): GitSources {
   const { root, host } = options;
   const resolved = new Map<string, Promise<string>>();
+  const turns = new Map<string, Promise<unknown>>();
 
   async function resolve(op: GitOp, signal: AbortSignal): Promise<string> {
     const { ref, url } = op;
@@ -72,9 +74,28 @@ export function createGitSources(options: GitOptions): GitSources {
 
   async function bareRepository(op: GitOp, signal: AbortSignal): Promise<string> {
     const path = join(root, 'repositories', `${hexOf(digestOf(op.url))}.git`);
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    await git(op, undefined, ['init', '--quiet', '--bare', path], signal);
+    if (existsSync(path)) return path;
+    const temp = `${path}.${host.unique()}`;
+    mkdirSync(temp, { recursive: true, mode: 0o700 });
+    await git(op, undefined, ['init', '--quiet', '--bare', temp], signal);
+    try {
+      renameSync(temp, path);
+    } catch (error) {
+      // Somebody else was faster.
+      rmSync(temp, { recursive: true, force: true });
+      if (!existsSync(path)) throw ioError('make a repository', error);
+    }
     return path;
+  }
+
+  /** One fetch at a time into one repository: git locks its list of shallow commits, and does not wait. */
+  function inTurn<T>(repository: string, work: () => Promise<T>): Promise<T> {
+    const mine = (turns.get(repository) ?? Promise.resolve()).then(work);
+    turns.set(
+      repository,
+      mine.catch(() => undefined),
+    );
+    return mine;
   }
 
   async function fetchCommit(
@@ -105,6 +126,8 @@ export function createGitSources(options: GitOptions): GitSources {
       } catch (error) {
         if (!(error instanceof TsbuildError)) throw error;
         failure = error;
+        // Another process may be fetching into the same repository.
+        if (/\.lock/.test(error.message)) await new Promise((done) => setTimeout(done, LOCK_WAIT_MS));
       }
     }
     throw failure;
@@ -112,7 +135,7 @@ export function createGitSources(options: GitOptions): GitSources {
 
   async function checkout(op: GitOp, commit: string, signal: AbortSignal): Promise<GitCheckout> {
     const repository = await bareRepository(op, signal);
-    await fetchCommit(op, repository, commit, signal);
+    await inTurn(repository, () => fetchCommit(op, repository, commit, signal));
     const directory = join(root, 'checkouts', host.unique());
     mkdirSync(directory, { recursive: true, mode: 0o755 });
     const remove = (): void => rmSync(directory, { recursive: true, force: true });

@@ -32,7 +32,7 @@ export interface Workspace extends Disposable {
   ): Ended;
   /** As `tsbuild`; throws with the output unless it ended well. */
   ok(args: readonly string[], options?: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string }): Ended;
-  start(args: readonly string[]): ChildProcess;
+  start(args: readonly string[], env?: NodeJS.ProcessEnv): ChildProcess;
   /** Writes files of a build context; returns its directory. */
   context(name: string, files: Readonly<Record<string, string>>): string;
 }
@@ -67,8 +67,12 @@ export function openWorkspace(): Workspace {
         throw new Error(`tsbuild ${args.join(' ')} ended with ${ended.code}:\n${ended.stderr}`);
       return ended;
     },
-    start: (args) =>
-      spawn(process.execPath, [CLI, ...args], { env, cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] }),
+    start: (args, more = {}) =>
+      spawn(process.execPath, [CLI, ...args], {
+        env: { ...env, ...more },
+        cwd: directory,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
     context(name, files) {
       const path = join(directory, name);
       for (const [file, text] of Object.entries(files)) {
@@ -80,6 +84,17 @@ export function openWorkspace(): Workspace {
     [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
   };
   return workspace;
+}
+
+/** As `tsbuild` of a workspace, with bytes on standard input. */
+export function runTsbuild(workspace: Workspace, args: readonly string[], input: Uint8Array): Ended {
+  const ended = spawnSync(process.execPath, [CLI, ...args], {
+    env: { ...process.env, TSBUILD_ROOT: workspace.root, NO_COLOR: '1' },
+    cwd: workspace.directory,
+    input,
+    maxBuffer: 1 << 28,
+  });
+  return { code: ended.status, stdout: ended.stdout.toString('utf8'), stderr: ended.stderr.toString('utf8') };
 }
 
 /** Imports a busybox root as `bb:1`. */

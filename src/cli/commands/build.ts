@@ -1,5 +1,4 @@
 /** `tsbuild build`, the default command. */
-import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { TsbuildError } from '../../base/errors.ts';
@@ -22,6 +21,7 @@ import { parseNamedContext, remoteContext } from './context-flag.ts';
 import { parseOutputs } from './output-flag.ts';
 import { readInput } from './read-input.ts';
 import { readSecretFlags } from './secret-flag.ts';
+import { readSshFlags } from './ssh-flag.ts';
 
 const MAX_STDIN = 16 << 20;
 
@@ -79,6 +79,7 @@ export async function readRequest(flags: ParsedFlags, session: Session): Promise
     buildArgs['SOURCE_DATE_EPOCH'] = epoch;
   const outputs: Output[] = parseOutputs(flags.list('output'), cwd, session.stdout);
   const secrets = readSecretFlags(flags.list('secret'), session);
+  const agents = readSshFlags(flags.list('ssh'), session);
   return {
     dockerfile,
     contexts: new Map<string, ContextSpec>([
@@ -99,7 +100,7 @@ export async function readRequest(flags: ParsedFlags, session: Session): Promise
     extraHosts: flags.list('add-host').map(checkHost),
     outputs,
     secret: (id) => secrets(id),
-    sshSocket: (id) => sshSocketOf(flags, env, id),
+    sshSocket: (id) => agents.get(id),
     gitEnvironment: env,
   };
 }
@@ -195,14 +196,4 @@ export function checkHost(entry: string): string {
   if (!/^[^:=\s]+[:=]\[?[0-9A-Fa-f:.]+\]?$/.test(entry))
     throw new TsbuildError('USAGE', `invalid --add-host ${JSON.stringify(entry)}`, { hint: 'write NAME:IP' });
   return entry;
-}
-
-function sshSocketOf(flags: ParsedFlags, env: Session['env'], id: string): string | undefined {
-  for (const spec of flags.list('ssh')) {
-    const equals = spec.indexOf('=');
-    const name = equals < 0 ? spec : spec.slice(0, equals);
-    const path = equals < 0 ? env['SSH_AUTH_SOCK'] : spec.slice(equals + 1);
-    if (name === id && path !== undefined && existsSync(path)) return path;
-  }
-  return undefined;
 }

@@ -23,6 +23,7 @@ import type { VertexContext } from '../handler.ts';
 import { identityOf, type Result } from '../result.ts';
 import { asJson } from '../solve.ts';
 import type { Stacks } from '../stack.ts';
+import { openAgentSocket } from './agent-socket.ts';
 import type { PreparedMounts } from './run.ts';
 
 export interface RunMountOptions {
@@ -99,7 +100,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
       case 'secret':
         return addSecret(mount, into);
       case 'ssh':
-        addSsh(mount, into);
+        return addSsh(mount, into);
     }
   }
 
@@ -204,19 +205,23 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     into.mounts.push({ kind: 'file', target, content: value, mode, uid, gid, readonly: true });
   }
 
-  function addSsh(mount: SshMount, into: Prepared): void {
-    const socket = options.sshSocket(mount.id);
-    if (socket === undefined) {
+  async function addSsh(mount: SshMount, into: Prepared): Promise<void> {
+    const agent = options.sshSocket(mount.id);
+    if (agent === undefined) {
       if (mount.required)
         throw new TsbuildError('INSTRUCTION_INVALID', `ssh agent ${JSON.stringify(mount.id)} was not given`, {
           hint: 'give it with --ssh',
         });
       return;
     }
+    const directory = join(options.root, 'agents', options.host.unique());
+    const { uid, gid, mode } = mount;
+    const socket = await openAgentSocket({ directory, agent, uid, gid, mode });
+    into.cleanups.push(async () => socket[Symbol.asyncDispose]());
     into.stubs.push({ path: mount.target, type: 'file' });
     into.mounts.push({
       kind: 'bind',
-      source: socket,
+      source: socket.path,
       target: mount.target,
       readonly: false,
       recursive: false,
