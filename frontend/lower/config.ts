@@ -33,9 +33,11 @@ export function lowerEnv(
     value: expand.word(value),
   }));
   if (instruction.kind === 'LABEL') {
-    const labels = { ...stage.config.Labels };
-    for (const { name, value } of pairs) labels[name] = value;
-    stage.config.Labels = labels;
+    // why: by entries, an assignment would lose a label that is called __proto__.
+    stage.config.Labels = Object.fromEntries([
+      ...Object.entries(stage.config.Labels ?? {}),
+      ...pairs.map(({ name, value }) => [name, value] as const),
+    ]);
   } else
     for (const { name, value } of pairs) {
       reportSecret(stage, 'ENV', name, at);
