@@ -9,6 +9,8 @@ import { goQuote } from '../go-quote.ts';
 import { parsePort } from './ports.ts';
 import { remember, setEnv, setVariable, usedOnce, type StageState } from './stage.ts';
 
+/** Every port of every protocol. */
+const MAX_PORTS = 3 * 65536;
 const DEFAULT_SHELL = ['/bin/sh', '-c'];
 
 export function shellOf(stage: StageState): readonly string[] {
@@ -156,10 +158,15 @@ export function lowerExpose(
   expand: Expander,
 ): void {
   const expanded = words.flatMap((word) => expand.words(word)).sort();
-  const ports = expanded.flatMap((word) => parsePort(word, refAt(raw), stage.linter));
-  stage.config.ExposedPorts = {
-    ...stage.config.ExposedPorts,
-    ...Object.fromEntries(ports.map((port) => [port, {}])),
-  };
+  const ports: string[] = [];
+  for (const word of expanded) {
+    for (const port of parsePort(word, refAt(raw), stage.linter)) ports.push(port);
+    if (ports.length > MAX_PORTS)
+      throw syntaxError('INSTRUCTION_INVALID', `more than ${MAX_PORTS} ports are exposed`, refAt(raw));
+  }
+  const before = stage.config.ExposedPorts ?? {};
+  const added = ports.filter((port) => !Object.hasOwn(before, port));
+  if (added.length > 0)
+    stage.config.ExposedPorts = { ...before, ...Object.fromEntries(added.map((port) => [port, {}])) };
   remember(stage, `EXPOSE [${ports.join(' ')}]`);
 }
