@@ -10,7 +10,7 @@ import { digestOf } from '../src/base/digest.ts';
 import { isTsbuildError, type SourceRef } from '../src/base/errors.ts';
 import { checkDockerfile, createBuildGraph, listStages, outlineDockerfile } from '../frontend/frontend.ts';
 import type { FrontendRequest } from '../frontend/request.ts';
-import { SEEDS, WORDS } from './fuzz-seeds.ts';
+import { NAMES, SEEDS, WORDS } from './fuzz-seeds.ts';
 
 const LIMIT_MS = 1000;
 /** Longer than any Dockerfile that people write; what takes long takes long before that. */
@@ -82,17 +82,18 @@ const MUTATIONS: readonly Mutation[] = [
     const places = [...text.matchAll(/--|=|,|\$\{?|^(?=.)/gm)].map(
       ({ index, 0: found }) => index + found.length,
     );
-    return splice(text, places.length === 0 ? 0 : random.pick(places), 0, random.pick(WORDS));
+    const word = random.pick(random.below(3) === 0 ? NAMES : WORDS);
+    return splice(text, places.length === 0 ? 0 : random.pick(places), 0, word);
   },
   (text, random) => {
     const words = [...text.matchAll(/[A-Za-z_]\w*/g)];
     if (words.length === 0) return text;
     const { index, 0: word } = random.pick(words);
-    return splice(text, index, word.length, random.pick(WORDS));
+    return splice(text, index, word.length, random.pick(random.below(3) === 0 ? NAMES : WORDS));
   },
   // Long runs find what is quadratic.
   (text, random) => {
-    if (random.below(8) !== 0) return text;
+    if (random.below(48) !== 0) return text;
     const from = random.below(text.length + 1);
     const piece = random.below(2) === 0 ? random.pick(WORDS) : text.slice(from, from + 1 + random.below(40));
     const times = 2 ** random.below(18);

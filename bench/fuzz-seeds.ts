@@ -165,3 +165,19 @@ export const WORDS: readonly string[] = [
     'µs',
   ],
 ];
+
+/** Names that every object has, and names that mean something to somebody. */
+export const NAMES: readonly string[] = [
+  ...[
+    '__proto__',
+    'constructor',
+    'toString',
+    'PATH',
+    'TARGETPLATFORM',
+    'scratch',
+    'all',
+    'from',
+    'true',
+    'none',
+  ],
+];
