@@ -139,7 +139,8 @@ export function parseJsonForm(located: LocatedText, rest: string): readonly stri
       refAt(located),
       'put every word in double quotes',
     );
-  return value;
+  // Halves of a surrogate pair are no text: Go has U+FFFD for them.
+  return value.map((word: string) => word.replace(/\p{Surrogate}/gu, '\uFFFD'));
 }
 
 export function whitespaceWords(rest: string): readonly string[] {
