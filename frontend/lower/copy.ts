@@ -106,6 +106,7 @@ interface ExpandedSources {
   /** Paths and URLs as history shows them. */
   readonly written: readonly string[];
   readonly inline: readonly Extract<CopySource, { kind: 'inline' }>[];
+  readonly checksum: string | undefined;
 }
 
 /** Paths come before heredocs, wherever they stand. */
@@ -127,20 +128,21 @@ function expandSources(instruction: InstructionOf<'COPY' | 'ADD'>, expand: Expan
       content: heredoc.expand ? expand.body(text) : text,
     });
   }
-  return { written, inline };
+  const checksum = instruction.flags.text('checksum');
+  return { written, inline, checksum: checksum === undefined ? undefined : expand.word(checksum) };
 }
 
 async function resolveSources(
   stage: StageState,
   instruction: InstructionOf<'COPY' | 'ADD'>,
-  { written, inline }: ExpandedSources,
+  { written, inline, checksum }: ExpandedSources,
   inputs: CopyInputs,
   addInput: (vertex: Vertex) => number,
 ): Promise<readonly CopySource[]> {
   const { flags } = instruction;
   const from = flags.text('from');
-  const remotes = written.map((source) => remoteVertex(instruction, source));
-  if (flags.text('checksum') !== undefined) checkChecksum(instruction, remotes, inline.length);
+  const remotes = written.map((source) => remoteVertex(instruction, source, checksum));
+  if (checksum !== undefined) checkChecksum(instruction, remotes, inline.length);
   const paths = written.filter((_, index) => remotes[index] === undefined);
   const input =
     paths.length === 0 ? 0 : addInput(await (from === undefined ? inputs.context() : inputs.from(from)));
@@ -196,7 +198,11 @@ function checkChecksum(
 }
 
 /** What comes over the network; undefined: a path. Only ADD fetches. */
-function remoteVertex(instruction: InstructionOf<'COPY' | 'ADD'>, source: string): Vertex | undefined {
+function remoteVertex(
+  instruction: InstructionOf<'COPY' | 'ADD'>,
+  source: string,
+  checksum: string | undefined,
+): Vertex | undefined {
   const at = refAt(instruction.raw);
   let repository: GitSource | undefined;
   try {
@@ -213,7 +219,6 @@ function remoteVertex(instruction: InstructionOf<'COPY' | 'ADD'>, source: string
       at,
       'use ADD instead',
     );
-  const checksum = instruction.flags.text('checksum');
   if (repository !== undefined) {
     const keepGitDir = instruction.flags.boolean('keep-git-dir') ?? repository.keepGitDir;
     if (checksum !== undefined && !/^[0-9a-f]{7,64}$/.test(checksum))
