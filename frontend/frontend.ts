@@ -11,7 +11,7 @@ import type { Instruction } from './instructions/instruction.ts';
 import { parseInstruction } from './instructions/parse-instruction.ts';
 import { checkDescription, checkRaw, checkStages } from './lint/file-rules.ts';
 import { createLinter, type Linter } from './lint/linter.ts';
-import { NO_OPTIONS, parseCheckOptions } from './lint/options.ts';
+import { localChecks, NO_OPTIONS, parseCheckOptions } from './lint/options.ts';
 import { checkDefaults, resolveFroms } from './lower/froms.ts';
 import { globalVariables, type GlobalVariables } from './lower/global-args.ts';
 import { orderedConfig } from './lower/image-config.ts';
@@ -107,7 +107,11 @@ function prepare(request: FrontendRequest): Prepared {
   const parsed = parseLines({ file: request.file, text: request.text });
   const { escape, check } = parsed.directives;
   const given = request.buildArgs['BUILDKIT_DOCKERFILE_CHECK'] ?? check;
-  const linter = createLinter(given === undefined ? NO_OPTIONS : parseCheckOptions(given), request.onWarning);
+  const linter = createLinter(
+    given === undefined ? NO_OPTIONS : parseCheckOptions(given),
+    request.onWarning,
+    localChecks(parsed.instructions),
+  );
   for (const { message, source } of parsed.warnings) linter.report('NoEmptyContinuation', message, source);
   const instructions = parsed.instructions.map((raw): Instruction => {
     checkRaw(raw, whitespaceWords(takeFlags(raw, raw.restOffset).rest), linter);
