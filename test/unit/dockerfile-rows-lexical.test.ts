@@ -75,8 +75,8 @@ test('1.1 Unknown instruction: what is wrong in its arguments has a place', asyn
 test('1.1 Flags: they stand first, -- ends them, quotes and escapes go', async () => {
   const [first] = copies(await build('FROM a\nCOPY --chown="a":\'b\' --chmod=\\7\\55 -- --link /x\n'));
   assert.deepEqual(first?.owner, { user: 'a', group: 'b' });
-  assert.equal(first?.chmod, '755');
-  assert.deepEqual(first?.sources, [{ kind: 'paths', input: 1, patterns: ['--link'] }]);
+  assert.equal(first.chmod, '755');
+  assert.deepEqual(first.sources, [{ kind: 'paths', input: 1, patterns: ['--link'] }]);
   assert.equal(await shell('RUN x --network=none'), 'x --network=none');
 });
 

@@ -32,7 +32,7 @@ test('1.5 Shell/exec: environment, working directory and user', async () => {
   });
   const [run] = runs(made);
   assert.deepEqual(run?.env.toSorted(), ['E=e', 'G=g', 'NO_PROXY=n', PATH, 'no_proxy=n']);
-  assert.deepEqual([run?.cwd, run?.user, run?.network, run?.security], ['/w/', 'u:g', 'default', 'sandbox']);
+  assert.deepEqual([run.cwd, run.user, run.network, run.security], ['/w/', 'u:g', 'default', 'sandbox']);
 });
 
 test('1.5 Heredoc: alone, its content is what the shell gets', async () => {
