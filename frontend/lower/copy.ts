@@ -44,7 +44,8 @@ export async function lowerCopy(
   const sources = await resolveSources(stage, instruction, expanded, inputs, addInput);
   const destinationText = expand.word(instruction.destination);
   const destination = destinationOf(stage, destinationText);
-  const link = flags.boolean('link') === true;
+  // With --chmod the tree below decides nothing, and yet BuildKit copies onto it: so do we.
+  const link = flags.boolean('link') === true && chmod === '';
   const unpackFlag = flags.boolean('unpack');
   const op: CopyOp = {
     kind: 'copy',
