@@ -10,7 +10,7 @@ import { checkInstruction } from './instructions/check-instruction.ts';
 import type { Instruction } from './instructions/instruction.ts';
 import { parseInstruction } from './instructions/parse-instruction.ts';
 import { checkDescription, checkRaw, checkStages } from './lint/file-rules.ts';
-import { createLinter, type Linter } from './lint/linter.ts';
+import { createLinter, type Linter, type LocalCheck } from './lint/linter.ts';
 import { NO_OPTIONS, parseCheckOptions } from './lint/options.ts';
 import { checkDefaults, resolveFroms } from './lower/froms.ts';
 import { globalVariables, type GlobalVariables } from './lower/global-args.ts';
@@ -20,13 +20,13 @@ import { outlineOf, type Outline } from './lower/outline.ts';
 import type { StageState } from './lower/stage.ts';
 import { checkStageNumbers, findTarget, splitStages, type Stage } from './lower/stages.ts';
 import { whitespaceWords, takeFlags } from './parse/arguments.ts';
-import { parseLines } from './parse/lines.ts';
+import { parseLines, type RawInstruction } from './parse/lines.ts';
 import type { FrontendRequest } from './request.ts';
 
 /** Throws TsbuildError with a place in the Dockerfile; whatever resolveImage throws comes out with its FROM's place. */
 export async function createBuildGraph(request: FrontendRequest): Promise<BuildGraph> {
   const prepared = prepare(request);
-  const { lowering, linter, target, globals } = prepared;
+  const { lowering, linter, target, globals, syntax } = prepared;
   const state = await lowering.stage(target.index);
   linter.finish();
   const { config } = state;
@@ -42,6 +42,7 @@ export async function createBuildGraph(request: FrontendRequest): Promise<BuildG
     ...(epoch === undefined || epoch === '' ? {} : { sourceDateEpoch: Number(epoch) }),
     warnings: linter.warnings,
     unusedArgs: lowering.unusedArgs(),
+    ...(syntax === undefined ? {} : { syntax }),
   };
 }
 
@@ -95,19 +96,26 @@ export function listStages(source: Pick<FrontendRequest, 'file' | 'text'>): read
   ).stages;
 }
 
+const CHECK = 'check=';
+
 interface Prepared {
   readonly lowering: Lowering;
   readonly linter: Linter;
   readonly stages: readonly Stage[];
   readonly target: Stage;
   readonly globals: GlobalVariables;
+  readonly syntax: string | undefined;
 }
 
 function prepare(request: FrontendRequest): Prepared {
   const parsed = parseLines({ file: request.file, text: request.text });
   const { escape, check } = parsed.directives;
   const given = request.buildArgs['BUILDKIT_DOCKERFILE_CHECK'] ?? check;
-  const linter = createLinter(given === undefined ? NO_OPTIONS : parseCheckOptions(given), request.onWarning);
+  const linter = createLinter(
+    given === undefined ? NO_OPTIONS : parseCheckOptions(given),
+    request.onWarning,
+    parsed.instructions.flatMap(localChecks),
+  );
   for (const { message, source } of parsed.warnings) linter.report('NoEmptyContinuation', message, source);
   const instructions = parsed.instructions.map((raw): Instruction => {
     checkRaw(raw, whitespaceWords(takeFlags(raw, raw.restOffset).rest), linter);
@@ -129,7 +137,19 @@ function prepare(request: FrontendRequest): Prepared {
   const target = findTarget(stages, request.target);
   checkStageNumbers(stages);
   const lowering = createLowering({ request, stages, froms, globals, escape, linter });
-  return { lowering, linter, stages, target, globals };
+  const syntax = request.buildArgs['BUILDKIT_SYNTAX'] ?? parsed.directives.syntax;
+  return { lowering, linter, stages, target, globals, syntax };
+}
+
+/** `# check=…` among the comments above an instruction. */
+function localChecks({ comments, range, lastLine }: RawInstruction): readonly LocalCheck[] {
+  return comments
+    .filter((comment) => comment.startsWith(CHECK))
+    .map((comment) => ({
+      startLine: range.startLine,
+      endLine: lastLine,
+      options: parseCheckOptions(comment.slice(CHECK.length)),
+    }));
 }
 
 /** An error here comes again, with its place, when the values that count are made. */

@@ -31,7 +31,7 @@ export function checkRaw(raw: RawInstruction, words: readonly string[], linter: 
 
 /** Comments directly above ARG and FROM … AS describe them, if they begin with their names. */
 export function checkDescription(instruction: Instruction, linter: Linter): void {
-  const comment = instruction.raw.comments.at(-1);
+  const comment = instruction.raw.comments.findLast((each) => !each.startsWith('check='));
   const names =
     instruction.kind === 'ARG'
       ? instruction.args.map(({ name }) => name)

@@ -11,14 +11,24 @@ export interface Linter {
   finish(): void;
 }
 
+/** `# check=skip=…` directly above an instruction: for its lines alone. */
+export interface LocalCheck {
+  readonly startLine: number;
+  readonly endLine: number;
+  readonly options: CheckOptions;
+}
+
 export function createLinter(
   options: CheckOptions,
   onWarning: (warning: FrontendWarning) => void = () => undefined,
+  locals: readonly LocalCheck[] = [],
 ): Linter {
   const warnings: FrontendWarning[] = [];
 
-  function isSilent(rule: RuleName): boolean {
+  function isSilent(rule: RuleName, line: number): boolean {
     const { skip, experimental } = options;
+    const local = locals.find(({ startLine, endLine }) => startLine <= line && line <= endLine);
+    if (local !== undefined && (local.options.skip === 'all' || local.options.skip.has(rule))) return true;
     if (ruleOf(rule).experimental === true) return experimental !== 'all' && !experimental.has(rule);
     return skip === 'all' || skip.has(rule);
   }
@@ -26,7 +36,7 @@ export function createLinter(
   return {
     warnings,
     report(rule, message, source) {
-      if (isSilent(rule)) return;
+      if (isSilent(rule, source.range.startLine)) return;
       const warning: FrontendWarning = { rule, message, source };
       warnings.push(warning);
       onWarning(warning);

@@ -144,11 +144,13 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
 
   switch (kind) {
     case 'bind': {
-      const input = context.addInput(await inputOf(context, values.get('from')));
+      const source = cleanPath(values.get('source') ?? '/');
+      const from = await inputOf(context, values.get('from'));
+      const input = context.addInput(from.op.kind === 'context' ? filesVertex(context, from, source) : from);
       return {
         kind,
         input,
-        source: cleanPath(values.get('source') ?? '/'),
+        source,
         target: targetOf(),
         readonly: readonlyOf(true),
       };
@@ -224,24 +226,38 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
   }
 }
 
+/**
+ * What a step may see of the user's files: at the same path, without what the ignore file leaves out, and owned by
+ * root, as a COPY would bring them.
+ */
+function filesVertex(context: Context, from: Vertex, source: string): Vertex {
+  return copyVertex(context, from, source, source !== '/', `[internal] files to mount from ${source}`);
+}
+
 /** What a new cache begins with: the source alone, as a root file system. */
-function seedVertex({ inputs, instruction }: Context, from: Vertex, source: string): Vertex {
+function seedVertex(context: Context, from: Vertex, source: string): Vertex {
+  return copyVertex(context, from, source, false, `[internal] files of a new cache from ${source}`);
+}
+
+function copyVertex(
+  { inputs, instruction }: Context,
+  from: Vertex,
+  source: string,
+  parents: boolean,
+  name: string,
+): Vertex {
   const op: CopyOp = {
     kind: 'copy',
     instruction: 'COPY',
-    sources: [{ kind: 'paths', input: 1, patterns: [source] }],
+    // A path, not a pattern.
+    sources: [{ kind: 'paths', input: 1, patterns: [source.replace(/[*?[\\]/g, '\\$&')] }],
     destination: '/',
-    parents: false,
+    parents,
     excludes: [],
     link: false,
     unpack: 'never',
   };
-  return createVertex({
-    op,
-    inputs: [inputs.scratch(), from],
-    name: `cache from ${from.name}`,
-    source: refAt(instruction.raw),
-  });
+  return createVertex({ op, inputs: [inputs.scratch(), from], name, source: refAt(instruction.raw) });
 }
 
 function inputOf({ inputs }: Context, from: string | undefined): Promise<Vertex> {

@@ -74,6 +74,9 @@ export interface PreparedBuild extends Disposable {
   readonly solveGraph: (graph: BuildGraph, onResult?: OnResult) => Promise<Solution>;
 }
 
+/** Frontends whose language is ours. */
+const OWN_SYNTAX = /^(?:docker\.io\/)?docker\/dockerfile(?:-upstream)?(?:[:@].*)?$|^dockerfile\.v0$/;
+
 type OnResult = Parameters<typeof solve>[1]['onResult'];
 
 export async function prepareBuild(
@@ -249,6 +252,13 @@ async function createGraphs(
     sink.emit({
       kind: 'warning',
       message: `build arguments were given that no ARG asks for: ${unused.join(', ')}`,
+      at: host.now(),
+    });
+  const syntax = graphs.at(0)?.syntax?.split(' ', 1)[0];
+  if (syntax !== undefined && !OWN_SYNTAX.test(syntax))
+    sink.emit({
+      kind: 'warning',
+      message: `the Dockerfile asks for the frontend ${JSON.stringify(syntax)}, which is not run: it is read as a Dockerfile`,
       at: host.now(),
     });
   if (graphs.some((graph) => graph.platform.architecture !== machine.architecture)) {

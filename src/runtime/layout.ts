@@ -4,6 +4,7 @@
  * Order matters: what needs the host (sources of binds) comes before pivot, the filter before capabilities are
  * dropped (installing one without no_new_privs needs CAP_SYS_ADMIN), the identity last.
  */
+import type { Mount } from '../../native/mount.ts';
 import { constants } from 'node:os';
 import { TsbuildError } from '../base/errors.ts';
 import { ATTRIBUTE, NAMESPACE, type PlanOp } from '../../native/plan.ts';
@@ -200,7 +201,7 @@ function mountOps(mount: ContainerMount, subject: string, machine: Machine): rea
         {
           op: 'assembled',
           subject: named,
-          mount: first,
+          mount: mountable(first),
           point: machine.mountPoint,
           inside: mount.source,
           target: mount.target,
@@ -225,6 +226,13 @@ function mountOps(mount: ContainerMount, subject: string, machine: Machine): rea
       ];
     }
   }
+}
+
+/** overlayfs refuses to show one directory alone; a bind mount shows the same. */
+function mountable(mount: Mount): Mount {
+  if (mount.kind !== 'overlay' || mount.upper !== undefined || mount.lower.length !== 1) return mount;
+  const [source = ''] = mount.lower;
+  return { kind: 'bind', source, readonly: true };
 }
 
 function identity(spec: ContainerSpec, machine: Machine): readonly PlanOp[] {
