@@ -8,7 +8,7 @@ import type { Mount } from '../../native/mount.ts';
 import { constants } from 'node:os';
 import { TsbuildError } from '../base/errors.ts';
 import { ATTRIBUTE, NAMESPACE, type PlanOp } from '../../native/plan.ts';
-import { capabilityMask } from './capabilities.ts';
+import { ALL_CAPABILITIES, capabilityMask } from './capabilities.ts';
 import type { ContainerMount, ContainerSpec } from './runtime.ts';
 import { compileDefaultProfile, encodeProgram } from './seccomp/compile.ts';
 
@@ -17,6 +17,8 @@ export interface Machine {
   readonly arch: string;
   /** Whether /sys/fs/cgroup is a single cgroup v2 hierarchy. */
   readonly cgroup2: boolean;
+  /** Capabilities that this process can give away, as bits. */
+  readonly bounding: bigint;
   /** An empty directory where roots are attached while they are built. */
   readonly mountPoint: string;
 }
@@ -236,7 +238,9 @@ function mountable(mount: Mount): Mount {
 }
 
 function identity(spec: ContainerSpec, machine: Machine): readonly PlanOp[] {
-  const bounding = capabilityMask(spec.capabilities);
+  const wanted = capabilityMask(spec.capabilities);
+  // Everything means everything that there is: no process can give what it does not have.
+  const bounding = wanted === capabilityMask(ALL_CAPABILITIES) ? wanted & machine.bounding : wanted;
   return [
     ...spec.rlimits.map(
       ({ type, soft, hard }) =>
