@@ -3,7 +3,12 @@
 import { build } from 'esbuild';
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 
-const entryPoints = { cli: 'src/cli/main.ts', engine: 'src/engine/library.ts', bench: 'bench/main.ts' };
+const entryPoints = {
+  cli: 'src/cli/main.ts',
+  engine: 'src/engine/library.ts',
+  bench: 'bench/main.ts',
+  'fuzz-frontend': 'bench/fuzz-frontend.ts',
+};
 for (const [name, file] of Object.entries(entryPoints)) if (!existsSync(file)) delete entryPoints[name];
 
 rmSync('dist', { recursive: true, force: true });

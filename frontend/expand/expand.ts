@@ -27,12 +27,12 @@ export interface ExpandOptions {
 
 /** The whole text as one word. */
 export function expandWord(text: string, options: ExpandOptions): string {
-  return run(text, options).result;
+  return run(text, options, false).result;
 }
 
 /** The text as words, split at unquoted white space, also where that came from a variable. */
 export function expandWords(text: string, options: ExpandOptions): readonly string[] {
-  return run(text, options).words;
+  return run(text, options, true).words;
 }
 
 interface Expanded {
@@ -40,8 +40,8 @@ interface Expanded {
   readonly words: readonly string[];
 }
 
-function run(text: string, options: ExpandOptions): Expanded {
-  const lexer = new Lexer(text, options);
+function run(text: string, options: ExpandOptions, splits: boolean): Expanded {
+  const lexer = new Lexer(text, options, splits);
   try {
     const result = lexer.until('', options.rawEscapes === true);
     return { result, words: lexer.words() };
@@ -60,9 +60,15 @@ const DIGIT = /\p{Nd}/u;
 const SPECIAL = /[@*#?\-$!]/;
 const BLANK = /\s/;
 const MAX_DEPTH = 100;
+/** What variables may add to a text. `ENV A=$A$A`, forty times, would fill any memory; no program takes as much. */
+const MAX_GROWTH = 1 << 20;
 
 function fail(message: string): TsbuildError {
   return new TsbuildError('EXPANSION_FAILED', message);
+}
+
+function tooLong(): TsbuildError {
+  return fail(`variables make it longer by more than ${MAX_GROWTH} characters`);
 }
 
 class Lexer {
@@ -71,12 +77,16 @@ class Lexer {
   #rawEscapes: boolean;
   #at = 0;
   #depth = 0;
+  readonly #splits: boolean;
   readonly #words: string[] = [];
   #word = '';
+  #growth = 0;
 
-  constructor(text: string, options: ExpandOptions) {
+  /** `splits`: words are wanted. */
+  constructor(text: string, options: ExpandOptions, splits: boolean) {
     this.#chars = [...text];
     this.#options = options;
+    this.#splits = splits;
     this.#rawEscapes = options.rawEscapes === true;
   }
 
@@ -102,7 +112,7 @@ class Lexer {
 
   /** Adds to the words; only what is neither quoted nor escaped can split them. */
   #add(text: string, splits: boolean): void {
-    if (this.#depth > 0) return;
+    if (!this.#splits || this.#depth > 0) return;
     if (!splits) {
       this.#word += text;
       return;
@@ -196,6 +206,13 @@ class Lexer {
   }
 
   #dollar(): string {
+    const value = this.#substitution();
+    this.#growth += value.length;
+    if (this.#growth > MAX_GROWTH) throw tooLong();
+    return value;
+  }
+
+  #substitution(): string {
     this.#next();
     if (this.#peek() !== '{') {
       const name = this.#name();
@@ -276,7 +293,9 @@ class Lexer {
     const replacement = this.until('}', true);
     const value = this.#lookup(name);
     if (value === undefined) return this.#unset(`\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`);
-    return replaceMatches(value, parsePattern(pattern), replacement, all);
+    const replaced = replaceMatches(value, parsePattern(pattern), replacement, { all, limit: MAX_GROWTH });
+    if (replaced === undefined) throw tooLong();
+    return replaced;
   }
 }
 

@@ -34,10 +34,10 @@ export function reversePattern(pattern: Pattern): Pattern {
 }
 
 function fits(piece: readonly Token[], text: readonly string[], at: number): boolean {
-  return (
-    at + piece.length <= text.length &&
-    piece.every((token, index) => token === ANY || token === text[at + index])
-  );
+  if (at + piece.length > text.length) return false;
+  for (let index = 0; index < piece.length; index += 1)
+    if (piece[index] !== ANY && piece[index] !== text[at + index]) return false;
+  return true;
 }
 
 /** Where the match that begins at `start` ends: the nearest place, or the farthest if `greedy`; undefined: none. */
@@ -61,8 +61,16 @@ export function matchEnd(
   return at;
 }
 
-/** Replaces the first match, or all: each as long as it can be, the leftmost first. */
-export function replaceMatches(value: string, pattern: Pattern, replacement: string, all: boolean): string {
+/**
+ * Replaces the first match, or all: each as long as it can be, the leftmost first. undefined: the result is longer
+ * than `limit`.
+ */
+export function replaceMatches(
+  value: string,
+  pattern: Pattern,
+  replacement: string,
+  { all, limit }: { readonly all: boolean; readonly limit: number },
+): string | undefined {
   const text = [...value];
   let result = '';
   let at = 0;
@@ -76,6 +84,7 @@ export function replaceMatches(value: string, pattern: Pattern, replacement: str
       continue;
     }
     result += replacement;
+    if (result.length > limit) return undefined;
     if (end === at) result += text[at] ?? '';
     at = Math.max(end, at + 1);
     isDone = !all || (end === text.length && end !== at - 1);

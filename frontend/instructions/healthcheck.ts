@@ -16,6 +16,8 @@ const UNITS: Readonly<Record<string, number>> = {
   h: 3600e9,
 };
 const MINIMUM = 1e6;
+/** 64 bits with a sign, less what a double rounds. */
+const MAXIMUM = 2 ** 63 - 1024;
 
 export function parseHealthcheck(raw: RawInstruction, rest: string, flags: FlagValues): Instruction {
   const type = /^\S*/.exec(rest)?.[0] ?? '';
@@ -66,6 +68,7 @@ export function parseDuration(text: string): number | undefined {
   let total = 0;
   for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g))
     total += Number(number) * (UNITS[unit ?? ''] ?? 0);
+  if (total > MAXIMUM) return undefined;
   return Math.round(match[1] === '-' ? -total : total);
 }
 

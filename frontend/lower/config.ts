@@ -9,6 +9,8 @@ import { goQuote } from '../go-quote.ts';
 import { parsePort } from './ports.ts';
 import { remember, setEnv, setVariable, usedOnce, type StageState } from './stage.ts';
 
+/** Every port of every protocol. */
+const MAX_PORTS = 3 * 65536;
 const DEFAULT_SHELL = ['/bin/sh', '-c'];
 
 export function shellOf(stage: StageState): readonly string[] {
@@ -33,9 +35,11 @@ export function lowerEnv(
     value: expand.word(value),
   }));
   if (instruction.kind === 'LABEL') {
-    const labels = { ...stage.config.Labels };
-    for (const { name, value } of pairs) labels[name] = value;
-    stage.config.Labels = labels;
+    // why: by entries, an assignment would lose a label that is called __proto__.
+    stage.config.Labels = Object.fromEntries([
+      ...Object.entries(stage.config.Labels ?? {}),
+      ...pairs.map(({ name, value }) => [name, value] as const),
+    ]);
   } else
     for (const { name, value } of pairs) {
       reportSecret(stage, 'ENV', name, at);
@@ -154,10 +158,15 @@ export function lowerExpose(
   expand: Expander,
 ): void {
   const expanded = words.flatMap((word) => expand.words(word)).sort();
-  const ports = expanded.flatMap((word) => parsePort(word, refAt(raw), stage.linter));
-  stage.config.ExposedPorts = {
-    ...stage.config.ExposedPorts,
-    ...Object.fromEntries(ports.map((port) => [port, {}])),
-  };
+  const ports: string[] = [];
+  for (const word of expanded) {
+    for (const port of parsePort(word, refAt(raw), stage.linter)) ports.push(port);
+    if (ports.length > MAX_PORTS)
+      throw syntaxError('INSTRUCTION_INVALID', `more than ${MAX_PORTS} ports are exposed`, refAt(raw));
+  }
+  const before = stage.config.ExposedPorts ?? {};
+  const added = ports.filter((port) => !Object.hasOwn(before, port));
+  if (added.length > 0)
+    stage.config.ExposedPorts = { ...before, ...Object.fromEntries(added.map((port) => [port, {}])) };
   remember(stage, `EXPOSE [${ports.join(' ')}]`);
 }

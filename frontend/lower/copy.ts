@@ -6,7 +6,7 @@ import { createVertex } from '../../src/graph/graph.ts';
 import type { CopyOp, CopyOwner, CopySource } from '../../src/graph/ops.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { heredocText, parseHeredocWord } from '../parse/lines.ts';
-import { refAt, syntaxError } from '../parse/source.ts';
+import { refAt, syntaxError, trimEndOf } from '../parse/source.ts';
 import type { GitSource } from '../request.ts';
 import type { Expander } from './expander.ts';
 import { parseGitSource } from './git-source.ts';
@@ -262,7 +262,7 @@ function httpVertex(source: string, checksum: string | undefined, at: SourceRef)
 function filenameOf(path: string): string {
   let name = '';
   try {
-    name = decodeURIComponent(path.replace(/\/+$/, '').split('/').at(-1) ?? '');
+    name = decodeURIComponent(trimEndOf(path, '/').split('/').at(-1) ?? '');
   } catch {
     // Not valid as UTF-8: there is no name in it.
   }

@@ -102,6 +102,8 @@ export function createLowering(options: LoweringOptions): Lowering {
   }
 
   async function lowerStage(from: Stage): Promise<StageState> {
+    // A stage is lowered when its turn comes, not within its child's call: a chain of stages may be long.
+    await Promise.resolve();
     const resolved = froms[from.index];
     if (resolved === undefined) throw new RangeError(`no FROM ${from.index}`);
     const { platform } = resolved;

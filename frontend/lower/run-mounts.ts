@@ -80,7 +80,7 @@ function readFields(text: string, expand: Expander, fail: Context['fail']): Fiel
   for (const field of mountFields(text)) {
     const equals = field.indexOf('=');
     const written = (equals < 0 ? field : field.slice(0, equals)).trim().toLowerCase();
-    const key = ALIASES[written] ?? written;
+    const key = (Object.hasOwn(ALIASES, written) ? ALIASES[written] : undefined) ?? written;
     const value = equals < 0 ? undefined : field.slice(equals + 1);
     if (key === 'env' && value === undefined)
       throw fail("'env' of --mount needs the name of a variable", 'write env=NAME');
@@ -108,7 +108,7 @@ function readFields(text: string, expand: Expander, fail: Context['fail']): Fiel
 }
 
 function isKind(text: string | undefined): text is RunMount['kind'] {
-  return text !== undefined && text in KEYS;
+  return text !== undefined && Object.hasOwn(KEYS, text);
 }
 
 async function lowerMount(context: Context, { kind, values }: Fields): Promise<RunMount> {

@@ -74,7 +74,7 @@ export function checkFlags(
 ): FlagValues {
   const values = new Map<string, Flag[]>();
   for (const flag of flags) {
-    const kind = known[flag.name];
+    const kind = Object.hasOwn(known, flag.name) ? known[flag.name] : undefined;
     const at = refAt(located, flag.from, flag.to);
     const shown = JSON.stringify(`--${flag.name}`);
     if (kind === undefined) {

@@ -7,7 +7,7 @@ export interface Directives {
   readonly check?: string;
 }
 
-const DIRECTIVE = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/;
+const DIRECTIVE = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)$/;
 const KNOWN = new Set(['syntax', 'escape', 'check']);
 
 export interface LeadingDirectives {
@@ -21,7 +21,7 @@ export function parseDirectives(source: SourceFile, lines: readonly string[]): L
   const found = new Map<string, string>();
   for (const [index, line] of lines.entries()) {
     if (index === 0 && line.startsWith('#!')) continue;
-    const match = DIRECTIVE.exec(line.trimStart());
+    const match = DIRECTIVE.exec(line.trim());
     const key = match?.[1]?.toLowerCase() ?? '';
     const value = match?.[2] ?? '';
     if (!KNOWN.has(key)) break;

@@ -7,7 +7,14 @@
 import type { FrontendWarning } from '../../src/graph/graph.ts';
 import { expandWords } from '../expand/expand.ts';
 import { parseDirectives, type Directives } from './directives.ts';
-import { lineRef, syntaxError, type LocatedText, type Segment, type SourceFile } from './source.ts';
+import {
+  lineRef,
+  syntaxError,
+  trimEndOf,
+  type LocatedText,
+  type Segment,
+  type SourceFile,
+} from './source.ts';
 
 const MAX_LINE_BYTES = 65535;
 const HEREDOC = /^(\d*)<<(-?)\s*([^<]*)$/;
@@ -57,7 +64,7 @@ export function parseLines(source: SourceFile): ParsedFile {
   if (source.text === '')
     throw syntaxError('DOCKERFILE_SYNTAX', 'the Dockerfile is empty', lineRef(source, 1, ''));
   const rawLines = source.text.replace(/^\uFEFF/, '').split(/(?<=\n)/);
-  const lines = rawLines.map((line) => line.replace(/[\r\n]+$/, ''));
+  const lines = rawLines.map((line) => trimEndOf(line, '\r\n'));
   for (const [index, line] of lines.entries())
     if (line.length > MAX_LINE_BYTES / 4 && Buffer.byteLength(line) > MAX_LINE_BYTES)
       throw syntaxError(
@@ -120,7 +127,7 @@ function isComment(line: string): boolean {
 
 /** The line without its continuation mark; `ends` where it has none. */
 function trimContinuation(line: string, escape: string): { readonly text: string; readonly ends: boolean } {
-  const trimmed = line.replace(/[ \t]*$/, '');
+  const trimmed = trimEndOf(line, ' \t');
   if (!trimmed.endsWith(escape) || trimmed.at(-2) === escape) return { text: line, ends: true };
   return { text: trimmed.slice(0, -1), ends: false };
 }

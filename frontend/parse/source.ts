@@ -34,6 +34,13 @@ export function positionAt(
   return { line: segment.line, column: segment.column + offset - segment.offset };
 }
 
+/** Without the characters at its end; a regular expression would try every run of them, to its end each time. */
+export function trimEndOf(text: string, chars: string): string {
+  let end = text.length;
+  while (end > 0 && chars.includes(text.charAt(end - 1))) end -= 1;
+  return text.slice(0, end);
+}
+
 /** The place of `text.slice(from, to)`; the whole instruction where nothing narrower is given. */
 export function refAt(located: LocatedText, from?: number, to?: number): SourceRef {
   const { file, text } = located.source;
