@@ -39,11 +39,12 @@ export function splitStages(instructions: readonly Instruction[], source: Source
         'begin with FROM; only ARG may stand before it',
       );
   }
+  const lastArg = globals.at(-1);
   if (stages.length === 0)
     throw syntaxError(
       'DOCKERFILE_SYNTAX',
       'the Dockerfile has no stage to build',
-      lineRef(source, 1, ''),
+      lastArg === undefined ? lineRef(source, 1, '') : refAt(lastArg.raw),
       'add a FROM instruction',
     );
   return { globals, stages };
