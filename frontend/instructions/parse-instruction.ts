@@ -149,7 +149,8 @@ function otherHint({ keywordText, range, source }: RawInstruction): string {
 }
 
 function parseFrom(raw: RawInstruction, args: Arguments): Instruction {
-  const platform = checkFlags(raw, args.flags, { platform: 'text' }).text('platform');
+  const flags = checkFlags(raw, args.flags, { platform: 'text' });
+  const platform = flags.text('platform');
   const words = whitespaceWords(args.rest);
   const [image, as, name] = words;
   if (image === undefined)
@@ -166,7 +167,7 @@ function parseFrom(raw: RawInstruction, args: Arguments): Instruction {
     kind: 'FROM',
     raw,
     image,
-    ...(platform === undefined ? {} : { platform }),
+    ...(platform === undefined ? {} : { platform, platformAt: flags.at('platform') }),
     ...(name === undefined ? {} : { name: name.toLowerCase() }),
   };
 }
