@@ -4,7 +4,7 @@
  * Pure: it reads no file and opens no connection. It asks one question of the outside, resolveImage, because ENV,
  * ONBUILD, USER and WORKDIR come from the base's config, and only for stages that the target needs.
  */
-import { isTsbuildError, type TsbuildError } from '../src/base/errors.ts';
+import { isTsbuildError, locate, narrow, type SourceRef, type TsbuildError } from '../src/base/errors.ts';
 import type { BuildGraph, FrontendWarning } from '../src/graph/graph.ts';
 import { checkInstruction } from './instructions/check-instruction.ts';
 import type { Instruction } from './instructions/instruction.ts';
@@ -21,6 +21,7 @@ import type { StageState } from './lower/stage.ts';
 import { checkStageNumbers, findTarget, splitStages, type Stage } from './lower/stages.ts';
 import { whitespaceWords, takeFlags } from './parse/arguments.ts';
 import { parseLines, type RawInstruction } from './parse/lines.ts';
+import { lineRef } from './parse/source.ts';
 import type { FrontendRequest } from './request.ts';
 
 /** Throws TsbuildError with a place in the Dockerfile; whatever resolveImage throws comes out with its FROM's place. */
@@ -109,13 +110,11 @@ interface Prepared {
 
 function prepare(request: FrontendRequest): Prepared {
   const parsed = parseLines({ file: request.file, text: request.text });
-  const { escape, check } = parsed.directives;
+  const { escape, check, checkAt } = parsed.directives;
   const given = request.buildArgs['BUILDKIT_DOCKERFILE_CHECK'] ?? check;
-  const linter = createLinter(
-    given === undefined ? NO_OPTIONS : parseCheckOptions(given),
-    request.onWarning,
-    parsed.instructions.flatMap(localChecks),
-  );
+  const at = given === check ? checkAt : undefined;
+  const options = given === undefined ? NO_OPTIONS : located(at, () => parseCheckOptions(given));
+  const linter = createLinter(options, request.onWarning, parsed.instructions.flatMap(localChecks));
   for (const { message, source } of parsed.warnings) linter.report('NoEmptyContinuation', message, source);
   const instructions = parsed.instructions.map((raw): Instruction => {
     checkRaw(raw, whitespaceWords(takeFlags(raw, raw.restOffset).rest), linter);
@@ -142,14 +141,34 @@ function prepare(request: FrontendRequest): Prepared {
 }
 
 /** `# check=…` among the comments above an instruction. */
-function localChecks({ comments, range, lastLine }: RawInstruction): readonly LocalCheck[] {
+function localChecks(raw: RawInstruction): readonly LocalCheck[] {
+  const { comments, range, lastLine } = raw;
   return comments
     .filter((comment) => comment.startsWith(CHECK))
     .map((comment) => ({
       startLine: range.startLine,
       endLine: lastLine,
-      options: parseCheckOptions(comment.slice(CHECK.length)),
+      options: located(commentRef(raw, comment), () => parseCheckOptions(comment.slice(CHECK.length))),
     }));
+}
+
+/** Where a comment above an instruction stands. */
+function commentRef({ source, range }: RawInstruction, comment: string): SourceRef | undefined {
+  const lines = source.text.split(/\r?\n/);
+  for (let number = range.startLine - 1; number > 0; number -= 1) {
+    const line = lines[number - 1] ?? '';
+    if (!line.trimStart().startsWith('#')) return undefined;
+    if (line.includes(comment)) return narrow(lineRef(source, number, line), comment.slice(CHECK.length));
+  }
+  return undefined;
+}
+
+function located<T>(at: SourceRef | undefined, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw locate(error, at);
+  }
 }
 
 /** An error here comes again, with its place, when the values that count are made. */

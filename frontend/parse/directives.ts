@@ -1,10 +1,13 @@
 /** Parser directives: `# key=value` in the very first lines; anything else ends them. */
+import { narrow, type SourceRef } from '../../src/base/errors.ts';
 import { lineRef, syntaxError, type SourceFile } from './source.ts';
 
 export interface Directives {
   readonly escape: '\\' | '`';
   readonly syntax?: string;
   readonly check?: string;
+  /** Where the value of the check directive stands. */
+  readonly checkAt?: SourceRef;
 }
 
 const DIRECTIVE = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)$/;
@@ -19,6 +22,7 @@ export interface LeadingDirectives {
 export function parseDirectives(source: SourceFile, lines: readonly string[]): LeadingDirectives {
   let count = 0;
   const found = new Map<string, string>();
+  let checkAt: SourceRef | undefined;
   for (const [index, line] of lines.entries()) {
     if (index === 0 && line.startsWith('#!')) continue;
     const match = DIRECTIVE.exec(line.trim());
@@ -27,15 +31,21 @@ export function parseDirectives(source: SourceFile, lines: readonly string[]): L
     if (!KNOWN.has(key)) break;
     const at = lineRef(source, index + 1, line);
     if (found.has(key))
-      throw syntaxError('DOCKERFILE_SYNTAX', `only one ${key} parser directive can be used`, at);
+      throw syntaxError(
+        'DOCKERFILE_SYNTAX',
+        `only one ${key} parser directive can be used`,
+        at,
+        'leave one of the two out',
+      );
     if (key === 'escape' && value !== '\\' && value !== '`')
       throw syntaxError(
         'DOCKERFILE_SYNTAX',
         `invalid escape character ${JSON.stringify(value)}`,
-        at,
+        narrow(at, value),
         'use \\ or `',
       );
     found.set(key, value);
+    if (key === 'check') checkAt = narrow(at, value);
     count = index + 1;
   }
   const [syntax, check] = [found.get('syntax'), found.get('check')];
@@ -43,6 +53,7 @@ export function parseDirectives(source: SourceFile, lines: readonly string[]): L
     escape: found.get('escape') === '`' ? '`' : '\\',
     ...(syntax === undefined ? {} : { syntax }),
     ...(check === undefined ? {} : { check }),
+    ...(checkAt === undefined ? {} : { checkAt }),
   };
   return { directives, count };
 }
