@@ -27,7 +27,7 @@ import {
 } from './build-sources.ts';
 import { createContexts, type Contexts } from './contexts.ts';
 import type { Engine } from './engine.ts';
-import { createHandlers } from './handlers.ts';
+import { createHandlers, type Resources } from './handlers.ts';
 import type { Output } from './outputs.ts';
 import { resolveImage } from './resolve-image.ts';
 import type { CallOptions } from './with-vertex.ts';
@@ -48,6 +48,7 @@ export interface BuildRequest {
   readonly network: 'default' | 'none' | 'host';
   readonly allow: readonly Entitlement[];
   readonly extraHosts: readonly string[];
+  readonly resources: Resources;
   readonly outputs: readonly Output[];
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
   readonly sshSocket: (id: string) => string | undefined;
@@ -94,8 +95,17 @@ export async function prepareBuild(
     graph: Pick<BuildGraph, 'target' | 'sourceDateEpoch'>,
     onResult?: OnResult,
   ): Promise<Solution> {
-    const { extraHosts, secret, sshSocket } = request;
-    const handlers = createHandlers({ engine, contexts, graph, extraHosts, secret, sshSocket, git });
+    const { extraHosts, resources, secret, sshSocket } = request;
+    const handlers = createHandlers({
+      engine,
+      contexts,
+      graph,
+      extraHosts,
+      resources,
+      secret,
+      sshSocket,
+      git,
+    });
     return solve(graph.target, {
       handlers,
       records: engine.records,

@@ -77,13 +77,17 @@ export function resolveRunUser(text: string, files: OwnerFileTexts): ResolvedRun
   const groups = parseGroup(files.group);
   const uid = entry?.uid ?? id ?? 0;
   const home = entry === undefined ? (uid === 0 ? '/root' : '/') : entry.home === '' ? '/' : entry.home;
-  if (groupText !== undefined && groupText !== '')
-    return { uid, gid: requireGroup(groupText, groups), additionalGids: [], home };
+  if (groupText !== undefined && groupText !== '') {
+    const gid = requireGroup(groupText, groups);
+    return { uid, gid, additionalGids: [gid], home };
+  }
   const additionalGids =
     entry === undefined
       ? []
       : groups.filter((each) => each.members.includes(entry.name)).map((each) => each.gid);
-  return { uid, gid: entry?.gid ?? 0, additionalGids: [...new Set(additionalGids)], home };
+  // why: without its own group among them, a process could escape a group's "no" by setgroups (CVE-2023-25173).
+  const gid = entry?.gid ?? 0;
+  return { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])], home };
 }
 
 function requireGroup(text: string, groups: readonly GroupEntry[]): number {

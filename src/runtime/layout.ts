@@ -23,6 +23,9 @@ export interface Machine {
   readonly mountPoint: string;
 }
 
+/** Bytes of /dev/shm, as docker has it. */
+const DEFAULT_SHM = 64 << 20;
+
 const RLIMITS: Readonly<Record<string, number>> = {
   RLIMIT_CPU: 0,
   RLIMIT_FSIZE: 1,
@@ -150,7 +153,7 @@ function devices(spec: ContainerSpec): readonly PlanOp[] {
     ]),
     ...mount('tmpfs', 'shm', NOSUID | NODEV | NOEXEC, [
       ['mode', '1777'],
-      ['size', '65536k'],
+      ['size', `${spec.shmSize ?? DEFAULT_SHM}`],
     ]),
     ...mount('mqueue', 'mqueue', NOSUID | NODEV | NOEXEC, []),
     ...(spec.terminal

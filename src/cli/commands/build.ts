@@ -19,6 +19,7 @@ import { createRenderer } from '../render/create.ts';
 import type { Session } from '../session.ts';
 import { parseNamedContext, remoteContext } from './context-flag.ts';
 import { parseOutputs } from './output-flag.ts';
+import { readResources } from './resource-flags.ts';
 import { readInput } from './read-input.ts';
 import { readSecretFlags } from './secret-flag.ts';
 import { readSshFlags } from './ssh-flag.ts';
@@ -98,6 +99,7 @@ export async function readRequest(flags: ParsedFlags, session: Session): Promise
     network,
     allow: flags.list('allow').map(checkEntitlement),
     extraHosts: flags.list('add-host').map(checkHost),
+    resources: readResources(flags),
     outputs,
     secret: (id) => secrets(id),
     sshSocket: (id) => agents.get(id),
