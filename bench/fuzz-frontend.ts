@@ -5,6 +5,7 @@
  * takes more than a second. A worker does the work, the main thread watches: an endless loop is found too. Every
  * input follows from the seed and its number alone, so a failure can be had again.
  */
+import { setImmediate } from 'node:timers/promises';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { digestOf } from '../src/base/digest.ts';
 import { isTsbuildError, type SourceRef } from '../src/base/errors.ts';
@@ -170,15 +171,19 @@ async function judge(request: FrontendRequest): Promise<string | undefined> {
     () => Promise.resolve(listStages(request)),
   ];
   for (const [index, step] of work.entries()) {
-    const started = performance.now();
-    try {
-      await step();
-    } catch (error) {
-      if (!isTsbuildError(error))
-        return error instanceof Error ? (error.stack ?? error.message) : String(error);
-      if (error.source !== undefined && error.source.file === 'Dockerfile') places.push(error.source);
+    let took = Infinity;
+    // A machine that is busy with something else is asked again.
+    for (let attempt = 0; attempt < 3 && took > LIMIT_MS; attempt += 1) {
+      const started = performance.now();
+      try {
+        await step();
+      } catch (error) {
+        if (!isTsbuildError(error))
+          return error instanceof Error ? (error.stack ?? error.message) : String(error);
+        if (error.source !== undefined && error.source.file === 'Dockerfile') places.push(error.source);
+      }
+      took = Math.min(took, performance.now() - started);
     }
-    const took = performance.now() - started;
     if (took > LIMIT_MS) return `step ${index} took ${Math.round(took)} ms`;
   }
   for (const place of places) {
@@ -209,6 +214,8 @@ async function runWorker({ seconds, seed, shared }: Task): Promise<void> {
     const wrong = await judge(inputOf(seed, number));
     if (wrong === undefined) continue;
     show(seed, number, wrong);
+    // What was written leaves the worker when its loop turns.
+    await setImmediate();
     if (Atomics.add(counters, 1, 1) >= 20) break;
   }
 }

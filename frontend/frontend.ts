@@ -4,14 +4,14 @@
  * Pure: it reads no file and opens no connection. It asks one question of the outside, resolveImage, because ENV,
  * ONBUILD, USER and WORKDIR come from the base's config, and only for stages that the target needs.
  */
-import { isTsbuildError, locate, narrow, type SourceRef, type TsbuildError } from '../src/base/errors.ts';
+import { isTsbuildError, locate, type SourceRef, type TsbuildError } from '../src/base/errors.ts';
 import type { BuildGraph, FrontendWarning } from '../src/graph/graph.ts';
 import { checkInstruction } from './instructions/check-instruction.ts';
 import type { Instruction } from './instructions/instruction.ts';
 import { parseInstruction } from './instructions/parse-instruction.ts';
 import { checkDescription, checkRaw, checkStages } from './lint/file-rules.ts';
-import { createLinter, type Linter, type LocalCheck } from './lint/linter.ts';
-import { NO_OPTIONS, parseCheckOptions } from './lint/options.ts';
+import { createLinter, type Linter } from './lint/linter.ts';
+import { localChecks, NO_OPTIONS, parseCheckOptions } from './lint/options.ts';
 import { checkDefaults, resolveFroms } from './lower/froms.ts';
 import { globalVariables, type GlobalVariables } from './lower/global-args.ts';
 import { orderedConfig } from './lower/image-config.ts';
@@ -20,8 +20,7 @@ import { outlineOf, type Outline } from './lower/outline.ts';
 import type { StageState } from './lower/stage.ts';
 import { checkStageNumbers, findTarget, splitStages, type Stage } from './lower/stages.ts';
 import { whitespaceWords, takeFlags } from './parse/arguments.ts';
-import { parseLines, type RawInstruction } from './parse/lines.ts';
-import { lineRef } from './parse/source.ts';
+import { parseLines } from './parse/lines.ts';
 import type { FrontendRequest } from './request.ts';
 
 /** Throws TsbuildError with a place in the Dockerfile; whatever resolveImage throws comes out with its FROM's place. */
@@ -97,8 +96,6 @@ export function listStages(source: Pick<FrontendRequest, 'file' | 'text'>): read
   ).stages;
 }
 
-const CHECK = 'check=';
-
 interface Prepared {
   readonly lowering: Lowering;
   readonly linter: Linter;
@@ -114,7 +111,7 @@ function prepare(request: FrontendRequest): Prepared {
   const given = request.buildArgs['BUILDKIT_DOCKERFILE_CHECK'] ?? check;
   const at = given === check ? checkAt : undefined;
   const options = given === undefined ? NO_OPTIONS : located(at, () => parseCheckOptions(given));
-  const linter = createLinter(options, request.onWarning, parsed.instructions.flatMap(localChecks));
+  const linter = createLinter(options, request.onWarning, localChecks(parsed.instructions));
   for (const { message, source } of parsed.warnings) linter.report('NoEmptyContinuation', message, source);
   const instructions = parsed.instructions.map((raw): Instruction => {
     checkRaw(raw, whitespaceWords(takeFlags(raw, raw.restOffset).rest), linter);
@@ -138,29 +135,6 @@ function prepare(request: FrontendRequest): Prepared {
   const lowering = createLowering({ request, stages, froms, globals, escape, linter });
   const syntax = request.buildArgs['BUILDKIT_SYNTAX'] ?? parsed.directives.syntax;
   return { lowering, linter, stages, target, globals, syntax };
-}
-
-/** `# check=…` among the comments above an instruction. */
-function localChecks(raw: RawInstruction): readonly LocalCheck[] {
-  const { comments, range, lastLine } = raw;
-  return comments
-    .filter((comment) => comment.startsWith(CHECK))
-    .map((comment) => ({
-      startLine: range.startLine,
-      endLine: lastLine,
-      options: located(commentRef(raw, comment), () => parseCheckOptions(comment.slice(CHECK.length))),
-    }));
-}
-
-/** Where a comment above an instruction stands. */
-function commentRef({ source, range }: RawInstruction, comment: string): SourceRef | undefined {
-  const lines = source.text.split(/\r?\n/);
-  for (let number = range.startLine - 1; number > 0; number -= 1) {
-    const line = lines[number - 1] ?? '';
-    if (!line.trimStart().startsWith('#')) return undefined;
-    if (line.includes(comment)) return narrow(lineRef(source, number, line), comment.slice(CHECK.length));
-  }
-  return undefined;
 }
 
 function located<T>(at: SourceRef | undefined, work: () => T): T {

@@ -269,6 +269,8 @@ function parseOnbuild(raw: RawInstruction, { rest, restOffset }: Arguments): Ins
   if (keyword === 'FROM' || keyword === 'MAINTAINER')
     throw fail(`${keyword} is not allowed as an ONBUILD trigger`, 'leave it out');
   if (!KEYWORDS.includes(keyword)) throw unknownInstruction({ ...raw, keyword, keywordText }, at);
-  const body = raw.original.slice(raw.original.search(/\n/) + 1);
-  return { kind: 'ONBUILD', raw, text: raw.heredocs.length > 0 ? `${rest}\n${body}` : rest };
+  // Bodies begin below the line on which the instruction itself ends.
+  const { startLine, endLine } = raw.range;
+  const body = raw.original.split('\n').slice(endLine - startLine + 1);
+  return { kind: 'ONBUILD', raw, text: raw.heredocs.length > 0 ? [rest, ...body].join('\n') : rest };
 }

@@ -4,6 +4,7 @@ import type { RawInstruction } from '../parse/lines.ts';
 import { refAt } from '../parse/source.ts';
 import type { Stage } from '../lower/stages.ts';
 import type { Linter } from './linter.ts';
+import { isCheckComment } from './options.ts';
 
 const RESERVED = new Set(['scratch', 'context']);
 
@@ -31,7 +32,7 @@ export function checkRaw(raw: RawInstruction, words: readonly string[], linter: 
 
 /** Comments directly above ARG and FROM … AS describe them, if they begin with their names. */
 export function checkDescription(instruction: Instruction, linter: Linter): void {
-  const comment = instruction.raw.comments.findLast((each) => !each.startsWith('check='));
+  const comment = instruction.raw.comments.findLast((each) => !isCheckComment(each));
   const names =
     instruction.kind === 'ARG'
       ? instruction.args.map(({ name }) => name)

@@ -1,7 +1,7 @@
 /** Collects warnings: which rules speak is decided here, once, for the whole file. */
 import { TsbuildError, type SourceRef } from '../../src/base/errors.ts';
 import type { FrontendWarning } from '../../src/graph/graph.ts';
-import type { CheckOptions } from './options.ts';
+import type { CheckOptions, LocalCheck } from './options.ts';
 import { ruleOf, type RuleName } from './rules.ts';
 
 export interface Linter {
@@ -11,24 +11,22 @@ export interface Linter {
   finish(): void;
 }
 
-/** `# check=skip=…` directly above an instruction: for its lines alone. */
-export interface LocalCheck {
-  readonly startLine: number;
-  readonly endLine: number;
-  readonly options: CheckOptions;
-}
-
 export function createLinter(
   options: CheckOptions,
   onWarning: (warning: FrontendWarning) => void = () => undefined,
-  locals: readonly LocalCheck[] = [],
+  local: readonly LocalCheck[] = [],
 ): Linter {
   const warnings: FrontendWarning[] = [];
 
-  function isSilent(rule: RuleName, line: number): boolean {
+  function isSilent(rule: RuleName, { range }: SourceRef): boolean {
     const { skip, experimental } = options;
-    const local = locals.find(({ startLine, endLine }) => startLine <= line && line <= endLine);
-    if (local !== undefined && (local.options.skip === 'all' || local.options.skip.has(rule))) return true;
+    const isSkippedHere = local.some(
+      (each) =>
+        range.startLine >= each.startLine &&
+        range.startLine <= each.endLine &&
+        (each.skip === 'all' || each.skip.has(rule)),
+    );
+    if (isSkippedHere) return true;
     if (ruleOf(rule).experimental === true) return experimental !== 'all' && !experimental.has(rule);
     return skip === 'all' || skip.has(rule);
   }
@@ -36,7 +34,7 @@ export function createLinter(
   return {
     warnings,
     report(rule, message, source) {
-      if (isSilent(rule, source.range.startLine)) return;
+      if (isSilent(rule, source)) return;
       const warning: FrontendWarning = { rule, message, source };
       warnings.push(warning);
       onWarning(warning);

@@ -27,6 +27,39 @@ export function parseCheckOptions(text: string): CheckOptions {
   return options;
 }
 
+/** What a comment above an instruction silences for that instruction alone. */
+export interface LocalCheck {
+  readonly startLine: number;
+  readonly endLine: number;
+  readonly skip: CheckOptions['skip'];
+}
+
+const LOCAL = /^check\s*=\s*/i;
+
+export function isCheckComment(comment: string): boolean {
+  return LOCAL.test(comment);
+}
+
+/** `# check=skip=RULE` directly above an instruction. What is no such option is a comment like any other. */
+export function localChecks(
+  instructions: readonly {
+    readonly comments: readonly string[];
+    readonly range: { readonly startLine: number };
+    readonly lastLine: number;
+  }[],
+): readonly LocalCheck[] {
+  return instructions.flatMap(({ comments, range, lastLine }) =>
+    comments.filter(isCheckComment).flatMap((comment) => {
+      try {
+        const { skip } = parseCheckOptions(comment.replace(LOCAL, ''));
+        return [{ startLine: range.startLine, endLine: lastLine, skip }];
+      } catch {
+        return [];
+      }
+    }),
+  );
+}
+
 function parseRules(value: string): ReadonlySet<string> | 'all' {
   return value === 'all' ? 'all' : new Set(value.split(',').map((rule) => rule.trim()));
 }

@@ -109,6 +109,7 @@ interface ExpandedSources {
   /** Where each stands. */
   readonly places: readonly SourceRef[];
   readonly inline: readonly Extract<CopySource, { kind: 'inline' }>[];
+  readonly checksum: string | undefined;
 }
 
 /** Paths come before heredocs, wherever they stand. */
@@ -132,20 +133,26 @@ function expandSources(instruction: InstructionOf<'COPY' | 'ADD'>, expand: Expan
       content: heredoc.expand ? expand.body(text) : text,
     });
   }
-  return { written, places, inline };
+  const checksum = instruction.flags.text('checksum');
+  return {
+    written,
+    places,
+    inline,
+    checksum: checksum === undefined ? undefined : expand.word(checksum),
+  };
 }
 
 async function resolveSources(
   stage: StageState,
   instruction: InstructionOf<'COPY' | 'ADD'>,
-  { written, places, inline }: ExpandedSources,
+  { written, places, inline, checksum }: ExpandedSources,
   inputs: CopyInputs,
   addInput: (vertex: Vertex) => number,
 ): Promise<readonly CopySource[]> {
   const { flags } = instruction;
   const from = flags.text('from');
-  const remotes = written.map((source, index) => remoteVertex(instruction, source, places[index]));
-  if (flags.text('checksum') !== undefined) checkChecksum(instruction, remotes, inline.length);
+  const remotes = written.map((source, index) => remoteVertex(instruction, source, checksum, places[index]));
+  if (checksum !== undefined) checkChecksum(instruction, remotes, inline.length);
   const paths = written.filter((_, index) => remotes[index] === undefined);
   const input =
     paths.length === 0
@@ -206,6 +213,7 @@ function checkChecksum(
 function remoteVertex(
   instruction: InstructionOf<'COPY' | 'ADD'>,
   source: string,
+  checksum: string | undefined,
   at = refAt(instruction.raw),
 ): Vertex | undefined {
   let repository: GitSource | undefined;
@@ -223,7 +231,6 @@ function remoteVertex(
       at,
       'use ADD instead',
     );
-  const checksum = instruction.flags.text('checksum');
   if (repository !== undefined) {
     const keepGitDir = instruction.flags.boolean('keep-git-dir') ?? repository.keepGitDir;
     if (checksum !== undefined && !/^[0-9a-f]{7,64}$/.test(checksum))

@@ -330,13 +330,16 @@ export function createLowering(options: LoweringOptions): Lowering {
 
   function lowerArg(state: StageState, { args, raw }: InstructionOf<'ARG'>, expand: Expander): void {
     const shown: string[] = [];
-    for (const arg of args) {
+    // The whole instruction sees the variables from before it.
+    const expanded = args.map((arg) => {
       const name = expand.word(arg.name);
+      const given = Object.hasOwn(request.buildArgs, name) ? request.buildArgs[name] : undefined;
+      const value = given ?? (arg.value === undefined ? globals.variables.get(name) : expand.word(arg.value));
+      return { name, value, inherited: given === undefined && arg.value === undefined };
+    });
+    for (const { name, value, inherited } of expanded) {
       consumed.add(name);
       config.reportSecret(state, 'ARG', name, refAt(raw));
-      const given = Object.hasOwn(request.buildArgs, name) ? request.buildArgs[name] : undefined;
-      const inherited = given === undefined && arg.value === undefined;
-      const value = given ?? (arg.value === undefined ? globals.variables.get(name) : expand.word(arg.value));
       if (value !== undefined && !BUILDER_ARGS.has(name)) setVariable(state, name, value);
       state.args.set(name, value ?? state.args.get(name));
       shown.push(value === undefined ? name : `${name}=${value}`);
@@ -365,9 +368,15 @@ export function createLowering(options: LoweringOptions): Lowering {
   };
 }
 
+/** Under both names: some programs look for the one in upper case, some for the other. */
 function proxiesOf(buildArgs: Readonly<Record<string, string>>): ReadonlyMap<string, string> {
   return new Map(
-    PROXIES.flatMap((name) => (Object.hasOwn(buildArgs, name) ? [[name, buildArgs[name] ?? '']] : [])),
+    PROXIES.flatMap((name) => {
+      const written = [name, name.toUpperCase(), name.toLowerCase()].find((each) =>
+        Object.hasOwn(buildArgs, each),
+      );
+      return written === undefined ? [] : [[name, buildArgs[written] ?? '']];
+    }),
   );
 }
 

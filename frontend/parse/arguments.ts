@@ -161,7 +161,8 @@ export function parseJsonForm(located: LocatedText, rest: string): readonly stri
       'put every word in double quotes',
     );
   }
-  return value as readonly string[];
+  // Halves of a surrogate pair are no text: Go has U+FFFD for them.
+  return (value as readonly string[]).map((word) => word.replace(/\p{Surrogate}/gu, '\uFFFD'));
 }
 
 /** Arguments reach to here. */

@@ -116,7 +116,7 @@ test('build arguments win over defaults, globals are seen where they are declare
 test('proxies are visible to RUN without ARG and do not count', async () => {
   const [run] = ops(await graph('FROM a\nRUN x\n', { buildArgs: { HTTP_PROXY: 'p' } }), 'run');
   assert.ok(run?.env.includes('HTTP_PROXY=p'));
-  assert.deepEqual(run?.volatileEnv, ['HTTP_PROXY']);
+  assert.deepEqual(run?.volatileEnv, ['HTTP_PROXY', 'http_proxy']);
 });
 
 test('platform arguments are there when asked for', async () => {
