@@ -107,9 +107,9 @@ interface Prepared {
 
 function prepare(request: FrontendRequest): Prepared {
   const parsed = parseLines({ file: request.file, text: request.text });
-  const { escape, check, checkAt } = parsed.directives;
+  const { escape, check } = parsed.directives;
   const given = request.buildArgs['BUILDKIT_DOCKERFILE_CHECK'] ?? check;
-  const at = given === check ? checkAt : undefined;
+  const at = given === check ? parsed.checkAt : undefined;
   const options = given === undefined ? NO_OPTIONS : located(at, () => parseCheckOptions(given));
   const linter = createLinter(options, request.onWarning, localChecks(parsed.instructions));
   for (const { message, source } of parsed.warnings) linter.report('NoEmptyContinuation', message, source);

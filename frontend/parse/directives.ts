@@ -6,8 +6,6 @@ export interface Directives {
   readonly escape: '\\' | '`';
   readonly syntax?: string;
   readonly check?: string;
-  /** Where the value of the check directive stands. */
-  readonly checkAt?: SourceRef;
 }
 
 const DIRECTIVE = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)$/;
@@ -17,6 +15,8 @@ export interface LeadingDirectives {
   readonly directives: Directives;
   /** How many lines they are. */
   readonly count: number;
+  /** Where the value of the check directive stands. */
+  readonly checkAt: SourceRef | undefined;
 }
 
 export function parseDirectives(source: SourceFile, lines: readonly string[]): LeadingDirectives {
@@ -53,7 +53,6 @@ export function parseDirectives(source: SourceFile, lines: readonly string[]): L
     escape: found.get('escape') === '`' ? '`' : '\\',
     ...(syntax === undefined ? {} : { syntax }),
     ...(check === undefined ? {} : { check }),
-    ...(checkAt === undefined ? {} : { checkAt }),
   };
-  return { directives, count };
+  return { directives, count, checkAt };
 }

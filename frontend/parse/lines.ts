@@ -57,6 +57,8 @@ export interface RawInstruction extends LocatedText {
 
 export interface ParsedFile {
   readonly directives: Directives;
+  /** Where the value of the check directive stands. */
+  readonly checkAt: SourceRef | undefined;
   readonly instructions: readonly RawInstruction[];
   readonly warnings: readonly FrontendWarning[];
 }
@@ -80,7 +82,7 @@ export function parseLines(source: SourceFile): ParsedFile {
         lineRef(source, index + 1, line),
         'break it with a continuation, or COPY the data from a file',
       );
-  const { directives, count } = parseDirectives(source, lines);
+  const { directives, count, checkAt } = parseDirectives(source, lines);
   const reader: Reader = {
     source,
     lines,
@@ -102,7 +104,7 @@ export function parseLines(source: SourceFile): ParsedFile {
       lineRef(source, 1, lines[0] ?? ''),
       'begin with FROM',
     );
-  return { directives, instructions, warnings: reader.warnings };
+  return { directives, checkAt, instructions, warnings: reader.warnings };
 }
 
 /** One instruction that stands for itself, as ONBUILD triggers do. */

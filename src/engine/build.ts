@@ -9,7 +9,7 @@ import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { BuildGraph } from '../graph/graph.ts';
 import type { StoredImage } from '../image/image-store.ts';
-import { createIgnoreMatcher, parseIgnoreFile } from '../layer/ignore-patterns.ts';
+import { compileIgnoreFile, parseIgnoreFile } from '../layer/ignore-patterns.ts';
 import type { Platform } from '../oci/documents.ts';
 import { parseReference, withDefaultTag, type Reference } from '../oci/reference.ts';
 import type { GitSources } from '../solver/exec/git.ts';
@@ -25,7 +25,7 @@ import {
   type ContextSpec,
   type DockerfileSpec,
 } from './build-sources.ts';
-import { createContexts, type Contexts } from './contexts.ts';
+import { createContexts, type ContextSource, type Contexts } from './contexts.ts';
 import type { Engine } from './engine.ts';
 import { createHandlers, type Resources } from './handlers.ts';
 import type { Output } from './outputs.ts';
@@ -131,7 +131,7 @@ export async function prepareBuild(
     { sink, signal, solveGit, secret: request.secret },
   );
   contexts = createContexts(sources.directories, root, host);
-  const isIgnored = ignoredBy(sources.directories.get('context')?.ignoreText);
+  const isIgnored = ignoredBy(sources.directories.get('context'));
   return {
     sources,
     contexts,
@@ -158,10 +158,11 @@ export async function prepareBuild(
 }
 
 /** Patterns with exceptions cannot be judged without the files. */
-function ignoredBy(ignoreText: string | undefined): ((path: string) => boolean) | undefined {
-  const patterns = ignoreText === undefined ? [] : parseIgnoreFile(ignoreText);
+function ignoredBy(source: ContextSource | undefined): ((path: string) => boolean) | undefined {
+  const { ignoreText = '', ignoreFile = '.dockerignore' } = source ?? {};
+  const patterns = parseIgnoreFile(ignoreText);
   if (patterns.length === 0 || patterns.some((pattern) => pattern.startsWith('!'))) return undefined;
-  const matcher = createIgnoreMatcher(patterns);
+  const matcher = compileIgnoreFile(ignoreText, ignoreFile);
   return (path) => matcher.excludes(path);
 }
 

@@ -58,7 +58,10 @@ function tokenize(pattern: string, written: string): readonly Token[] {
 }
 
 function invalid(written: string): TsbuildError {
-  return new TsbuildError('IGNORE_PATTERN_INVALID', `syntax error in pattern ${JSON.stringify(written)}`);
+  return new TsbuildError('IGNORE_PATTERN_INVALID', `syntax error in pattern ${JSON.stringify(written)}`, {
+    hint: 'close "[" with "]", or write "\\\\[" for the character itself',
+    word: written,
+  });
 }
 
 function literal(char: string): string {

@@ -4,7 +4,7 @@
  * Patterns are anchored at the root; a match of a parent directory counts; the last pattern that matches wins;
  * `!` takes back. `*` and `?` stay within one name, `**` crosses names.
  */
-import { TsbuildError } from '../base/errors.ts';
+import { locate, TsbuildError, type SourceRef } from '../base/errors.ts';
 import { compileGlob, type Glob } from './glob.ts';
 
 /** Patterns of a file, in order: comments and blank lines gone, paths clean, `!` kept. */
@@ -51,6 +51,26 @@ interface Pattern {
   readonly glob: Glob;
   readonly negated: boolean;
   readonly text: string;
+}
+
+/** Matcher of a whole ignore file. Throws IGNORE_PATTERN_INVALID with the line. `file` is as shown to the user. */
+export function compileIgnoreFile(text: string, file: string): IgnoreMatcher {
+  try {
+    return createIgnoreMatcher(parseIgnoreFile(text));
+  } catch (error) {
+    throw locate(error, firstInvalid(text, file));
+  }
+}
+
+function firstInvalid(text: string, file: string): SourceRef | undefined {
+  for (const [index, line] of text.split(/\r?\n/).entries())
+    try {
+      createIgnoreMatcher(parseIgnoreFile(line));
+    } catch {
+      const [startLine, endColumn] = [index + 1, line.trimEnd().length + 1];
+      return { file, text, range: { startLine, startColumn: 1, endLine: startLine, endColumn } };
+    }
+  return undefined;
 }
 
 /** Throws IGNORE_PATTERN_INVALID. */
@@ -105,7 +125,14 @@ function compile(written: string): Pattern | undefined {
   const negated = text.startsWith('!');
   if (negated) text = text.slice(1).trim();
   if (text === '')
-    throw new TsbuildError('IGNORE_PATTERN_INVALID', `illegal exclusion pattern: ${JSON.stringify(written)}`);
+    throw new TsbuildError(
+      'IGNORE_PATTERN_INVALID',
+      `illegal exclusion pattern: ${JSON.stringify(written)}`,
+      {
+        hint: 'write a pattern after "!", or take the line away',
+        word: written,
+      },
+    );
   text = cleanPattern(text);
   return { text, negated, glob: compileGlob(text, written) };
 }

@@ -6,6 +6,7 @@
  * Source: OCI image-spec v1.1.1, config.md, "User"; passwd(5), group(5).
  */
 import { TsbuildError } from '../base/errors.ts';
+import { suggest } from '../base/suggest.ts';
 
 export interface OwnerFileTexts {
   readonly passwd?: string;
@@ -71,7 +72,7 @@ export function resolveRunUser(text: string, files: OwnerFileTexts): ResolvedRun
       'USER_NOT_FOUND',
       `unable to find user ${JSON.stringify(userText)}: no matching entries in passwd file`,
       {
-        hint: 'create it with RUN useradd (adduser) before USER, or use a number',
+        hint: createHint('useradd (adduser)', userText, passwd),
       },
     );
   const groups = parseGroup(files.group);
@@ -90,6 +91,15 @@ export function resolveRunUser(text: string, files: OwnerFileTexts): ResolvedRun
   return { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])], home };
 }
 
+function createHint(command: string, name: string, known: readonly { readonly name: string }[]): string {
+  const near = suggest(
+    name,
+    known.map((each) => each.name),
+  );
+  if (near !== undefined) return `did you mean ${JSON.stringify(near)}?`;
+  return `create it with RUN ${command} before USER, or use a number`;
+}
+
 function requireGroup(text: string, groups: readonly GroupEntry[]): number {
   const gid = groups.find((each) => each.name === text)?.gid ?? parseId(text);
   if (gid !== undefined) return gid;
@@ -97,7 +107,7 @@ function requireGroup(text: string, groups: readonly GroupEntry[]): number {
     'USER_NOT_FOUND',
     `unable to find group ${JSON.stringify(text)}: no matching entries in group file`,
     {
-      hint: 'create it with RUN groupadd (addgroup) before USER, or use a number',
+      hint: createHint('groupadd (addgroup)', text, groups),
     },
   );
 }
@@ -127,6 +137,7 @@ export function resolveOwner(
         `cannot look up user ${JSON.stringify(owner.user)}: the image has no /etc/passwd`,
         {
           hint: 'use numbers, e.g. --chown=1000:1000',
+          word: owner.user,
         },
       );
     if (owner.user !== 'root') unknown('user', owner.user);
@@ -142,6 +153,7 @@ export function resolveOwner(
         `cannot look up group ${JSON.stringify(owner.group)}: the image has no /etc/group`,
         {
           hint: 'use numbers, e.g. --chown=1000:1000',
+          word: `${owner.user}:${owner.group}`,
         },
       );
     unknown('group', owner.group);

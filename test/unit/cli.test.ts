@@ -40,12 +40,12 @@ test('-- ends the flags, --flag=false takes one back', () => {
 });
 
 for (const [argv, message] of [
-  [['--tga', 'x', '.'], /unknown flag --tga/],
+  [['--tga', 'x', '.'], /unknown flag "--tga"/],
   [['-t'], /needs a value/],
   [['--no-cache=maybe', '.'], /true or false/],
   [[], /needs an argument/],
   [['a', 'b'], /too many arguments: "b"/],
-  [['-Z', '.'], /unknown flag -Z/],
+  [['-Z', '.'], /unknown flag "-Z"/],
 ] as const)
   test(`build ${argv.join(' ')} is a usage error`, () => {
     assert.throws(

@@ -154,15 +154,16 @@ async function readSources(flags: ParsedFlags, session: Session): Promise<Source
       context: contextOf(directory, readContextIgnore(directory)),
     };
   const dockerfile = readDockerfileSource(directory, file, cwd);
-  return { dockerfile, context: contextOf(directory, dockerfile.ignoreText) };
+  return { dockerfile, context: contextOf(directory, dockerfile.ignoreText, dockerfile.ignoreFile) };
 }
 
-function contextOf(directory: string, ignoreText: string | undefined): ContextSpec {
+function contextOf(directory: string, ignoreText?: string, ignoreFile?: string): ContextSpec {
   return {
     kind: 'directory',
     directory,
     where: 'the build context',
     ...(ignoreText === undefined ? {} : { ignoreText }),
+    ...(ignoreFile === undefined ? {} : { ignoreFile }),
   };
 }
 
@@ -189,6 +190,10 @@ function labelsFrom(words: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     words.map((word) => {
       const equals = word.indexOf('=');
+      if (word === '' || equals === 0)
+        throw new TsbuildError('USAGE', `invalid --label ${JSON.stringify(word)}`, {
+          hint: 'write NAME=VALUE',
+        });
       return equals < 0 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
     }),
   );
