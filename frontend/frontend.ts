@@ -4,7 +4,7 @@
  * Pure: it reads no file and opens no connection. It asks one question of the outside, resolveImage, because ENV,
  * ONBUILD, USER and WORKDIR come from the base's config, and only for stages that the target needs.
  */
-import { isTsbuildError, type TsbuildError } from '../src/base/errors.ts';
+import { isTsbuildError, locate, type SourceRef, type TsbuildError } from '../src/base/errors.ts';
 import type { BuildGraph, FrontendWarning } from '../src/graph/graph.ts';
 import { checkInstruction } from './instructions/check-instruction.ts';
 import type { Instruction } from './instructions/instruction.ts';
@@ -26,7 +26,7 @@ import type { FrontendRequest } from './request.ts';
 /** Throws TsbuildError with a place in the Dockerfile; whatever resolveImage throws comes out with its FROM's place. */
 export async function createBuildGraph(request: FrontendRequest): Promise<BuildGraph> {
   const prepared = prepare(request);
-  const { lowering, linter, target, globals } = prepared;
+  const { lowering, linter, target, globals, syntax } = prepared;
   const state = await lowering.stage(target.index);
   linter.finish();
   const { config } = state;
@@ -42,6 +42,7 @@ export async function createBuildGraph(request: FrontendRequest): Promise<BuildG
     ...(epoch === undefined || epoch === '' ? {} : { sourceDateEpoch: Number(epoch) }),
     warnings: linter.warnings,
     unusedArgs: lowering.unusedArgs(),
+    ...(syntax === undefined ? {} : { syntax }),
   };
 }
 
@@ -101,17 +102,16 @@ interface Prepared {
   readonly stages: readonly Stage[];
   readonly target: Stage;
   readonly globals: GlobalVariables;
+  readonly syntax: string | undefined;
 }
 
 function prepare(request: FrontendRequest): Prepared {
   const parsed = parseLines({ file: request.file, text: request.text });
   const { escape, check } = parsed.directives;
   const given = request.buildArgs['BUILDKIT_DOCKERFILE_CHECK'] ?? check;
-  const linter = createLinter(
-    given === undefined ? NO_OPTIONS : parseCheckOptions(given),
-    request.onWarning,
-    localChecks(parsed.instructions),
-  );
+  const at = given === check ? parsed.checkAt : undefined;
+  const options = given === undefined ? NO_OPTIONS : located(at, () => parseCheckOptions(given));
+  const linter = createLinter(options, request.onWarning, localChecks(parsed.instructions));
   for (const { message, source } of parsed.warnings) linter.report('NoEmptyContinuation', message, source);
   const instructions = parsed.instructions.map((raw): Instruction => {
     checkRaw(raw, whitespaceWords(takeFlags(raw, raw.restOffset).rest), linter);
@@ -133,7 +133,16 @@ function prepare(request: FrontendRequest): Prepared {
   const target = findTarget(stages, request.target);
   checkStageNumbers(stages);
   const lowering = createLowering({ request, stages, froms, globals, escape, linter });
-  return { lowering, linter, stages, target, globals };
+  const syntax = request.buildArgs['BUILDKIT_SYNTAX'] ?? parsed.directives.syntax;
+  return { lowering, linter, stages, target, globals, syntax };
+}
+
+function located<T>(at: SourceRef | undefined, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw locate(error, at);
+  }
 }
 
 /** An error here comes again, with its place, when the values that count are made. */

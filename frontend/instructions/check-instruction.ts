@@ -1,4 +1,5 @@
 /** What can be said of an instruction before anything is expanded, whatever stage it belongs to. */
+import { narrow } from '../../src/base/errors.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
 import type { Instruction } from './instruction.ts';
 
@@ -18,14 +19,14 @@ export function checkInstruction(instruction: Instruction): void {
         throw syntaxError(
           'INSTRUCTION_INVALID',
           `invalid field ${JSON.stringify(field)} in --mount`,
-          at,
-          'write key=value',
+          narrow(at, field),
+          field.startsWith('/') ? `write target=${field}` : 'write key=value',
         );
       if (key === 'from' && field.includes('$'))
         throw syntaxError(
           'INSTRUCTION_INVALID',
           "'from' of --mount does not support variables",
-          at,
+          narrow(at, field),
           'define an alias stage with FROM and name that',
         );
     }

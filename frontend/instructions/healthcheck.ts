@@ -1,4 +1,5 @@
 /** HEALTHCHECK: Go durations in, nanoseconds out. */
+import { narrow } from '../../src/base/errors.ts';
 import type { Healthcheck } from '../../src/oci/documents.ts';
 import { parseJsonForm, type FlagValues } from '../parse/arguments.ts';
 import type { RawInstruction } from '../parse/lines.ts';
@@ -22,32 +23,51 @@ const MAXIMUM = 2 ** 63 - 1024;
 export function parseHealthcheck(raw: RawInstruction, rest: string, flags: FlagValues): Instruction {
   const type = /^\S*/.exec(rest)?.[0] ?? '';
   const after = rest.slice(type.length).trim();
-  const fail = (message: string, hint?: string): never => {
-    throw syntaxError('INSTRUCTION_INVALID', message, refAt(raw), hint);
+  const fail = (message: string, hint: string, at = refAt(raw)): never => {
+    throw syntaxError('INSTRUCTION_INVALID', message, at, hint);
   };
   if (type === '')
     return fail('HEALTHCHECK needs an argument', 'write HEALTHCHECK CMD command, or HEALTHCHECK NONE');
   if (type.toUpperCase() === 'NONE') {
-    if (after !== '') fail('HEALTHCHECK NONE takes no arguments');
+    if (after !== '')
+      fail('HEALTHCHECK NONE takes no arguments', 'leave them out', narrow(refAt(raw), after));
     return { kind: 'HEALTHCHECK', raw, healthcheck: { Test: ['NONE'] } };
   }
   if (type.toUpperCase() !== 'CMD')
-    return fail(`unknown type ${JSON.stringify(type)} in HEALTHCHECK`, 'write HEALTHCHECK CMD command');
-  if (after === '') return fail('HEALTHCHECK CMD needs a command');
+    return fail(
+      `unknown type ${JSON.stringify(type)} in HEALTHCHECK`,
+      `write HEALTHCHECK CMD ${type} …, or HEALTHCHECK NONE`,
+      narrow(refAt(raw), type),
+    );
+  if (after === '')
+    return fail('HEALTHCHECK CMD needs a command', 'write e.g. HEALTHCHECK CMD wget -q localhost || exit 1');
   const args = parseJsonForm(raw, after);
   const duration = (flag: string): number => {
     const text = flags.text(flag);
     if (text === undefined) return 0;
     const value = parseDuration(text);
     if (value === undefined)
-      return fail(`invalid duration ${JSON.stringify(text)} of --${flag}`, 'write e.g. 30s or 1m30s');
-    if (value !== 0 && value < MINIMUM) fail(`--${flag} cannot be less than 1ms`);
+      return fail(
+        `invalid duration ${JSON.stringify(text)} of --${flag}`,
+        /^\d+$/.test(text) ? `add the unit: --${flag}=${text}s` : 'write e.g. 30s or 1m30s',
+        flags.at(flag),
+      );
+    if (value !== 0 && value < MINIMUM)
+      fail(
+        `--${flag} cannot be less than 1ms, and is ${JSON.stringify(text)}`,
+        'write e.g. 500ms, or 0 for the default',
+        flags.at(flag),
+      );
     return value;
   };
   const retriesText = flags.text('retries');
   const retries = retriesText === undefined || retriesText === '' ? 0 : Number(retriesText);
   if (!Number.isSafeInteger(retries) || retries < 0)
-    fail(`--retries must be a number that is not negative, not ${JSON.stringify(retriesText)}`);
+    fail(
+      `--retries must be a number that is not negative, not ${JSON.stringify(retriesText)}`,
+      'write e.g. --retries=3',
+      flags.at('retries'),
+    );
   const set = (key: keyof Healthcheck, value: number): Healthcheck => (value === 0 ? {} : { [key]: value });
   const healthcheck: Healthcheck = {
     Test: args === undefined ? ['CMD-SHELL', after] : ['CMD', ...args],

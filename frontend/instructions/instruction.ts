@@ -1,4 +1,5 @@
 /** Instructions, typed: what a Dockerfile says, before anything is expanded. */
+import type { SourceRef } from '../../src/base/errors.ts';
 import type { Healthcheck } from '../../src/oci/documents.ts';
 import type { FlagValues, Pair } from '../parse/arguments.ts';
 import type { Heredoc, RawInstruction } from '../parse/lines.ts';
@@ -9,7 +10,14 @@ export type Command =
   | { readonly form: 'exec'; readonly args: readonly string[] };
 
 export type Instruction = { readonly raw: RawInstruction } & (
-  | { readonly kind: 'FROM'; readonly image: string; readonly platform?: string; readonly name?: string }
+  | {
+      readonly kind: 'FROM';
+      readonly image: string;
+      readonly platform?: string;
+      /** Where --platform stands. */
+      readonly platformAt?: SourceRef;
+      readonly name?: string;
+    }
   | { readonly kind: 'ARG'; readonly args: readonly { readonly name: string; readonly value?: string }[] }
   | { readonly kind: 'ENV' | 'LABEL'; readonly pairs: readonly Pair[]; readonly legacy: boolean }
   | {

@@ -1,5 +1,6 @@
 /** `# check=skip=RULE,…;error=true;experimental=RULE,…`, and the build argument BUILDKIT_DOCKERFILE_CHECK. */
 import { TsbuildError } from '../../src/base/errors.ts';
+import { suggest } from '../../src/base/suggest.ts';
 
 export interface CheckOptions {
   readonly skip: ReadonlySet<string> | 'all';
@@ -21,7 +22,7 @@ export function parseCheckOptions(text: string): CheckOptions {
     if (equals < 0) throw invalid(part);
     if (key === 'skip' || key === 'experimental') options = { ...options, [key]: parseRules(value) };
     else if (key === 'error') options = { ...options, error: parseBoolean(value, part) };
-    else throw invalid(key);
+    else throw invalid(key, suggest(key, ['skip', 'experimental', 'error']));
   }
   return options;
 }
@@ -69,8 +70,11 @@ function parseBoolean(value: string, part: string): boolean {
   throw invalid(part);
 }
 
-function invalid(text: string): TsbuildError {
+function invalid(text: string, near?: string): TsbuildError {
   return new TsbuildError('DOCKERFILE_SYNTAX', `invalid check option ${JSON.stringify(text)}`, {
-    hint: 'write skip=RULE,…, experimental=RULE,… or error=true, separated by ";"',
+    hint:
+      near === undefined
+        ? 'write skip=RULE,…, experimental=RULE,… or error=true, separated by ";"'
+        : `did you mean ${near}?`,
   });
 }

@@ -1,5 +1,6 @@
 /** Instructions that change the image's config and nothing in its files. */
-import type { SourceRef } from '../../src/base/errors.ts';
+import { narrow, type SourceRef } from '../../src/base/errors.ts';
+import { suggest } from '../../src/base/suggest.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { formatDuration } from '../instructions/healthcheck.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
@@ -98,9 +99,19 @@ export function lowerVolume(
   { words, raw }: InstructionOf<'EXPOSE' | 'VOLUME'>,
   expand: Expander,
 ): void {
-  const volumes = words.map((word) => expand.word(word).trim());
-  if (volumes.includes(''))
-    throw syntaxError('INSTRUCTION_INVALID', 'a VOLUME can not be an empty string', refAt(raw));
+  const volumes = words.map((word) => {
+    const volume = expand.word(word).trim();
+    if (volume === '')
+      throw syntaxError(
+        'INSTRUCTION_INVALID',
+        word === ''
+          ? 'a VOLUME cannot be empty'
+          : `the VOLUME ${JSON.stringify(word)} is empty after expansion`,
+        narrow(refAt(raw), word === '' ? '""' : word),
+        'write the path of a directory',
+      );
+    return volume;
+  });
   stage.config.Volumes = {
     ...stage.config.Volumes,
     ...Object.fromEntries(volumes.map((volume) => [volume, {}])),
@@ -123,12 +134,13 @@ export function lowerStopSignal(
   const isName =
     SIGNALS.has(name) || /^RTMIN\+([1-9]|[12][0-9]|30)$/.test(name) || /^RTMAX-([1-9]|1[0-4])$/.test(name);
   const isNumber = /^\d+$/.test(text) && number >= 1 && number <= 64;
+  const near = /^\d+$/.test(text) ? undefined : suggest(name, SIGNALS);
   if (!isName && !isNumber)
     throw syntaxError(
       'INSTRUCTION_INVALID',
       `invalid signal ${JSON.stringify(text)}`,
-      refAt(instruction.raw),
-      'write e.g. SIGTERM or 15',
+      narrow(refAt(instruction.raw), instruction.text),
+      near === undefined ? 'write e.g. SIGTERM or 15' : `did you mean SIG${near}?`,
     );
   stage.config.StopSignal = text;
   remember(stage, `STOPSIGNAL ${text}`);
@@ -157,12 +169,15 @@ export function lowerExpose(
   { words, raw }: InstructionOf<'EXPOSE' | 'VOLUME'>,
   expand: Expander,
 ): void {
-  const expanded = words.flatMap((word) => expand.words(word)).sort();
+  const at = refAt(raw);
+  const expanded = words
+    .flatMap((word) => expand.words(word).map((text) => ({ text, at: narrow(at, word) })))
+    .sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
   const ports: string[] = [];
   for (const word of expanded) {
-    for (const port of parsePort(word, refAt(raw), stage.linter)) ports.push(port);
+    for (const port of parsePort(word.text, word.at, stage.linter)) ports.push(port);
     if (ports.length > MAX_PORTS)
-      throw syntaxError('INSTRUCTION_INVALID', `more than ${MAX_PORTS} ports are exposed`, refAt(raw));
+      throw syntaxError('INSTRUCTION_INVALID', `more than ${MAX_PORTS} ports are exposed`, at);
   }
   const before = stage.config.ExposedPorts ?? {};
   const added = ports.filter((port) => !Object.hasOwn(before, port));

@@ -1,6 +1,6 @@
 /** COPY and ADD: sources, destination and owner, expanded and resolved to inputs. WORKDIR, which makes a directory. */
 import { posix } from 'node:path';
-import { locate, type SourceRef } from '../../src/base/errors.ts';
+import { locate, narrow, type SourceRef } from '../../src/base/errors.ts';
 import type { Vertex } from '../../src/graph/graph.ts';
 import { createVertex } from '../../src/graph/graph.ts';
 import type { CopyOp, CopyOwner, CopySource } from '../../src/graph/ops.ts';
@@ -16,8 +16,8 @@ import { cleanPath, extend, nextName, remember, shownText, workdirOf, type Stage
 export interface CopyInputs {
   /** The build context. */
   readonly context: () => Promise<Vertex>;
-  /** What `--from` means. */
-  readonly from: (name: string) => Promise<Vertex>;
+  /** What `--from` means; `at` is where it stands. */
+  readonly from: (name: string, at: SourceRef) => Promise<Vertex>;
   readonly scratch: () => Vertex;
   /** Whether the ignore file of the build context leaves out a path. */
   readonly isIgnored: ((path: string) => boolean) | undefined;
@@ -44,7 +44,8 @@ export async function lowerCopy(
   const sources = await resolveSources(stage, instruction, expanded, inputs, addInput);
   const destinationText = expand.word(instruction.destination);
   const destination = destinationOf(stage, destinationText);
-  const link = flags.boolean('link') === true;
+  // With --chmod the tree below decides nothing, and yet BuildKit copies onto it: so do we.
+  const link = flags.boolean('link') === true && chmod === '';
   const unpackFlag = flags.boolean('unpack');
   const op: CopyOp = {
     kind: 'copy',
@@ -105,6 +106,8 @@ function destinationOf(stage: StageState, written: string): string {
 interface ExpandedSources {
   /** Paths and URLs as history shows them. */
   readonly written: readonly string[];
+  /** Where each stands. */
+  readonly places: readonly SourceRef[];
   readonly inline: readonly Extract<CopySource, { kind: 'inline' }>[];
   readonly checksum: string | undefined;
 }
@@ -112,6 +115,7 @@ interface ExpandedSources {
 /** Paths come before heredocs, wherever they stand. */
 function expandSources(instruction: InstructionOf<'COPY' | 'ADD'>, expand: Expander): ExpandedSources {
   const written: string[] = [];
+  const places: SourceRef[] = [];
   const inline: Extract<CopySource, { kind: 'inline' }>[] = [];
   for (const source of instruction.sources) {
     const head = instruction.heredocs.length === 0 ? undefined : parseHeredocWord(source);
@@ -119,6 +123,7 @@ function expandSources(instruction: InstructionOf<'COPY' | 'ADD'>, expand: Expan
       head === undefined ? undefined : instruction.heredocs.find(({ name }) => name === head.name);
     if (heredoc === undefined) {
       written.push(expand.word(source));
+      places.push(narrow(refAt(instruction.raw), source));
       continue;
     }
     const text = heredocText(heredoc);
@@ -129,23 +134,30 @@ function expandSources(instruction: InstructionOf<'COPY' | 'ADD'>, expand: Expan
     });
   }
   const checksum = instruction.flags.text('checksum');
-  return { written, inline, checksum: checksum === undefined ? undefined : expand.word(checksum) };
+  return {
+    written,
+    places,
+    inline,
+    checksum: checksum === undefined ? undefined : expand.word(checksum),
+  };
 }
 
 async function resolveSources(
   stage: StageState,
   instruction: InstructionOf<'COPY' | 'ADD'>,
-  { written, inline, checksum }: ExpandedSources,
+  { written, places, inline, checksum }: ExpandedSources,
   inputs: CopyInputs,
   addInput: (vertex: Vertex) => number,
 ): Promise<readonly CopySource[]> {
   const { flags } = instruction;
   const from = flags.text('from');
-  const remotes = written.map((source) => remoteVertex(instruction, source, checksum));
+  const remotes = written.map((source, index) => remoteVertex(instruction, source, checksum, places[index]));
   if (checksum !== undefined) checkChecksum(instruction, remotes, inline.length);
   const paths = written.filter((_, index) => remotes[index] === undefined);
   const input =
-    paths.length === 0 ? 0 : addInput(await (from === undefined ? inputs.context() : inputs.from(from)));
+    paths.length === 0
+      ? 0
+      : addInput(await (from === undefined ? inputs.context() : inputs.from(from, flags.at('from'))));
   if (from === undefined) reportIgnored(stage, instruction, paths, inputs);
   const sources: CopySource[] = [];
   for (const [index, source] of written.entries()) {
@@ -177,7 +189,7 @@ function reportIgnored(
 }
 
 function checkChecksum(
-  { raw }: InstructionOf<'COPY' | 'ADD'>,
+  { flags }: InstructionOf<'COPY' | 'ADD'>,
   remotes: readonly (Vertex | undefined)[],
   inline: number,
 ): void {
@@ -185,15 +197,15 @@ function checkChecksum(
     throw syntaxError(
       'INSTRUCTION_INVALID',
       '--checksum cannot be given for several sources',
-      refAt(raw),
+      flags.at('checksum'),
       'use one ADD for each source',
     );
   if (remotes[0] === undefined)
     throw syntaxError(
       'INSTRUCTION_INVALID',
       '--checksum needs an http(s) or git source',
-      refAt(raw),
-      'files of the build context are known by their content anyway',
+      flags.at('checksum'),
+      'leave it out: files of the build context are known by their content',
     );
 }
 
@@ -202,8 +214,8 @@ function remoteVertex(
   instruction: InstructionOf<'COPY' | 'ADD'>,
   source: string,
   checksum: string | undefined,
+  at = refAt(instruction.raw),
 ): Vertex | undefined {
-  const at = refAt(instruction.raw);
   let repository: GitSource | undefined;
   try {
     repository = parseGitSource(source);
@@ -215,7 +227,7 @@ function remoteVertex(
   if (instruction.kind === 'COPY')
     throw syntaxError(
       'INSTRUCTION_INVALID',
-      `the source of a COPY can't be a ${repository === undefined ? 'URL' : 'git repository'}`,
+      `the source of a COPY can't be a ${repository === undefined ? 'URL' : 'git repository'}: ${JSON.stringify(shownUrl(source))}`,
       at,
       'use ADD instead',
     );
@@ -225,30 +237,43 @@ function remoteVertex(
       throw syntaxError(
         'INSTRUCTION_INVALID',
         `the checksum of a git source is a commit, not ${JSON.stringify(checksum)}`,
-        at,
+        instruction.flags.at('checksum'),
+        'write 7 to 64 hexadecimal digits; a branch or tag goes after # in the URL',
       );
     const wanted = checksum === undefined ? {} : { checksum };
-    return gitVertex({ ...repository, keepGitDir, ...wanted }, at);
+    return gitVertex({ ...repository, keepGitDir, ...wanted }, refAt(instruction.raw));
   }
-  return httpVertex(source, checksum, at);
+  return httpVertex(source, checksum, at, instruction);
 }
 
 const HASHES: Readonly<Record<string, number>> = { sha256: 64, sha384: 96, sha512: 128 };
 
-function httpVertex(source: string, checksum: string | undefined, at: SourceRef): Vertex {
+function httpVertex(
+  source: string,
+  checksum: string | undefined,
+  at: SourceRef,
+  { raw, flags }: InstructionOf<'COPY' | 'ADD'>,
+): Vertex {
   const [algorithm = '', hex = ''] = checksum?.split(':', 2) ?? [];
   if (checksum !== undefined && (HASHES[algorithm] !== hex.length || !/^[0-9a-f]+$/.test(hex)))
     throw syntaxError(
       'INSTRUCTION_INVALID',
       `invalid checksum ${JSON.stringify(checksum)}`,
-      at,
-      'write sha256:HEX, sha384:HEX or sha512:HEX',
+      flags.at('checksum'),
+      HASHES[algorithm] === undefined
+        ? 'write sha256:HEX, sha384:HEX or sha512:HEX'
+        : `write ${HASHES[algorithm]} hexadecimal digits after ${algorithm}:, not ${hex.length}`,
     );
   let path: string;
   try {
     path = new URL(source).pathname;
   } catch {
-    throw syntaxError('INSTRUCTION_INVALID', `not a URL: ${JSON.stringify(source)}`, at);
+    throw syntaxError(
+      'INSTRUCTION_INVALID',
+      `not a URL: ${JSON.stringify(shownUrl(source))}`,
+      at,
+      'write https://HOST/PATH',
+    );
   }
   return createVertex({
     op: {
@@ -258,9 +283,14 @@ function httpVertex(source: string, checksum: string | undefined, at: SourceRef)
       ...(checksum === undefined ? {} : { checksum }),
     },
     inputs: [],
-    name: source.replace(/:\/\/[^/@]*@/, '://***@'),
-    source: at,
+    name: shownUrl(source),
+    source: refAt(raw),
   });
+}
+
+/** Without its password. */
+function shownUrl(url: string): string {
+  return url.replace(/:\/\/[^/@]*@/, '://***@');
 }
 
 function filenameOf(path: string): string {
@@ -282,13 +312,13 @@ export function parseOwner(text: string): CopyOwner {
 
 const SYMBOLIC = /^[ugoa]*([-+=]([rwxXst]*|[ugo]))+(,[ugoa]*([-+=]([rwxXst]*|[ugo]))+)*$/;
 
-function checkChmod(text: string, { raw }: InstructionOf<'COPY' | 'ADD'>): string {
+function checkChmod(text: string, { flags }: InstructionOf<'COPY' | 'ADD'>): string {
   const isOctal = /^[0-7]+$/.test(text) && parseInt(text, 8) <= 0o7777;
   if (isOctal || SYMBOLIC.test(text)) return text;
   throw syntaxError(
     'INSTRUCTION_INVALID',
     `invalid value ${JSON.stringify(text)} of --chmod`,
-    refAt(raw),
+    flags.at('chmod'),
     'write an octal mode from 0 to 7777, or e.g. u+x,go-w',
   );
 }

@@ -1,7 +1,8 @@
 /** Expansion as one instruction sees it: the variables before it, its place for errors. */
-import { locate } from '../../src/base/errors.ts';
+import { locate, narrow, type SourceRef } from '../../src/base/errors.ts';
 import { expandWord, expandWords, type ExpandOptions } from '../expand/expand.ts';
 import type { RawInstruction } from '../parse/lines.ts';
+import { lineRef } from '../parse/source.ts';
 import { refAt } from '../parse/source.ts';
 import { suggest } from '../../src/base/suggest.ts';
 import type { Linter } from '../lint/linter.ts';
@@ -26,23 +27,59 @@ export function createExpander(options: ExpanderOptions): Expander {
   const { raw, escape, variables, onUndefined, onUsed } = options;
   const lookup = (name: string): string | undefined => variables.get(name);
   /** One expansion; each name is reported once in it. */
-  const expand = <T>(work: (hooks: Pick<ExpandOptions, 'lookup' | 'onUnset' | 'onSet'>) => T): T => {
+  const expand = <T>(
+    text: string,
+    work: (hooks: Pick<ExpandOptions, 'lookup' | 'onUnset' | 'onSet'>) => T,
+  ): T => {
     const unset = new Set<string>();
     const set = new Set<string>();
     try {
       return work({ lookup, onUnset: (name) => unset.add(name), onSet: (name) => set.add(name) });
     } catch (error) {
-      throw locate(error, refAt(raw));
+      throw locate(error, narrow(refAt(raw), text));
     } finally {
       for (const name of unset) onUndefined?.(name);
       for (const name of set) onUsed?.(name);
     }
   };
   return {
-    word: (text) => expand((hooks) => expandWord(text, { escape, ...hooks })),
-    words: (text) => expand(({ lookup: find }) => expandWords(text, { escape, lookup: find })),
-    body: (text) => expand((hooks) => expandWord(text, { escape: '\\', keepQuotes: true, ...hooks })),
+    word: (text) => expand(text, (hooks) => expandWord(text, { escape, ...hooks })),
+    words: (text) => expand(text, ({ lookup: find }) => expandWords(text, { escape, lookup: find })),
+    body(text) {
+      try {
+        return expand(text, (hooks) => expandWord(text, { escape: '\\', keepQuotes: true, ...hooks }));
+      } catch (error) {
+        throw lineError(text, raw, lookup) ?? error;
+      }
+    },
   };
+}
+
+/** The error of the first line of a heredoc that fails by itself, at that line. */
+function lineError(text: string, raw: RawInstruction, lookup: (name: string) => string | undefined): unknown {
+  for (const line of text.split('\n'))
+    try {
+      expandWord(line, { escape: '\\', keepQuotes: true, lookup });
+    } catch (error) {
+      return locate(error, bodyRef(raw, line));
+    }
+  return undefined;
+}
+
+/** Where a line of a heredoc stands; it may have lost its tabs. */
+function bodyRef(raw: RawInstruction, line: string): SourceRef {
+  const { source, range, lastLine } = raw;
+  const lines = source.text.split('\n').map((each) => each.replace(/\r$/, ''));
+  for (let number = range.endLine + 1; number <= lastLine; number += 1) {
+    const written = lines[number - 1] ?? '';
+    const bare = line.trim();
+    if (written.trim() !== bare) continue;
+    const startColumn = written.indexOf(bare) + 1;
+    const whole = lineRef(source, number, written);
+    const endColumn = Math.max(startColumn + 1, startColumn + bare.length);
+    return { ...whole, range: { ...whole.range, startColumn, endColumn } };
+  }
+  return refAt(raw);
 }
 
 /** Reports variables that nothing in scope defines. `declared` are ARGs without a value. */

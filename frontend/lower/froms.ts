@@ -2,7 +2,7 @@
  * What each FROM means, for all stages of the file, also those that the target does not need: a FROM that cannot
  * work is an error wherever it stands. No image is asked for here.
  */
-import { TsbuildError, type SourceRef } from '../../src/base/errors.ts';
+import { narrow, TsbuildError, type SourceRef } from '../../src/base/errors.ts';
 import { suggest } from '../../src/base/suggest.ts';
 import type { Platform } from '../../src/oci/documents.ts';
 import { parseReference } from '../../src/oci/reference.ts';
@@ -61,7 +61,7 @@ function resolveFrom(
     throw syntaxError(
       'STAGE_INVALID',
       `the base name ${JSON.stringify(written)} is blank after expansion`,
-      at,
+      narrow(at, written),
       didYouMean(written, globals) ?? 'give the ARG a value before FROM',
     );
   const platform =
@@ -70,7 +70,7 @@ function resolveFrom(
       : resolvePlatform(stage, writtenPlatform, { request, globals, escape, linter }, used);
   const parent = names.get(image);
   if (parent === undefined && image !== 'scratch' && findContext(request, image, platform) === undefined)
-    checkReference(image, at);
+    checkReference(image, narrow(at, written), 'as base', names.keys());
   return { image, platform, used, ...(parent === undefined ? {} : { parent }) };
 }
 
@@ -119,18 +119,19 @@ function resolvePlatform(
     );
   const platform = parsePlatformText(text);
   if (mine.size === 0 && unset === 0 && platform !== undefined) reportConstant(stage, text, platform, linter);
+  const place = stage.from.platformAt ?? at;
   if (text === '')
     throw syntaxError(
       'PLATFORM_INVALID',
       `empty platform value from expression ${JSON.stringify(written)}`,
-      at,
-      didYouMean(written, globals),
+      place,
+      didYouMean(written, globals) ?? 'give the ARG a value before FROM, or leave --platform out',
     );
   if (platform === undefined)
     throw syntaxError(
       'PLATFORM_INVALID',
       `invalid platform ${JSON.stringify(text)}${text === written ? '' : ` from ${JSON.stringify(written)}`}`,
-      at,
+      place,
       didYouMean(written, globals) ?? 'write os/architecture[/variant], e.g. linux/arm64',
     );
   return request.platform['os.version'] !== undefined && isTarget ? request.platform : platform;
@@ -156,16 +157,25 @@ function didYouMean(written: string, globals: GlobalVariables): string | undefin
   return undefined;
 }
 
-function checkReference(image: string, at: SourceRef): void {
+/** Throws REFERENCE_INVALID unless it can be the name of an image. `use` is as in messages, `names` are stages. */
+export function checkReference(image: string, at: SourceRef, use: string, names: Iterable<string>): void {
   try {
     parseReference(image);
   } catch (error) {
-    const reason = error instanceof TsbuildError ? error.message : String(error);
+    const { message, hint } = error instanceof TsbuildError ? error : { message: String(error) };
+    const prefix = `invalid reference ${JSON.stringify(image)}: `;
+    const reason = message.startsWith(prefix) ? message.slice(prefix.length) : message;
+    const stage = [...names].find((name) => name === image.toLowerCase());
+    const fallback = 'write [registry/]repository[:tag], or the name of an earlier stage';
     throw syntaxError(
       'REFERENCE_INVALID',
-      `cannot use ${JSON.stringify(image)} as base: ${reason}`,
+      `cannot use ${JSON.stringify(image)} ${use}: ${reason}`,
       at,
-      'write FROM [registry/]repository[:tag], or the name of an earlier stage',
+      /^[a-z]+:\/\//i.test(image)
+        ? 'leave the scheme out: write [registry/]repository[:tag]'
+        : stage === undefined
+          ? (hint ?? fallback)
+          : `write ${stage} to begin with that stage`,
     );
   }
 }

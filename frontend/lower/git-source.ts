@@ -5,6 +5,7 @@
  * Source: BuildKit documentation, "Git URL fragments" and "Git query parameters" (Dockerfile reference, ADD).
  */
 import { TsbuildError } from '../../src/base/errors.ts';
+import { suggest } from '../../src/base/suggest.ts';
 import type { GitSource } from '../request.ts';
 
 const SCP = /^[a-zA-Z0-9-_]+@[a-zA-Z0-9-.]+:(?!\/\/)/;
@@ -72,7 +73,8 @@ function isRepository(base: string): boolean {
 function parseQuery(query: string, text: string): URLSearchParams {
   const options = new URLSearchParams(query);
   for (const key of options.keys())
-    if (!QUERY_KEYS.includes(key)) throw invalid(text, `unexpected query ${JSON.stringify(key)}`);
+    if (!QUERY_KEYS.includes(key))
+      throw invalid(text, `unexpected query ${JSON.stringify(key)}`, queryHint(key));
   return options;
 }
 
@@ -100,10 +102,19 @@ export function checkCommit(commit: string, text: string): string {
   return commit;
 }
 
-function invalid(text: string, reason: string): TsbuildError {
+function queryHint(key: string): string {
+  const near = suggest(key, QUERY_KEYS);
+  return near === undefined ? `use ${QUERY_KEYS.join(', ')}` : `did you mean ${near}?`;
+}
+
+function invalid(
+  text: string,
+  reason: string,
+  hint = 'write https://HOST/REPOSITORY.git#REF:DIRECTORY',
+): TsbuildError {
   return new TsbuildError(
     'INSTRUCTION_INVALID',
     `invalid git source ${JSON.stringify(text.replace(/:\/\/[^/@]*@/, '://***@'))}: ${reason}`,
-    { hint: 'write https://HOST/REPOSITORY.git#REF:DIRECTORY' },
+    { hint },
   );
 }

@@ -4,7 +4,7 @@ import { formatPlatform } from '../../src/oci/platform.ts';
 import type { FrontendRequest } from '../request.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
-import { TsbuildError, type SourceRef } from '../../src/base/errors.ts';
+import { narrow, TsbuildError, type SourceRef } from '../../src/base/errors.ts';
 import { createExpander } from './expander.ts';
 
 function platformArgs(prefix: string, platform: Platform): [string, string][] {
@@ -87,7 +87,7 @@ export function globalVariables(
           syntaxError(
             'INSTRUCTION_INVALID',
             `invalid SOURCE_DATE_EPOCH ${JSON.stringify(value)}`,
-            source,
+            narrow(source, value ?? ''),
             'give seconds since the epoch',
           ),
         );

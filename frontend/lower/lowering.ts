@@ -4,7 +4,7 @@
  * Stages are lowered on demand, so what the target does not reach is never resolved; an ONBUILD trigger may reach
  * further stages. A stage can use earlier stages only, so there are no cycles.
  */
-import { isTsbuildError, locate, TsbuildError } from '../../src/base/errors.ts';
+import { isTsbuildError, locate, TsbuildError, type SourceRef } from '../../src/base/errors.ts';
 import { createVertex, type Vertex } from '../../src/graph/graph.ts';
 import type { Platform } from '../../src/oci/documents.ts';
 import { checkInstruction } from '../instructions/check-instruction.ts';
@@ -18,7 +18,8 @@ import { beginFromImage, beginFromNothing, beginFromStage, type StageFrame } fro
 import * as config from './config.ts';
 import { lowerCopy, lowerWorkdir, type CopyInputs } from './copy.ts';
 import { createExpander, undefinedVar, type Expander } from './expander.ts';
-import type { From } from './froms.ts';
+import { checkReference, type From } from './froms.ts';
+import { imageRef, stageHint, withNearStage } from './near-stage.ts';
 import { describedAs, type GlobalVariables } from './global-args.ts';
 import { findContext } from './named-contexts.ts';
 import { lowerRun, type RunDefaults } from './run.ts';
@@ -152,7 +153,7 @@ export function createLowering(options: LoweringOptions): Lowering {
     const named = findContext(request, resolved.image, resolved.platform);
     if (named !== undefined) return beginFromContext(named.name, named.context, frame, from);
     if (resolved.image === 'scratch') return beginFromNothing(frame);
-    const image = await located(from, () => resolve(resolved.image, resolved.platform));
+    const image = await located(from, stages, () => resolve(resolved.image, resolved.platform));
     return beginFromImage(image, frame);
   }
 
@@ -165,7 +166,10 @@ export function createLowering(options: LoweringOptions): Lowering {
     switch (context.kind) {
       case 'image':
         if (context.reference === 'scratch') return beginFromNothing(frame);
-        return beginFromImage(await located(from, () => resolve(context.reference, frame.platform)), frame);
+        return beginFromImage(
+          await located(from, stages, () => resolve(context.reference, frame.platform)),
+          frame,
+        );
       case 'stored':
         return beginFromImage(context.image, frame);
       case 'git':
@@ -195,13 +199,14 @@ export function createLowering(options: LoweringOptions): Lowering {
     }
   }
 
-  function findTargetContext(name: string, current: Stage): Stage {
+  function findTargetContext(name: string, current: Stage, at = refAt(current.from.raw)): Stage {
     const found = stages.findLast((each) => each.name === name.toLowerCase() && each.index < current.index);
     if (found === undefined)
       throw syntaxError(
         'STAGE_NOT_FOUND',
         `there is no earlier stage ${JSON.stringify(name)} for --build-context`,
-        refAt(current.from.raw),
+        at,
+        stageHint(name, stages, current.index),
       );
     return found;
   }
@@ -222,19 +227,25 @@ export function createLowering(options: LoweringOptions): Lowering {
       case 'stored':
         return imageVertex(context.image, state.platform, `FROM ${context.image.reference}`, at);
       case 'stage':
-        return (await stage(findTargetContext(context.name, current).index)).vertex;
+        return (await stage(findTargetContext(context.name, current, at).index)).vertex;
       case 'image':
-        return imageByName(context.reference, state, instruction);
+        return imageByName(context.reference, state, instruction, at);
     }
   }
 
-  async function imageByName(name: string, state: StageState, { raw }: Instruction): Promise<Vertex> {
+  async function imageByName(
+    name: string,
+    state: StageState,
+    { raw }: Instruction,
+    at: SourceRef,
+  ): Promise<Vertex> {
     if (name === 'scratch') return scratchVertex(state.platform);
+    checkReference(name, at, 'as source of files', []);
     try {
       const resolved = await resolve(name, state.platform);
       return imageVertex(resolved, state.platform, `FROM ${resolved.reference}`, refAt(raw));
     } catch (error) {
-      throw locate(error, refAt(raw));
+      throw locate(withNearStage(error, name, stages, state.index), at);
     }
   }
 
@@ -246,20 +257,19 @@ export function createLowering(options: LoweringOptions): Lowering {
           ? Promise.resolve(contextVertex('context'))
           : vertexOfContext('context', context, state, current, instruction),
       scratch: () => scratchVertex(state.platform),
-      async from(name) {
-        const { raw } = instruction;
+      async from(name, at) {
         if (name.includes('$'))
           throw syntaxError(
             'INSTRUCTION_INVALID',
             'variables are not expanded in --from',
-            refAt(raw),
-            'define a stage with FROM $NAME AS alias and copy from that',
+            at,
+            `define a stage with FROM ${name} AS alias and copy from that`,
           );
         const named = findContext(request, name, state.platform);
         if (named !== undefined)
           return vertexOfContext(named.name, named.context, state, current, instruction);
-        const found = findEarlierStage(stages, name, current, instruction.raw);
-        if (found === undefined) return imageByName(name, state, instruction);
+        const found = findEarlierStage(stages, name, current, at);
+        if (found === undefined) return imageByName(name, state, instruction, at);
         state.outline.stages.add(found.index);
         return (await stage(found.index)).vertex;
       },
@@ -370,10 +380,10 @@ function proxiesOf(buildArgs: Readonly<Record<string, string>>): ReadonlyMap<str
   );
 }
 
-async function located<T>(stage: Stage, work: () => Promise<T>): Promise<T> {
+async function located<T>(stage: Stage, stages: readonly Stage[], work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw locate(error, refAt(stage.from.raw));
+    throw locate(withNearStage(error, stage.from.image, stages, stage.index), imageRef(stage.from));
   }
 }

@@ -10,8 +10,8 @@ interface Range {
 
 /** `80/tcp`, …: one text per port. Throws INSTRUCTION_INVALID. */
 export function parsePort(word: string, at: SourceRef, linter: Linter): readonly string[] {
-  const fail = (reason: string): TsbuildError =>
-    syntaxError('INSTRUCTION_INVALID', reason, at, 'write e.g. 80, 80/udp or 8000-8010');
+  const fail = (reason: string, hint = 'write e.g. 80, 80/udp or 8000-8010'): TsbuildError =>
+    syntaxError('INSTRUCTION_INVALID', reason, at, hint);
   const shown = JSON.stringify(word);
   const parts = word.split(':');
   const container = parts.at(-1) ?? '';
@@ -23,7 +23,7 @@ export function parsePort(word: string, at: SourceRef, linter: Linter): readonly
   const protocol = written === '' ? 'tcp' : written.toLowerCase();
   if (ports === '') throw fail(`invalid port ${shown}: no port specified`);
   if (!['tcp', 'udp', 'sctp'].includes(protocol))
-    throw fail(`invalid port ${shown}: invalid protocol ${JSON.stringify(written)}`);
+    throw fail(`invalid port ${shown}: invalid protocol ${JSON.stringify(written)}`, 'use tcp, udp or sctp');
   if (written !== written.toLowerCase())
     linter.report('ExposeProtoCasing', `the protocol of '${word}' should be lower-case`, at);
   if (address !== '' || host !== '')
@@ -34,7 +34,11 @@ export function parsePort(word: string, at: SourceRef, linter: Linter): readonly
     );
   if (address !== '' && !isAddress(address)) throw fail(`invalid IP address ${JSON.stringify(address)}`);
   const range = parseRange(ports);
-  if (range === undefined) throw fail(`invalid container port ${JSON.stringify(ports)} in ${shown}`);
+  if (range === undefined)
+    throw fail(
+      `invalid container port ${JSON.stringify(ports)}${ports === word ? '' : ` in ${shown}`}`,
+      hintFor(ports),
+    );
   if (host !== '') {
     const outside = parseRange(host);
     if (outside === undefined) throw fail(`invalid host port ${JSON.stringify(host)} in ${shown}`);
@@ -42,6 +46,15 @@ export function parsePort(word: string, at: SourceRef, linter: Linter): readonly
       throw fail(`the ranges of container and host ports in ${shown} differ in length`);
   }
   return Array.from({ length: range.to - range.from + 1 }, (_, index) => `${range.from + index}/${protocol}`);
+}
+
+function hintFor(ports: string): string {
+  const [first = '', last = '', ...more] = ports.split('-');
+  if (![first, last || '0'].every((each) => /^\d+$/.test(each)) || more.length > 0)
+    return 'write numbers, e.g. 80, 80/udp or 8000-8010';
+  return Math.max(Number(first), Number(last)) > 65535
+    ? 'ports go up to 65535'
+    : `write the lower port first: ${last}-${first}`;
 }
 
 function parseRange(text: string): Range | undefined {

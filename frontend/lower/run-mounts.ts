@@ -2,7 +2,7 @@
 import { createVertex, type Vertex } from '../../src/graph/graph.ts';
 import type { CopyOp, RunMount } from '../../src/graph/ops.ts';
 import { suggest } from '../../src/base/suggest.ts';
-import type { TsbuildError } from '../../src/base/errors.ts';
+import { narrow, type SourceRef, type TsbuildError } from '../../src/base/errors.ts';
 import { mountFields } from '../instructions/check-instruction.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
@@ -30,8 +30,10 @@ interface Context {
   readonly instruction: InstructionOf<'RUN'>;
   readonly inputs: CopyInputs;
   readonly addInput: (vertex: Vertex) => number;
-  readonly fail: (message: string, hint?: string) => TsbuildError;
+  /** `field`: the one that is wrong, as written. */
+  readonly fail: (message: string, hint?: string, field?: string) => TsbuildError;
   readonly cacheNamespace: string | undefined;
+  readonly at: SourceRef;
   /** Sockets of agents are numbered within the instruction. */
   readonly sshIndex: () => number;
 }
@@ -53,8 +55,8 @@ export async function lowerMounts(
   for (const flag of instruction.flags.all) {
     if (flag.name !== 'mount') continue;
     const at = refAt(instruction.raw, flag.from, flag.to);
-    const fail = (message: string, hint?: string): TsbuildError =>
-      syntaxError('INSTRUCTION_INVALID', message, at, hint);
+    const fail = (message: string, hint?: string, field?: string): TsbuildError =>
+      syntaxError('INSTRUCTION_INVALID', message, field === undefined ? at : narrow(at, field), hint);
     const context: Context = {
       stage,
       instruction,
@@ -62,6 +64,7 @@ export async function lowerMounts(
       addInput,
       fail,
       cacheNamespace,
+      at,
       sshIndex: () => sockets++,
     };
     mounts.push(await lowerMount(context, readFields(flag.value ?? '', expand, fail)));
@@ -72,10 +75,13 @@ export async function lowerMounts(
 interface Fields {
   readonly kind: RunMount['kind'];
   readonly values: ReadonlyMap<string, string>;
+  /** As written, by key. */
+  readonly written: ReadonlyMap<string, string>;
 }
 
 function readFields(text: string, expand: Expander, fail: Context['fail']): Fields {
   const values = new Map<string, string>();
+  const fields = new Map<string, string>();
   let kind: RunMount['kind'] = 'bind';
   for (const field of mountFields(text)) {
     const equals = field.indexOf('=');
@@ -83,49 +89,66 @@ function readFields(text: string, expand: Expander, fail: Context['fail']): Fiel
     const key = (Object.hasOwn(ALIASES, written) ? ALIASES[written] : undefined) ?? written;
     const value = equals < 0 ? undefined : field.slice(equals + 1);
     if (key === 'env' && value === undefined)
-      throw fail("'env' of --mount needs the name of a variable", 'write env=NAME');
+      throw fail("'env' of --mount needs the name of a variable", 'write env=NAME', field);
+    fields.set(key, field);
     const expanded = value === undefined || key === 'from' ? value : expand.word(value);
     if (key === 'type') {
       const type = expanded?.toLowerCase();
-      if (!isKind(type))
+      if (!isKind(type)) {
+        const near = suggest(type ?? '', Object.keys(KEYS));
         throw fail(
           `unsupported mount type ${JSON.stringify(expanded)}`,
-          `use one of ${Object.keys(KEYS).join(', ')}`,
+          near === undefined ? `use one of ${Object.keys(KEYS).join(', ')}` : `did you mean ${near}?`,
+          field,
         );
+      }
       kind = type;
     } else values.set(key, expanded ?? 'true');
   }
   for (const key of values.keys())
     if (!KEYS[kind].includes(key)) {
-      if (key === 'sharing') throw fail(`'sharing' is for cache mounts, not for ${kind} mounts`);
+      const field = fields.get(key);
+      if (key === 'sharing')
+        throw fail(
+          `'sharing' is for cache mounts, not for ${kind} mounts`,
+          'leave it out, or add type=cache',
+          field,
+        );
       const near = suggest(key, [...KEYS[kind], ...Object.keys(ALIASES), 'type']);
       throw fail(
         `unexpected key ${JSON.stringify(key)} for mount type ${JSON.stringify(kind)}`,
         near === undefined ? `it takes ${KEYS[kind].join(', ')}` : `did you mean ${near}?`,
+        field,
       );
     }
-  return { kind, values };
+  return { kind, values, written: fields };
 }
 
 function isKind(text: string | undefined): text is RunMount['kind'] {
   return text !== undefined && Object.hasOwn(KEYS, text);
 }
 
-async function lowerMount(context: Context, { kind, values }: Fields): Promise<RunMount> {
-  const { stage, fail } = context;
+async function lowerMount(context: Context, { kind, values, written }: Fields): Promise<RunMount> {
+  const { stage, fail: failAt } = context;
+  const fail = (message: string, hint: string, key?: string): TsbuildError =>
+    failAt(message, hint, key === undefined ? undefined : written.get(key));
   const boolean = (key: string): boolean | undefined => {
     const value = values.get(key);
     if (value === undefined) return undefined;
     if (/^(true|1|t)$/i.test(value)) return true;
     if (/^(false|0|f)$/i.test(value)) return false;
-    throw fail(`invalid value ${JSON.stringify(value)} for ${key}`, 'use true or false');
+    throw fail(`invalid value ${JSON.stringify(value)} for ${key}`, 'use true or false', key);
   };
   const integer = (key: string, base: number, fallback: number): number => {
     const value = values.get(key);
     if (value === undefined) return fallback;
     const number = parseInt(value, base);
     if (!(base === 8 ? /^[0-7]+$/ : /^\d+$/).test(value))
-      throw fail(`invalid value ${JSON.stringify(value)} for ${key}`);
+      throw fail(
+        `invalid value ${JSON.stringify(value)} for ${key}`,
+        base === 8 ? 'write an octal number, e.g. 0755' : 'write a number: names are not looked up here',
+        key,
+      );
     return number;
   };
   const absolute = (path: string): string =>
@@ -133,7 +156,7 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
   const targetOf = (): string => {
     const target = absolute(values.get('target') ?? '');
     if (target === '/')
-      throw fail('invalid mount target "/"', 'name a directory with target=, or set WORKDIR');
+      throw fail('invalid mount target "/"', 'name a directory with target=, or set WORKDIR', 'target');
     return target;
   };
   const readonlyOf = (fallback: boolean): boolean => {
@@ -144,11 +167,13 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
 
   switch (kind) {
     case 'bind': {
-      const input = context.addInput(await inputOf(context, values.get('from')));
+      const source = cleanPath(values.get('source') ?? '/');
+      const from = await inputOf(context, values.get('from'));
+      const input = context.addInput(from.op.kind === 'context' ? filesVertex(context, from, source) : from);
       return {
         kind,
         input,
-        source: cleanPath(values.get('source') ?? '/'),
+        source,
         target: targetOf(),
         readonly: readonlyOf(true),
       };
@@ -156,7 +181,11 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
     case 'cache': {
       const sharing = values.get('sharing') ?? 'shared';
       if (sharing !== 'shared' && sharing !== 'private' && sharing !== 'locked')
-        throw fail(`unsupported sharing value ${JSON.stringify(sharing)}`, 'use shared, private or locked');
+        throw fail(
+          `unsupported sharing value ${JSON.stringify(sharing)}`,
+          'use shared, private or locked',
+          'sharing',
+        );
       const from = values.get('from');
       const target = targetOf();
       const seed =
@@ -183,16 +212,17 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
       const size = values.get('size');
       const bytes = size === undefined ? undefined : parseSize(size);
       if (size !== undefined && bytes === undefined)
-        throw fail(`invalid value for size: ${JSON.stringify(size)}`);
+        throw fail(`invalid value ${JSON.stringify(size)} for size`, 'write e.g. 64m or 1g', 'size');
       return { kind, target: targetOf(), ...(bytes === undefined ? {} : { size: bytes }) };
     }
     case 'secret': {
       const id = values.get('id') ?? values.get('source') ?? values.get('target')?.split('/').at(-1) ?? '';
-      if (values.has('id') && values.has('source')) throw fail("both source and id can't be set");
-      if (id === '') throw fail('invalid secret mount: one of id, source, target is required');
+      if (values.has('id') && values.has('source'))
+        throw fail("both source and id can't be set", 'leave source out: it is another name of id', 'source');
+      if (id === '') throw fail('invalid secret mount: one of id, source, target is required', 'add id=ID');
       const env = values.get('env');
       if (env !== undefined && !values.has('id') && !values.has('source'))
-        throw fail('a secret mount with env needs an id', 'write type=secret,id=ID,env=NAME');
+        throw fail('a secret mount with env needs an id', 'write type=secret,id=ID,env=NAME', 'env');
       note(context, context.stage.outline.secrets, id, boolean('required') ?? false);
       const target =
         values.get('target') ??
@@ -224,28 +254,42 @@ async function lowerMount(context: Context, { kind, values }: Fields): Promise<R
   }
 }
 
+/**
+ * What a step may see of the user's files: at the same path, without what the ignore file leaves out, and owned by
+ * root, as a COPY would bring them.
+ */
+function filesVertex(context: Context, from: Vertex, source: string): Vertex {
+  return copyVertex(context, from, source, source !== '/', `[internal] files to mount from ${source}`);
+}
+
 /** What a new cache begins with: the source alone, as a root file system. */
-function seedVertex({ inputs, instruction }: Context, from: Vertex, source: string): Vertex {
+function seedVertex(context: Context, from: Vertex, source: string): Vertex {
+  return copyVertex(context, from, source, false, `[internal] files of a new cache from ${source}`);
+}
+
+function copyVertex(
+  { inputs, instruction }: Context,
+  from: Vertex,
+  source: string,
+  parents: boolean,
+  name: string,
+): Vertex {
   const op: CopyOp = {
     kind: 'copy',
     instruction: 'COPY',
-    sources: [{ kind: 'paths', input: 1, patterns: [source] }],
+    // A path, not a pattern.
+    sources: [{ kind: 'paths', input: 1, patterns: [source.replace(/[*?[\\]/g, '\\$&')] }],
     destination: '/',
-    parents: false,
+    parents,
     excludes: [],
     link: false,
     unpack: 'never',
   };
-  return createVertex({
-    op,
-    inputs: [inputs.scratch(), from],
-    name: `cache from ${from.name}`,
-    source: refAt(instruction.raw),
-  });
+  return createVertex({ op, inputs: [inputs.scratch(), from], name, source: refAt(instruction.raw) });
 }
 
-function inputOf({ inputs }: Context, from: string | undefined): Promise<Vertex> {
-  return from === undefined ? inputs.context() : inputs.from(from);
+function inputOf({ inputs, at }: Context, from: string | undefined): Promise<Vertex> {
+  return from === undefined ? inputs.context() : inputs.from(from, narrow(at, `from=${from}`));
 }
 
 function note(

@@ -1,9 +1,10 @@
 /** RUN: what is executed, with which environment, mounts and network. */
+import type { SourceRef } from '../../src/base/errors.ts';
 import type { Vertex } from '../../src/graph/graph.ts';
 import type { RunOp } from '../../src/graph/ops.ts';
 import type { InstructionOf } from '../instructions/instruction.ts';
-import { heredocText, parseHeredocWord, type Heredoc, type RawInstruction } from '../parse/lines.ts';
-import { refAt, syntaxError } from '../parse/source.ts';
+import { heredocText, parseHeredocWord, type Heredoc } from '../parse/lines.ts';
+import { syntaxError } from '../parse/source.ts';
 import type { CopyInputs } from './copy.ts';
 import { shellOf } from './config.ts';
 import type { Entitlement } from '../request.ts';
@@ -29,7 +30,7 @@ export async function lowerRun(
   inputs: CopyInputs,
   defaults: RunDefaults,
 ): Promise<void> {
-  const { raw, flags } = instruction;
+  const { raw } = instruction;
   const { args, script } = argsOf(stage, instruction);
   const more: Vertex[] = [];
   const mounts = await lowerMounts(stage, instruction, expand, inputs, more, defaults.cacheNamespace);
@@ -42,7 +43,7 @@ export async function lowerRun(
     cwd: workdirOf(stage),
     user: stage.config.User ?? '',
     network: networkOf(instruction, defaults),
-    security: securityOf(instruction, flags.text('security'), defaults),
+    security: securityOf(instruction, defaults),
     mounts,
     ...(script === undefined ? {} : { script }),
     ...(defaults.hostname === undefined ? {} : { hostname: defaults.hostname }),
@@ -79,36 +80,34 @@ function asWritten({ content, name }: Heredoc): string {
   return `${content}${name}`;
 }
 
-function networkOf({ raw, flags }: InstructionOf<'RUN'>, defaults: RunDefaults): RunOp['network'] {
+function networkOf({ flags }: InstructionOf<'RUN'>, defaults: RunDefaults): RunOp['network'] {
   const network = flags.text('network');
   if (network === undefined || network === 'default') return defaults.network;
   if (network === 'none') return network;
   if (network === 'host') {
-    if (defaults.network !== 'host') needEntitlement('network.host', '--network=host', raw, defaults);
+    if (defaults.network !== 'host')
+      needEntitlement('network.host', '--network=host', flags.at('network'), defaults);
     return network;
   }
   throw syntaxError(
     'INSTRUCTION_INVALID',
     `invalid network mode ${JSON.stringify(network)}`,
-    refAt(raw),
+    flags.at('network'),
     'use default, none or host',
   );
 }
 
-function securityOf(
-  { raw }: InstructionOf<'RUN'>,
-  security: string | undefined,
-  defaults: RunDefaults,
-): RunOp['security'] {
+function securityOf({ flags }: InstructionOf<'RUN'>, defaults: RunDefaults): RunOp['security'] {
+  const security = flags.text('security');
   if (security === undefined || security === 'sandbox') return 'sandbox';
   if (security !== 'insecure')
     throw syntaxError(
       'INSTRUCTION_INVALID',
-      `security ${JSON.stringify(security)} is not valid`,
-      refAt(raw),
+      `invalid security mode ${JSON.stringify(security)}`,
+      flags.at('security'),
       'use sandbox or insecure',
     );
-  needEntitlement('security.insecure', '--security=insecure', raw, defaults);
+  needEntitlement('security.insecure', '--security=insecure', flags.at('security'), defaults);
   return 'insecure';
 }
 
@@ -116,14 +115,14 @@ function securityOf(
 function needEntitlement(
   entitlement: Entitlement,
   flag: string,
-  raw: RawInstruction,
+  at: SourceRef,
   { allow }: RunDefaults,
 ): void {
   if (allow.has(entitlement)) return;
   throw syntaxError(
     'INSTRUCTION_INVALID',
     `RUN ${flag} is not allowed: the entitlement ${entitlement} was not given`,
-    refAt(raw),
+    at,
     `allow it with --allow ${entitlement}`,
   );
 }

@@ -1,8 +1,7 @@
 /** Which instructions belong to which stage, and which stage is the target. */
 import { suggest } from '../../src/base/suggest.ts';
-import { TsbuildError } from '../../src/base/errors.ts';
+import { TsbuildError, type SourceRef } from '../../src/base/errors.ts';
 import type { Instruction, InstructionOf } from '../instructions/instruction.ts';
-import type { RawInstruction } from '../parse/lines.ts';
 import { lineRef, refAt, syntaxError, type SourceFile } from '../parse/source.ts';
 
 export interface Stage {
@@ -39,11 +38,12 @@ export function splitStages(instructions: readonly Instruction[], source: Source
         'begin with FROM; only ARG may stand before it',
       );
   }
+  const lastArg = globals.at(-1);
   if (stages.length === 0)
     throw syntaxError(
       'DOCKERFILE_SYNTAX',
       'the Dockerfile has no stage to build',
-      lineRef(source, 1, ''),
+      lastArg === undefined ? lineRef(source, 1, '') : refAt(lastArg.raw),
       'add a FROM instruction',
     );
   return { globals, stages };
@@ -59,11 +59,16 @@ export function findTarget(stages: readonly Stage[], wanted: string | undefined)
     wanted,
     stages.flatMap((stage) => stage.name ?? []),
   );
-  throw new TsbuildError(
-    'STAGE_NOT_FOUND',
-    `target stage ${JSON.stringify(wanted)} could not be found`,
-    near === undefined ? {} : { hint: `did you mean ${JSON.stringify(near)}?` },
-  );
+  throw new TsbuildError('STAGE_NOT_FOUND', `target stage ${JSON.stringify(wanted)} could not be found`, {
+    hint: near === undefined ? stagesHint(stages, wanted) : `did you mean ${JSON.stringify(near)}?`,
+  });
+}
+
+function stagesHint(stages: readonly Stage[], wanted: string): string {
+  const names = stages.flatMap(({ name }) => (name === undefined ? [] : [JSON.stringify(name)]));
+  if (names.length === 0)
+    return `write FROM … AS ${/^[a-z]/i.test(wanted) ? wanted : 'NAME'} to name a stage`;
+  return `the stages are ${names.join(', ')}`;
 }
 
 /** The stage that `--from` means: an earlier one; undefined: no stage has that name. Throws STAGE_INVALID. */
@@ -71,20 +76,20 @@ export function findEarlierStage(
   stages: readonly Stage[],
   name: string,
   current: Stage,
-  raw: RawInstruction,
+  at: SourceRef,
 ): Stage | undefined {
   const fail = (message: string, hint?: string): TsbuildError =>
-    syntaxError('STAGE_INVALID', message, refAt(raw), hint);
+    syntaxError('STAGE_INVALID', message, at, hint);
   if (/^\d+$/.test(name)) {
     const index = Number(name);
     const found = stages[index];
-    if (index === current.index) throw fail(`circular dependency: stage ${name} copies from itself`);
-    if (found === undefined)
-      throw fail(`invalid stage index ${name}`, `the last stage is ${stages.length - 1}`);
+    if (index === current.index)
+      throw fail(`circular dependency: stage ${name} takes files from itself`, ITSELF);
+    if (found === undefined) throw fail(`invalid stage index ${name}`, lastStage(stages));
     if (index > current.index)
       throw fail(
-        `cannot copy from stage ${name}: it is defined after this stage`,
-        'only earlier stages can be used',
+        `cannot take files from stage ${name}: it is defined after this stage`,
+        moveUp(found, current),
       );
     return found;
   }
@@ -92,13 +97,24 @@ export function findEarlierStage(
   const found = stages.findLast((each) => each.name === wanted && each.index < current.index);
   if (found !== undefined) return found;
   if (current.name === wanted)
-    throw fail(`circular dependency: stage ${JSON.stringify(name)} copies from itself`);
-  if (stages.some((each) => each.name === wanted))
+    throw fail(`circular dependency: stage ${JSON.stringify(name)} takes files from itself`, ITSELF);
+  const later = stages.find((each) => each.name === wanted);
+  if (later !== undefined)
     throw fail(
-      `cannot copy from stage ${JSON.stringify(name)}: it is defined after this stage`,
-      'move it up',
+      `cannot take files from stage ${JSON.stringify(name)}: it is defined after this stage`,
+      moveUp(later, current),
     );
   return undefined;
+}
+
+const ITSELF = 'name an earlier stage: what this one has is there already';
+
+function moveUp({ from: { raw } }: Stage, current: Stage): string {
+  return `move it (line ${raw.range.startLine}) above line ${current.from.raw.range.startLine}`;
+}
+
+function lastStage(stages: readonly Stage[]): string {
+  return `stages count from 0: the last one is ${stages.length - 1}`;
 }
 
 /** A number after --from must be that of a stage, also in stages that nobody needs. Throws STAGE_INVALID. */
@@ -111,8 +127,8 @@ export function checkStageNumbers(stages: readonly Stage[]): void {
         throw syntaxError(
           'STAGE_INVALID',
           `invalid stage index ${from}`,
-          refAt(instruction.raw),
-          `the last stage is ${stages.length - 1}`,
+          instruction.flags.at('from'),
+          lastStage(stages),
         );
     }
 }

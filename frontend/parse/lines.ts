@@ -4,11 +4,13 @@
  * An instruction's joined text is its lines with nothing between them; comments and blank lines inside a
  * continuation vanish. Behaviour follows BuildKit's Dockerfile frontend (Dockerfile reference, "Format").
  */
+import type { SourceRef } from '../../src/base/errors.ts';
 import type { FrontendWarning } from '../../src/graph/graph.ts';
 import { expandWords } from '../expand/expand.ts';
 import { parseDirectives, type Directives } from './directives.ts';
 import {
   lineRef,
+  refAt,
   syntaxError,
   trimEndOf,
   type LocatedText,
@@ -55,6 +57,8 @@ export interface RawInstruction extends LocatedText {
 
 export interface ParsedFile {
   readonly directives: Directives;
+  /** Where the value of the check directive stands. */
+  readonly checkAt: SourceRef | undefined;
   readonly instructions: readonly RawInstruction[];
   readonly warnings: readonly FrontendWarning[];
 }
@@ -62,7 +66,12 @@ export interface ParsedFile {
 /** Throws DOCKERFILE_SYNTAX. Keywords are not judged here. */
 export function parseLines(source: SourceFile): ParsedFile {
   if (source.text === '')
-    throw syntaxError('DOCKERFILE_SYNTAX', 'the Dockerfile is empty', lineRef(source, 1, ''));
+    throw syntaxError(
+      'DOCKERFILE_SYNTAX',
+      'the Dockerfile is empty',
+      lineRef(source, 1, ''),
+      'begin with FROM',
+    );
   const rawLines = source.text.replace(/^\uFEFF/, '').split(/(?<=\n)/);
   const lines = rawLines.map((line) => trimEndOf(line, '\r\n'));
   for (const [index, line] of lines.entries())
@@ -70,9 +79,10 @@ export function parseLines(source: SourceFile): ParsedFile {
       throw syntaxError(
         'DOCKERFILE_SYNTAX',
         `a line is longer than ${MAX_LINE_BYTES} bytes`,
-        lineRef(source, index + 1, ''),
+        lineRef(source, index + 1, line),
+        'break it with a continuation, or COPY the data from a file',
       );
-  const { directives, count } = parseDirectives(source, lines);
+  const { directives, count, checkAt } = parseDirectives(source, lines);
   const reader: Reader = {
     source,
     lines,
@@ -92,8 +102,9 @@ export function parseLines(source: SourceFile): ParsedFile {
       'DOCKERFILE_SYNTAX',
       'the Dockerfile has no instructions',
       lineRef(source, 1, lines[0] ?? ''),
+      'begin with FROM',
     );
-  return { directives, instructions, warnings: reader.warnings };
+  return { directives, checkAt, instructions, warnings: reader.warnings };
 }
 
 /** One instruction that stands for itself, as ONBUILD triggers do. */
@@ -242,19 +253,31 @@ function countQuotes(text: string): number {
 
 function readBody(reader: Reader, located: LocatedText, head: HeredocHead): string {
   let body = '';
+  let nearly: number | undefined;
   while (reader.at < reader.lines.length) {
     const written = reader.lines[reader.at] ?? '';
     const line = head.chomp ? written.replace(/^\t+/, '') : written;
     reader.at += 1;
     if (line === head.name) return body;
+    if (line.trim() === head.name) nearly = reader.at;
     body += reader.rawLines[reader.at - 1] ?? '';
   }
   throw syntaxError(
     'DOCKERFILE_SYNTAX',
     `unterminated heredoc ${JSON.stringify(head.name)}`,
-    { file: located.source.file, text: located.source.text, range: located.range },
-    `end it with a line that holds only ${head.name}`,
+    headRef(located, head),
+    nearly === undefined
+      ? `end it with a line that holds only ${head.name}`
+      : `take the blanks around ${head.name} in line ${nearly} away${head.chomp ? '' : ', or write <<- where they are tabs'}`,
   );
+}
+
+/** Where a heredoc is opened. */
+function headRef(located: LocatedText, { name }: HeredocHead): SourceRef {
+  for (const match of located.text.matchAll(/\d*<<-?\s*(?:"[^"]*"|'[^']*'|[^\s<])+/g))
+    if (parseHeredocWord(match[0])?.name === name)
+      return refAt(located, match.index, match.index + match[0].length);
+  return refAt(located);
 }
 
 function isStringArray(text: string): boolean {

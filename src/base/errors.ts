@@ -86,6 +86,8 @@ export interface ErrorDetails {
   readonly output?: readonly string[];
   /** Exit status to hand on, where it is the program's own. */
   readonly exitCode?: number;
+  /** The word of the instruction that it is about, as it may be written there: `locate` points at it. */
+  readonly word?: string;
 }
 
 export class TsbuildError extends Error {
@@ -94,6 +96,7 @@ export class TsbuildError extends Error {
   readonly source: SourceRef | undefined;
   readonly output: readonly string[] | undefined;
   readonly exitCode: number | undefined;
+  readonly word: string | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -103,6 +106,7 @@ export class TsbuildError extends Error {
     this.source = details.source;
     this.output = details.output;
     this.exitCode = details.exitCode;
+    this.word = details.word;
   }
 }
 
@@ -110,11 +114,35 @@ export function isTsbuildError(error: unknown, code?: ErrorCode): error is Tsbui
   return error instanceof TsbuildError && (code === undefined || error.code === code);
 }
 
+/** The place of a word in `source`, its first there; `source` itself where it is not written like that. */
+export function narrow(source: SourceRef, word: string): SourceRef {
+  const { range, text } = source;
+  const lines = word === '' ? [] : text.replace(/^\uFEFF/, '').split('\n');
+  for (let number = range.startLine; number <= Math.min(range.endLine, lines.length); number += 1) {
+    const isFirst = number === range.startLine;
+    const line = (lines[number - 1] ?? '').slice(
+      0,
+      number === range.endLine ? range.endColumn - 1 : undefined,
+    );
+    // Comments may stand between the lines of an instruction.
+    if (!isFirst && line.trimStart().startsWith('#')) continue;
+    const from = isFirst ? range.startColumn - 1 : 0;
+    for (let at = line.indexOf(word, from); at >= 0; at = line.indexOf(word, at + 1)) {
+      const end = at + word.length;
+      if ((at > from && !/[\s"'=,:[]/.test(line[at - 1] ?? '')) || !/^(?:[\s"',:\]]|$)/.test(line.slice(end)))
+        continue;
+      const found = { startLine: number, startColumn: at + 1, endLine: number, endColumn: end + 1 };
+      return { file: source.file, text, range: found };
+    }
+  }
+  return source;
+}
+
 /** Adds a Dockerfile range to an error that has none yet: the nearest range wins. */
 export function locate(error: unknown, source: SourceRef | undefined): unknown {
   if (!(error instanceof TsbuildError) || error.source !== undefined || source === undefined) return error;
   return new TsbuildError(error.code, error.message, {
-    source,
+    source: error.word === undefined ? source : narrow(source, error.word),
     cause: error.cause ?? error,
     ...(error.hint === undefined ? {} : { hint: error.hint }),
     ...(error.output === undefined ? {} : { output: error.output }),

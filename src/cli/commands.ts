@@ -47,6 +47,8 @@ const BUILD_FLAGS: FlagTable = {
   },
   secret: { kind: 'list', value: 'SPEC', help: 'id=ID,src=FILE or id=ID,env=NAME' },
   ssh: { kind: 'list', value: 'SPEC', help: 'default[=SOCKET]' },
+  'shm-size': { kind: 'text', value: 'SIZE', help: 'size of /dev/shm in RUN, e.g. 128m' },
+  ulimit: { kind: 'list', value: 'NAME=SOFT[:HARD]', help: 'resource limit of RUN, e.g. nofile=1024:4096' },
   allow: { kind: 'list', value: 'WHAT', help: 'network.host or security.insecure, for RUN that asks for it' },
   check: { kind: 'boolean', help: 'check the Dockerfile and build nothing' },
   call: { kind: 'text', value: 'METHOD', help: 'build (default), check, outline or targets[,format=json]' },

@@ -80,13 +80,14 @@ export function parseFlags(spec: CommandSpec, argv: readonly string[]): ParsedFl
     if (flag === undefined) {
       const near = suggest(name, Object.keys(table));
       throw usage(
-        `unknown flag --${name}`,
+        `unknown flag ${JSON.stringify(`--${name}`)}`,
         near === undefined ? undefined : `did you mean --${near}? see "tsbuild ${spec.name} --help"`,
       );
     }
     if (flag.kind !== 'boolean') add(name, valueOf(`--${name}`, inline));
     else if (inline === undefined || /^(true|1)$/.test(inline)) add(name, 'true');
-    else if (!/^(false|0)$/.test(inline)) throw usage(`flag --${name} is true or false`);
+    else if (!/^(false|0)$/.test(inline))
+      throw usage(`flag --${name} is true or false, not ${JSON.stringify(inline)}`);
     else values.delete(name);
   }
 
@@ -95,7 +96,8 @@ export function parseFlags(spec: CommandSpec, argv: readonly string[]): ParsedFl
       const short = word[at] ?? '';
       const name = shorts.get(short);
       const flag = name === undefined ? undefined : table[name];
-      if (name === undefined || flag === undefined) throw usage(`unknown flag -${short}`);
+      if (name === undefined || flag === undefined)
+        throw usage(`unknown flag ${JSON.stringify(`-${short}`)}`);
       if (flag.kind === 'boolean') {
         add(name, 'true');
         continue;

@@ -9,7 +9,7 @@ import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { BuildGraph } from '../graph/graph.ts';
 import type { StoredImage } from '../image/image-store.ts';
-import { createIgnoreMatcher, parseIgnoreFile } from '../layer/ignore-patterns.ts';
+import { compileIgnoreFile, parseIgnoreFile } from '../layer/ignore-patterns.ts';
 import type { Platform } from '../oci/documents.ts';
 import { parseReference, withDefaultTag, type Reference } from '../oci/reference.ts';
 import type { GitSources } from '../solver/exec/git.ts';
@@ -25,9 +25,9 @@ import {
   type ContextSpec,
   type DockerfileSpec,
 } from './build-sources.ts';
-import { createContexts, type Contexts } from './contexts.ts';
+import { createContexts, type ContextSource, type Contexts } from './contexts.ts';
 import type { Engine } from './engine.ts';
-import { createHandlers } from './handlers.ts';
+import { createHandlers, type Resources } from './handlers.ts';
 import type { Output } from './outputs.ts';
 import { resolveImage } from './resolve-image.ts';
 import type { CallOptions } from './with-vertex.ts';
@@ -48,6 +48,7 @@ export interface BuildRequest {
   readonly network: 'default' | 'none' | 'host';
   readonly allow: readonly Entitlement[];
   readonly extraHosts: readonly string[];
+  readonly resources: Resources;
   readonly outputs: readonly Output[];
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
   readonly sshSocket: (id: string) => string | undefined;
@@ -74,6 +75,9 @@ export interface PreparedBuild extends Disposable {
   readonly solveGraph: (graph: BuildGraph, onResult?: OnResult) => Promise<Solution>;
 }
 
+/** Frontends whose language is ours. */
+const OWN_SYNTAX = /^(?:docker\.io\/)?docker\/dockerfile(?:-upstream)?(?:[:@].*)?$|^dockerfile\.v0$/;
+
 type OnResult = Parameters<typeof solve>[1]['onResult'];
 
 export async function prepareBuild(
@@ -91,8 +95,17 @@ export async function prepareBuild(
     graph: Pick<BuildGraph, 'target' | 'sourceDateEpoch'>,
     onResult?: OnResult,
   ): Promise<Solution> {
-    const { extraHosts, secret, sshSocket } = request;
-    const handlers = createHandlers({ engine, contexts, graph, extraHosts, secret, sshSocket, git });
+    const { extraHosts, resources, secret, sshSocket } = request;
+    const handlers = createHandlers({
+      engine,
+      contexts,
+      graph,
+      extraHosts,
+      resources,
+      secret,
+      sshSocket,
+      git,
+    });
     return solve(graph.target, {
       handlers,
       records: engine.records,
@@ -118,7 +131,7 @@ export async function prepareBuild(
     { sink, signal, solveGit, secret: request.secret },
   );
   contexts = createContexts(sources.directories, root, host);
-  const isIgnored = ignoredBy(sources.directories.get('context')?.ignoreText);
+  const isIgnored = ignoredBy(sources.directories.get('context'));
   return {
     sources,
     contexts,
@@ -145,10 +158,11 @@ export async function prepareBuild(
 }
 
 /** Patterns with exceptions cannot be judged without the files. */
-function ignoredBy(ignoreText: string | undefined): ((path: string) => boolean) | undefined {
-  const patterns = ignoreText === undefined ? [] : parseIgnoreFile(ignoreText);
+function ignoredBy(source: ContextSource | undefined): ((path: string) => boolean) | undefined {
+  const { ignoreText = '', ignoreFile = '.dockerignore' } = source ?? {};
+  const patterns = parseIgnoreFile(ignoreText);
   if (patterns.length === 0 || patterns.some((pattern) => pattern.startsWith('!'))) return undefined;
-  const matcher = createIgnoreMatcher(patterns);
+  const matcher = compileIgnoreFile(ignoreText, ignoreFile);
   return (path) => matcher.excludes(path);
 }
 
@@ -249,6 +263,13 @@ async function createGraphs(
     sink.emit({
       kind: 'warning',
       message: `build arguments were given that no ARG asks for: ${unused.join(', ')}`,
+      at: host.now(),
+    });
+  const syntax = graphs.at(0)?.syntax?.split(' ', 1)[0];
+  if (syntax !== undefined && !OWN_SYNTAX.test(syntax))
+    sink.emit({
+      kind: 'warning',
+      message: `the Dockerfile asks for the frontend ${JSON.stringify(syntax)}, which is not run: it is read as a Dockerfile`,
       at: host.now(),
     });
   if (graphs.some((graph) => graph.platform.architecture !== machine.architecture)) {

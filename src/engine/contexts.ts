@@ -3,7 +3,7 @@ import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
-import { createIgnoreMatcher, parseIgnoreFile } from '../layer/ignore-patterns.ts';
+import { compileIgnoreFile } from '../layer/ignore-patterns.ts';
 import { openDirectoryTree } from '../layer/open-tree.ts';
 import type { OpenContext } from '../solver/exec/copy.ts';
 import { openStatCache } from '../solver/exec/context/stat-cache.ts';
@@ -11,6 +11,8 @@ import { openStatCache } from '../solver/exec/context/stat-cache.ts';
 export interface ContextSource {
   readonly directory: string;
   readonly ignoreText?: string;
+  /** Its name as shown to the user, where it is not `.dockerignore`. */
+  readonly ignoreFile?: string;
   /** As in messages. */
   readonly where: string;
 }
@@ -42,12 +44,12 @@ export function createContexts(
     open(name) {
       const known = opened.get(name);
       if (known !== undefined) return known;
-      const { directory, ignoreText, where } = sourceOf(name);
+      const { directory, ignoreText, ignoreFile = '.dockerignore', where } = sourceOf(name);
       const real = realpathSync(directory);
-      const patterns = ignoreText === undefined ? [] : parseIgnoreFile(ignoreText);
+      const ignore = ignoreText === undefined ? undefined : compileIgnoreFile(ignoreText, ignoreFile);
       const context: OpenContext = {
         tree: openDirectoryTree(real),
-        ignore: patterns.length === 0 ? undefined : createIgnoreMatcher(patterns),
+        ignore: ignore?.isEmpty === true ? undefined : ignore,
         statCache: openStatCache(join(root, 'stat-cache'), real, host),
         where,
       };

@@ -50,19 +50,30 @@ export function readDockerfileSource(
   const path = file === undefined ? findDockerfile(contextDirectory) : resolve(cwd, file);
   const text = readBounded(path, file ?? basename(path));
   if (text === undefined) {
-    const near = suggest(basename(path), namesIn(dirname(path)));
     throw new TsbuildError(
       'DOCKERFILE_NOT_FOUND',
       `cannot find the Dockerfile ${JSON.stringify(file ?? path)}`,
       {
-        hint:
-          near === undefined
-            ? 'name it with --file'
-            : `did you mean ${JSON.stringify(near)}? name it with --file`,
+        hint: dockerfileHint(path, contextDirectory, file === undefined ? undefined : cwd),
       },
     );
   }
-  return { file: file ?? shownPath(path, cwd), text, ...readIgnore(contextDirectory, path) };
+  return { file: file ?? shownPath(path, cwd), text, ...readIgnore(contextDirectory, path, cwd) };
+}
+
+/** `cwd`: what --file was relative to; undefined where it was not given. */
+function dockerfileHint(path: string, contextDirectory: string, cwd: string | undefined): string {
+  const directory = dirname(path);
+  const inContext = resolve(contextDirectory, relative(cwd ?? contextDirectory, path));
+  if (cwd !== undefined && inContext !== path && exists(inContext))
+    return `did you mean ${JSON.stringify(shownPath(inContext, cwd))}? --file is relative to the working directory`;
+  if (!exists(directory))
+    return `there is no directory ${JSON.stringify(shownPath(directory, cwd ?? directory))}`;
+  const names = namesIn(directory);
+  const near = suggest(basename(path), names) ?? names.find((name) => /dockerfile(?!.*ignore$)/i.test(name));
+  if (near === undefined) return 'name it with --file';
+  const shown = cwd === undefined ? near : shownPath(join(directory, near), cwd);
+  return `did you mean ${JSON.stringify(shown)}? name it with --file`;
 }
 
 function findDockerfile(directory: string): string {
@@ -74,10 +85,11 @@ function findDockerfile(directory: string): string {
 function readIgnore(
   contextDirectory: string,
   dockerfile: string,
+  cwd: string,
 ): { ignoreText?: string; ignoreFile?: string } {
   for (const path of [`${dockerfile}.dockerignore`, join(contextDirectory, '.dockerignore')]) {
     const text = readBounded(path, path);
-    if (text !== undefined) return { ignoreText: text, ignoreFile: path };
+    if (text !== undefined) return { ignoreText: text, ignoreFile: shownPath(path, cwd) };
   }
   return {};
 }
@@ -91,7 +103,9 @@ function readBounded(path: string, shown: string): string | undefined {
   try {
     const stat = statSync(path);
     if (!stat.isFile())
-      throw new TsbuildError('DOCKERFILE_NOT_FOUND', `${JSON.stringify(shown)} is not a regular file`);
+      throw new TsbuildError('DOCKERFILE_NOT_FOUND', `${JSON.stringify(shown)} is not a regular file`, {
+        hint: 'name the file with --file',
+      });
     if (stat.size > MAX_DOCKERFILE)
       throw new TsbuildError(
         'DOCKERFILE_SYNTAX',

@@ -13,14 +13,22 @@ import { createRunMounts } from '../solver/exec/run-mounts.ts';
 import { createRunHandler } from '../solver/exec/run.ts';
 import type { OpHandlers } from '../solver/handler.ts';
 import { createStacks } from '../solver/stack.ts';
+import type { Rlimit } from '../runtime/runtime.ts';
 import type { Contexts } from './contexts.ts';
 import type { Engine } from './engine.ts';
+
+/** What every step may use; no part of any key. */
+export interface Resources {
+  readonly rlimits: readonly Rlimit[];
+  readonly shmSize?: number;
+}
 
 export interface HandlerInputs {
   readonly engine: Engine;
   readonly contexts: Contexts;
   readonly graph: Pick<BuildGraph, 'sourceDateEpoch'>;
   readonly extraHosts: readonly string[];
+  readonly resources: Resources;
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
   readonly sshSocket: (id: string) => string | undefined;
   readonly git: () => Promise<GitSources>;
@@ -31,6 +39,7 @@ export function createHandlers({
   contexts,
   graph,
   extraHosts,
+  resources,
   secret,
   sshSocket,
   git,
@@ -101,6 +110,7 @@ export function createHandlers({
           terminal: false,
           resolvConf: resolvConf(),
           extraHosts,
+          ...resources,
         });
       },
       ...time,

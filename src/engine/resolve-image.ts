@@ -70,7 +70,7 @@ async function findOrPull(
       throw new TsbuildError(
         'PLATFORM_NOT_FOUND',
         `the local image ${JSON.stringify(familiarName(reference))} is for ${formatPlatform(local.config)}, not ${formatPlatform(platform)}`,
-        { cause: error },
+        { cause: error, hint: `choose another base, or build for ${formatPlatform(local.config)}` },
       );
     throw error;
   }

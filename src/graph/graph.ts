@@ -44,6 +44,8 @@ export interface BuildGraph {
   readonly warnings: readonly FrontendWarning[];
   /** Names of build arguments that were given and that no ARG asks for. */
   readonly unusedArgs: readonly string[];
+  /** The frontend that the Dockerfile asks for (`# syntax=`), which is noted and not run. */
+  readonly syntax?: string;
 }
 
 export interface FrontendWarning {

@@ -4,7 +4,8 @@
  * Patterns are anchored at the root; a match of a parent directory counts; the last pattern that matches wins;
  * `!` takes back. `*` and `?` stay within one name, `**` crosses names.
  */
-import { TsbuildError } from '../base/errors.ts';
+import { locate, TsbuildError, type SourceRef } from '../base/errors.ts';
+import { compileGlob, type Glob } from './glob.ts';
 
 /** Patterns of a file, in order: comments and blank lines gone, paths clean, `!` kept. */
 export function parseIgnoreFile(text: string): readonly string[] {
@@ -47,9 +48,29 @@ export interface IgnoreMatcher {
 }
 
 interface Pattern {
-  readonly expression: RegExp;
+  readonly glob: Glob;
   readonly negated: boolean;
   readonly text: string;
+}
+
+/** Matcher of a whole ignore file. Throws IGNORE_PATTERN_INVALID with the line. `file` is as shown to the user. */
+export function compileIgnoreFile(text: string, file: string): IgnoreMatcher {
+  try {
+    return createIgnoreMatcher(parseIgnoreFile(text));
+  } catch (error) {
+    throw locate(error, firstInvalid(text, file));
+  }
+}
+
+function firstInvalid(text: string, file: string): SourceRef | undefined {
+  for (const [index, line] of text.split(/\r?\n/).entries())
+    try {
+      createIgnoreMatcher(parseIgnoreFile(line));
+    } catch {
+      const [startLine, endColumn] = [index + 1, line.trimEnd().length + 1];
+      return { file, text, range: { startLine, startColumn: 1, endLine: startLine, endColumn } };
+    }
+  return undefined;
 }
 
 /** Throws IGNORE_PATTERN_INVALID. */
@@ -65,7 +86,7 @@ export function createIgnoreMatcher(patterns: readonly string[]): IgnoreMatcher 
     if (before !== undefined) return before;
     const slash = path.lastIndexOf('/');
     const above = slash < 0 ? none : matchesOf(path.slice(0, slash));
-    return compiled.map((pattern, index) => above[index] === true || pattern.expression.test(path));
+    return compiled.map((pattern, index) => above[index] === true || pattern.glob.test(path));
   }
 
   function verdict(matches: readonly boolean[]): boolean {
@@ -104,91 +125,25 @@ function compile(written: string): Pattern | undefined {
   const negated = text.startsWith('!');
   if (negated) text = text.slice(1).trim();
   if (text === '')
-    throw new TsbuildError('IGNORE_PATTERN_INVALID', `illegal exclusion pattern: ${JSON.stringify(written)}`);
+    throw new TsbuildError(
+      'IGNORE_PATTERN_INVALID',
+      `illegal exclusion pattern: ${JSON.stringify(written)}`,
+      {
+        hint: 'write a pattern after "!", or take the line away',
+        word: written,
+      },
+    );
   text = cleanPattern(text);
-  return { text, negated, expression: compileExpression(text, written) };
-}
-
-function compileExpression(pattern: string, written: string): RegExp {
-  let source = '^';
-  for (let at = 0; at < pattern.length; at += 1) {
-    const char = pattern[at] ?? '';
-    if (char === '*' && pattern[at + 1] === '*') {
-      at += 1;
-      if (pattern[at + 1] === '/') at += 1;
-      // `a/**` is everything below a, `**` before a name is any number of directories.
-      source += at + 1 >= pattern.length ? '.*' : '(.*/)?';
-    } else if (char === '*') source += '[^/]*';
-    else if (char === '?') source += '[^/]';
-    else if (char === '\\') {
-      at += 1;
-      if (at >= pattern.length) throw invalid(written);
-      source += escapeLiteral(pattern[at] ?? '');
-    } else if (char === '[') {
-      const { source: set, end } = readSet(pattern, at, written);
-      source += set;
-      at = end;
-    } else source += escapeLiteral(char);
-  }
-  try {
-    return new RegExp(`${source}$`, 's');
-  } catch {
-    throw invalid(written);
-  }
-}
-
-function invalid(written: string): TsbuildError {
-  return new TsbuildError('IGNORE_PATTERN_INVALID', `syntax error in pattern ${JSON.stringify(written)}`);
-}
-
-function escapeLiteral(char: string): string {
-  return char.replace(/[\\^$.*+?()[\]{}|/]/, '\\$&');
-}
-
-/** A set `[a-c]` or `[^a]` of Go's filepath.Match, as a set of a regular expression. */
-function readSet(
-  pattern: string,
-  start: number,
-  written: string,
-): { readonly source: string; readonly end: number } {
-  let at = start + 1;
-  let source = '[';
-  if (pattern[at] === '^') {
-    source += '^/';
-    at += 1;
-  }
-  let isEmpty = true;
-  const one = (): string => {
-    let char = pattern[at];
-    if (char === '\\') char = pattern[(at += 1)];
-    if (char === undefined || char === '-' || char === ']') throw invalid(written);
-    at += 1;
-    return char;
-  };
-  while (pattern[at] !== ']') {
-    if (at >= pattern.length) throw invalid(written);
-    const from = one();
-    let to = from;
-    if (pattern[at] === '-') {
-      at += 1;
-      to = one();
-    }
-    if (to < from) throw invalid(written);
-    const show = (char: string): string => char.replace(/[\\\]^-]/, '\\$&');
-    source += from === to ? show(from) : `${show(from)}-${show(to)}`;
-    isEmpty = false;
-  }
-  if (isEmpty) throw invalid(written);
-  return { source: `${source}]`, end: at };
+  return { text, negated, glob: compileGlob(text, written) };
 }
 
 /**
  * A source pattern of COPY and ADD: Go's filepath.Match, so `*` stays within one name and matches dot names too.
  * Throws IGNORE_PATTERN_INVALID. With `deep`, `**` crosses names (COPY --parents).
  */
-export function compileSourcePattern(pattern: string, deep = false): RegExp {
-  if (deep) return compileExpression(pattern, pattern);
-  return compileExpression(pattern.replace(/\*{2,}/g, '*'), pattern);
+export function compileSourcePattern(pattern: string, deep = false): Glob {
+  if (deep) return compileGlob(pattern, pattern);
+  return compileGlob(pattern.replace(/\*{2,}/g, '*'), pattern);
 }
 
 export function hasWildcard(pattern: string): boolean {

@@ -6,6 +6,7 @@
  * Source: OCI image-spec v1.1.1, config.md, "User"; passwd(5), group(5).
  */
 import { TsbuildError } from '../base/errors.ts';
+import { suggest } from '../base/suggest.ts';
 
 export interface OwnerFileTexts {
   readonly passwd?: string;
@@ -71,19 +72,32 @@ export function resolveRunUser(text: string, files: OwnerFileTexts): ResolvedRun
       'USER_NOT_FOUND',
       `unable to find user ${JSON.stringify(userText)}: no matching entries in passwd file`,
       {
-        hint: 'create it with RUN useradd (adduser) before USER, or use a number',
+        hint: createHint('useradd (adduser)', userText, passwd),
       },
     );
   const groups = parseGroup(files.group);
   const uid = entry?.uid ?? id ?? 0;
   const home = entry === undefined ? (uid === 0 ? '/root' : '/') : entry.home === '' ? '/' : entry.home;
-  if (groupText !== undefined && groupText !== '')
-    return { uid, gid: requireGroup(groupText, groups), additionalGids: [], home };
+  if (groupText !== undefined && groupText !== '') {
+    const gid = requireGroup(groupText, groups);
+    return { uid, gid, additionalGids: [gid], home };
+  }
   const additionalGids =
     entry === undefined
       ? []
       : groups.filter((each) => each.members.includes(entry.name)).map((each) => each.gid);
-  return { uid, gid: entry?.gid ?? 0, additionalGids: [...new Set(additionalGids)], home };
+  // why: without its own group among them, a process could escape a group's "no" by setgroups (CVE-2023-25173).
+  const gid = entry?.gid ?? 0;
+  return { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])], home };
+}
+
+function createHint(command: string, name: string, known: readonly { readonly name: string }[]): string {
+  const near = suggest(
+    name,
+    known.map((each) => each.name),
+  );
+  if (near !== undefined) return `did you mean ${JSON.stringify(near)}?`;
+  return `create it with RUN ${command} before USER, or use a number`;
 }
 
 function requireGroup(text: string, groups: readonly GroupEntry[]): number {
@@ -93,7 +107,7 @@ function requireGroup(text: string, groups: readonly GroupEntry[]): number {
     'USER_NOT_FOUND',
     `unable to find group ${JSON.stringify(text)}: no matching entries in group file`,
     {
-      hint: 'create it with RUN groupadd (addgroup) before USER, or use a number',
+      hint: createHint('groupadd (addgroup)', text, groups),
     },
   );
 }
@@ -123,6 +137,7 @@ export function resolveOwner(
         `cannot look up user ${JSON.stringify(owner.user)}: the image has no /etc/passwd`,
         {
           hint: 'use numbers, e.g. --chown=1000:1000',
+          word: owner.user,
         },
       );
     if (owner.user !== 'root') unknown('user', owner.user);
@@ -138,6 +153,7 @@ export function resolveOwner(
         `cannot look up group ${JSON.stringify(owner.group)}: the image has no /etc/group`,
         {
           hint: 'use numbers, e.g. --chown=1000:1000',
+          word: `${owner.user}:${owner.group}`,
         },
       );
     unknown('group', owner.group);

@@ -2,7 +2,7 @@
 import type { Mount } from '../../native/mount.ts';
 import type { MountStub } from '../../snapshotter/snapshotter.ts';
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from './capabilities.ts';
-import type { ContainerMount, ContainerSpec, ContainerUser } from './runtime.ts';
+import type { ContainerMount, ContainerSpec, ContainerUser, Rlimit } from './runtime.ts';
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export const BUILD_HOSTNAME = 'buildkitsandbox';
@@ -43,6 +43,8 @@ export interface ContainerInput {
   readonly readonlyRoot?: boolean;
   readonly privileged?: boolean;
   readonly capabilities?: readonly string[];
+  readonly rlimits?: readonly Rlimit[];
+  readonly shmSize?: number;
   /** No core files. */
   readonly confidential?: boolean;
 }
@@ -64,7 +66,11 @@ export function createContainerSpec(input: ContainerInput): ContainerSpec {
     noNewPrivileges: false,
     seccomp: privileged ? 'unconfined' : 'default',
     // A core file of a process that saw a secret would hold it, and lie in the layer.
-    rlimits: input.confidential === true ? [{ type: 'RLIMIT_CORE', soft: 0, hard: 0 }] : [],
+    rlimits: [
+      ...(input.rlimits ?? []),
+      ...(input.confidential === true ? [{ type: 'RLIMIT_CORE', soft: 0, hard: 0 }] : []),
+    ],
+    ...(input.shmSize === undefined ? {} : { shmSize: input.shmSize }),
     mounts: [
       file('/etc/hosts', hostsFile(input)),
       file('/etc/hostname', `${input.hostname}\n`),

@@ -114,10 +114,18 @@ function execError(errno: string, spec: ContainerSpec): TsbuildError {
     return new TsbuildError(
       'COMMAND_NOT_FOUND',
       `cannot run ${program}: no such file in the container (or no interpreter for it)`,
-      quoted,
+      {
+        ...quoted,
+        hint: /(?:^|\/)(?:[a-z]*sh)$/.test(spec.args[0] ?? '')
+          ? 'install that shell, choose another with SHELL, or write the command as ["PROGRAM", "ARGUMENT"]'
+          : 'install it in an earlier step, or write the path under which it is there',
+      },
     );
   if (errno === 'EACCES')
-    return new TsbuildError('COMMAND_NOT_EXECUTABLE', `cannot run ${program}: permission denied`, quoted);
+    return new TsbuildError('COMMAND_NOT_EXECUTABLE', `cannot run ${program}: permission denied`, {
+      ...quoted,
+      hint: 'name a file that has the right to be executed (chmod +x, COPY --chmod=755)',
+    });
   if (errno === 'ENOEXEC')
     return new TsbuildError('COMMAND_NOT_EXECUTABLE', `cannot run ${program}: exec format error`, {
       ...quoted,

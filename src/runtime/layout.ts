@@ -4,10 +4,11 @@
  * Order matters: what needs the host (sources of binds) comes before pivot, the filter before capabilities are
  * dropped (installing one without no_new_privs needs CAP_SYS_ADMIN), the identity last.
  */
+import type { Mount } from '../../native/mount.ts';
 import { constants } from 'node:os';
 import { TsbuildError } from '../base/errors.ts';
 import { ATTRIBUTE, NAMESPACE, type PlanOp } from '../../native/plan.ts';
-import { capabilityMask } from './capabilities.ts';
+import { ALL_CAPABILITIES, capabilityMask } from './capabilities.ts';
 import type { ContainerMount, ContainerSpec } from './runtime.ts';
 import { compileDefaultProfile, encodeProgram } from './seccomp/compile.ts';
 
@@ -16,9 +17,14 @@ export interface Machine {
   readonly arch: string;
   /** Whether /sys/fs/cgroup is a single cgroup v2 hierarchy. */
   readonly cgroup2: boolean;
+  /** Capabilities that this process can give away, as bits. */
+  readonly bounding: bigint;
   /** An empty directory where roots are attached while they are built. */
   readonly mountPoint: string;
 }
+
+/** Bytes of /dev/shm, as docker has it. */
+const DEFAULT_SHM = 64 << 20;
 
 const RLIMITS: Readonly<Record<string, number>> = {
   RLIMIT_CPU: 0,
@@ -147,7 +153,7 @@ function devices(spec: ContainerSpec): readonly PlanOp[] {
     ]),
     ...mount('tmpfs', 'shm', NOSUID | NODEV | NOEXEC, [
       ['mode', '1777'],
-      ['size', '65536k'],
+      ['size', `${spec.shmSize ?? DEFAULT_SHM}`],
     ]),
     ...mount('mqueue', 'mqueue', NOSUID | NODEV | NOEXEC, []),
     ...(spec.terminal
@@ -200,7 +206,7 @@ function mountOps(mount: ContainerMount, subject: string, machine: Machine): rea
         {
           op: 'assembled',
           subject: named,
-          mount: first,
+          mount: mountable(first),
           point: machine.mountPoint,
           inside: mount.source,
           target: mount.target,
@@ -227,8 +233,17 @@ function mountOps(mount: ContainerMount, subject: string, machine: Machine): rea
   }
 }
 
+/** overlayfs refuses to show one directory alone; a bind mount shows the same. */
+function mountable(mount: Mount): Mount {
+  if (mount.kind !== 'overlay' || mount.upper !== undefined || mount.lower.length !== 1) return mount;
+  const [source = ''] = mount.lower;
+  return { kind: 'bind', source, readonly: true };
+}
+
 function identity(spec: ContainerSpec, machine: Machine): readonly PlanOp[] {
-  const bounding = capabilityMask(spec.capabilities);
+  const wanted = capabilityMask(spec.capabilities);
+  // Everything means everything that there is: no process can give what it does not have.
+  const bounding = wanted === capabilityMask(ALL_CAPABILITIES) ? wanted & machine.bounding : wanted;
   return [
     ...spec.rlimits.map(
       ({ type, soft, hard }) =>

@@ -79,6 +79,8 @@ export interface ContainerSpec {
   readonly noNewPrivileges: boolean;
   readonly seccomp: 'default' | 'unconfined';
   readonly rlimits: readonly Rlimit[];
+  /** Bytes of /dev/shm; absent: 64 MiB. */
+  readonly shmSize?: number;
   readonly mounts: readonly ContainerMount[];
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];

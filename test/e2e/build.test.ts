@@ -92,9 +92,9 @@ const REFUSED: readonly (readonly [name: string, dockerfile: string, expected: R
   [
     'a missing source',
     'FROM bb:1\nCOPY nofile /x\n',
-    /cannot find "nofile" in the build context \[COPY_SOURCE_NOT_FOUND\][\s\S]*Dockerfile:2:1/,
+    /cannot find "nofile" in the build context \[COPY_SOURCE_NOT_FOUND\][\s\S]*Dockerfile:2:6/,
   ],
-  ['a bad base name', 'FROM a:b:c\n', /\[REFERENCE_INVALID\][\s\S]*Dockerfile:1:1/],
+  ['a bad base name', 'FROM a:b:c\n', /\[REFERENCE_INVALID\][\s\S]*Dockerfile:1:6/],
   [
     'an unknown flag',
     'FROM bb:1\nCOPY --fro=x a b\n',
@@ -108,12 +108,12 @@ const REFUSED: readonly (readonly [name: string, dockerfile: string, expected: R
   [
     'a later stage',
     'FROM bb:1 AS first\nCOPY --from=later /a /b\nFROM bb:1 AS later\nFROM first\n',
-    /\[STAGE_INVALID\][\s\S]*Dockerfile:2:1/,
+    /\[STAGE_INVALID\][\s\S]*Dockerfile:2:6/,
   ],
   [
     'an unset required variable',
     'FROM bb:1\nENV A="${X:?is needed}"\n',
-    /X: is needed \[EXPANSION_FAILED\][\s\S]*Dockerfile:2:1/,
+    /X: is needed \[EXPANSION_FAILED\][\s\S]*Dockerfile:2:7/,
   ],
   ['no stage at all', '# nothing\n', /has no instructions \[DOCKERFILE_SYNTAX\]/],
 ];
@@ -128,7 +128,7 @@ for (const [name, dockerfile, expected] of REFUSED)
 test('usage errors exit with 2 and say what was meant', () => {
   const { code, stderr } = space.tsbuild(['build', '--tga', 'x', '.']);
   assert.equal(code, 2);
-  assert.match(stderr, /unknown flag --tga[\s\S]*did you mean --tag/);
+  assert.match(stderr, /unknown flag "--tga"[\s\S]*did you mean --tag/);
   assert.equal(space.tsbuild(['build']).code, 2);
 });
 

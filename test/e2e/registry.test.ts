@@ -91,7 +91,7 @@ test('what a registry does not have is an error that names host and repository',
       `cannot pull from ${registry.host}: .*"no/such" failed with status 404.*\\[REGISTRY_NOT_FOUND\\]`,
     ),
   );
-  assert.match(stderr, /Dockerfile:1:1/);
+  assert.match(stderr, /Dockerfile:1:6/);
 });
 
 test('basic authentication: refused without, logged in with, kept 0600, forgotten by logout', async () => {

@@ -42,7 +42,7 @@ test("environment, working directory and user are the image's unless given", () 
     space.ok(sh('echo $A $B $C $HOME; pwd; id', '-e', 'B=flag', '-e', 'C', '--env-file', envFile()), {
       env: { C: 'outer' },
     }).stdout,
-    'image flag outer /home/bob\n/work\nuid=1000(bob) gid=2000(bobs) groups=3000(extra)\n',
+    'image flag outer /home/bob\n/work\nuid=1000(bob) gid=2000(bobs) groups=2000(bobs),3000(extra)\n',
   );
   assert.equal(space.ok(sh('pwd; id -u; id -g', '-w', '/tmp', '-u', '7:8')).stdout, '/tmp\n7\n8\n');
 });

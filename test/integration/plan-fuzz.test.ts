@@ -90,7 +90,7 @@ test('no damaged plan makes the reader touch memory that is not its own', () => 
             noNewPrivileges: true,
             root: { ...spec.root, readonly: true },
           },
-          { arch: 'amd64', cgroup2: true, mountPoint: '/m' },
+          { arch: 'amd64', cgroup2: true, bounding: (1n << 41n) - 1n, mountPoint: '/m' },
         ),
       ),
     );

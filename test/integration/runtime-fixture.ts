@@ -49,6 +49,7 @@ export function openSandbox(): Sandbox {
   const machine: Machine = {
     arch: process.arch === 'arm64' ? 'arm64' : 'amd64',
     cgroup2: false,
+    bounding: (1n << 41n) - 1n,
     mountPoint,
   };
   const runtime = createRuntime({ launcher: locateNative('tsbuild-launch'), machine });

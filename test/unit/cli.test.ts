@@ -5,7 +5,8 @@ import { isTsbuildError, TsbuildError } from '../../src/base/errors.ts';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { parseOutputs } from '../../src/cli/commands/output-flag.ts';
 import { helpText, parseFlags, type ParsedFlags } from '../../src/cli/flags.ts';
-import { exitCodeOf, redact, renderError } from '../../src/cli/render/error.ts';
+import { exitCodeOf, renderError } from '../../src/cli/render/error.ts';
+import { mask, redact } from '../../src/cli/render/safe-text.ts';
 import { formatBytes } from '../../src/cli/render/model.ts';
 import { createPlainRenderer } from '../../src/cli/render/plain.ts';
 import { createTtyRenderer } from '../../src/cli/render/tty.ts';
@@ -39,12 +40,12 @@ test('-- ends the flags, --flag=false takes one back', () => {
 });
 
 for (const [argv, message] of [
-  [['--tga', 'x', '.'], /unknown flag --tga/],
+  [['--tga', 'x', '.'], /unknown flag "--tga"/],
   [['-t'], /needs a value/],
   [['--no-cache=maybe', '.'], /true or false/],
   [[], /needs an argument/],
   [['a', 'b'], /too many arguments: "b"/],
-  [['-Z', '.'], /unknown flag -Z/],
+  [['-Z', '.'], /unknown flag "-Z"/],
 ] as const)
   test(`build ${argv.join(' ')} is a usage error`, () => {
     assert.throws(
@@ -127,6 +128,7 @@ test('exit codes tell failures apart', () => {
 
 test('secrets in URLs are struck out', () => {
   assert.equal(redact('get https://ann:pw@host/x?token=abc&y=1'), 'get https://***@host/x?token=***&y=1');
+  assert.equal(mask('ADD https://ann:pw@host/x /'), 'ADD https://******@host/x /');
 });
 
 const EVENTS: readonly ProgressEvent[] = [

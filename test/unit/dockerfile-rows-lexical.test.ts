@@ -63,12 +63,12 @@ test('1.1 Empty input: each kind of nothing has words of its own', async () => {
 test('1.1 Unknown instruction: a near keyword is named, a far one is not', async () => {
   await refused('FROM a\nRUM x\n', 'INSTRUCTION_UNKNOWN', /"RUM" did you mean RUN\?$/, 2);
   await refused('FROM a\ncoppy x y\n', 'INSTRUCTION_UNKNOWN', /"coppy" did you mean COPY\?$/, 2);
-  await refused('FROM a\nBUILDINGS x\n', 'INSTRUCTION_UNKNOWN', /"BUILDINGS" $/, 2);
+  await refused('FROM a\nBUILDINGS x\n', 'INSTRUCTION_UNKNOWN', /"BUILDINGS" use one of ADD/, 2);
   await refused('FROM a\nONBUILD RUM x\n', 'INSTRUCTION_UNKNOWN', /did you mean RUN/, 2);
 });
 
 test('1.1 Unknown instruction: what is wrong in its arguments has a place', async () => {
-  await refused('FROM a\nLABEL x\n', 'DOCKERFILE_SYNTAX', /LABEL must have two arguments/, 2);
+  await refused('FROM a\nLABEL x\n', 'DOCKERFILE_SYNTAX', /LABEL gives "x" no value/, 2);
   await refused('FROM a\nCMD ["x", 1]\n', 'DOCKERFILE_SYNTAX', /strings only/, 2);
 });
 
@@ -155,9 +155,9 @@ test('1.1 ENV/LABEL syntax: pairs with quotes and escapes', async () => {
 });
 
 test('1.1 ENV/LABEL syntax: what is missing is said', async () => {
-  await refused('FROM a\nENV x\n', 'DOCKERFILE_SYNTAX', /ENV must have two arguments/, 2);
+  await refused('FROM a\nENV x\n', 'DOCKERFILE_SYNTAX', /ENV gives "x" no value/, 2);
   await refused('FROM a\nENV a=1 b\n', 'DOCKERFILE_SYNTAX', /no = in "b"/, 2);
-  await refused('FROM a\nENV =1\n', 'INSTRUCTION_INVALID', /names can not be blank/, 2);
+  await refused('FROM a\nENV =1\n', 'INSTRUCTION_INVALID', /names cannot be blank/, 2);
   await refused('FROM a\nLABEL\n', 'INSTRUCTION_INVALID', /at least one argument/, 2);
 });
 

@@ -13,7 +13,7 @@ test('1.3 Grammar: one argument or three, AS in either case', async () => {
   ]);
   assert.deepEqual(found((await build('FROM a as n\n')).warnings), ['FromAsCasing@1']);
   for (const text of ['FROM', 'FROM a b', 'FROM a AS', 'FROM a AS b c', 'FROM a IS b'])
-    await refused(`${text}\n`, 'INSTRUCTION_INVALID', /one or three arguments/, 1);
+    await refused(`${text}\n`, 'INSTRUCTION_INVALID', /FROM/, 1);
   await refused('FROM --x=y a\n', 'INSTRUCTION_INVALID', /unknown flag "--x"/, 1);
 });
 

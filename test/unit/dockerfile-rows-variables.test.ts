@@ -104,7 +104,7 @@ test('1.2 Errors: each says what is wrong', async () => {
     ['${U?}', /U: is not allowed to be unset/],
     ['${E:?}', /E: is not allowed to be empty/],
   ]);
-  await refused('FROM a\nENV x=1 \\\n  y=${b?gone}\n', 'EXPANSION_FAILED', /b: gone/, 2);
+  await refused('FROM a\nENV x=1 \\\n  y=${b?gone}\n', 'EXPANSION_FAILED', /b: gone/, 3);
 });
 
 test('1.2 Quotes/escapes: what they keep', () => {

@@ -192,21 +192,21 @@ const files = {
 };
 
 test('USER is looked up as docker does', () => {
-  assert.deepEqual(resolveRunUser('', files), { uid: 0, gid: 0, additionalGids: [], home: '/root' });
+  assert.deepEqual(resolveRunUser('', files), { uid: 0, gid: 0, additionalGids: [0], home: '/root' });
   assert.deepEqual(resolveRunUser('bob', files), {
     uid: 1000,
     gid: 2000,
-    additionalGids: [50, 51],
+    additionalGids: [2000, 50, 51],
     home: '/home/bob',
   });
   assert.deepEqual(resolveRunUser('bob:grp', files), {
     uid: 1000,
     gid: 50,
-    additionalGids: [],
+    additionalGids: [50],
     home: '/home/bob',
   });
-  assert.deepEqual(resolveRunUser('1234', files), { uid: 1234, gid: 0, additionalGids: [], home: '/' });
-  assert.deepEqual(resolveRunUser('5:6', {}), { uid: 5, gid: 6, additionalGids: [], home: '/' });
+  assert.deepEqual(resolveRunUser('1234', files), { uid: 1234, gid: 0, additionalGids: [0], home: '/' });
+  assert.deepEqual(resolveRunUser('5:6', {}), { uid: 5, gid: 6, additionalGids: [6], home: '/' });
   for (const text of ['neg', 'nobody', 'bob:nogrp', '99999999999'])
     assert.throws(
       () => resolveRunUser(text, files),

@@ -112,7 +112,7 @@ const INPUT: ContainerInput = {
   resolvConf: 'r',
   extraHosts: ['db:1.2.3.4', 'v6:[::2]'],
 };
-const MACHINE = { arch: 'amd64', cgroup2: false, mountPoint: '/m' };
+const MACHINE = { arch: 'amd64', cgroup2: false, bounding: (1n << 41n) - 1n, mountPoint: '/m' };
 
 test("a spec has docker's defaults", () => {
   const spec = createContainerSpec(INPUT);

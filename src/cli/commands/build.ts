@@ -19,6 +19,7 @@ import { createRenderer } from '../render/create.ts';
 import type { Session } from '../session.ts';
 import { parseNamedContext, remoteContext } from './context-flag.ts';
 import { parseOutputs } from './output-flag.ts';
+import { readResources } from './resource-flags.ts';
 import { readInput } from './read-input.ts';
 import { readSecretFlags } from './secret-flag.ts';
 import { readSshFlags } from './ssh-flag.ts';
@@ -98,6 +99,7 @@ export async function readRequest(flags: ParsedFlags, session: Session): Promise
     network,
     allow: flags.list('allow').map(checkEntitlement),
     extraHosts: flags.list('add-host').map(checkHost),
+    resources: readResources(flags),
     outputs,
     secret: (id) => secrets(id),
     sshSocket: (id) => agents.get(id),
@@ -152,15 +154,16 @@ async function readSources(flags: ParsedFlags, session: Session): Promise<Source
       context: contextOf(directory, readContextIgnore(directory)),
     };
   const dockerfile = readDockerfileSource(directory, file, cwd);
-  return { dockerfile, context: contextOf(directory, dockerfile.ignoreText) };
+  return { dockerfile, context: contextOf(directory, dockerfile.ignoreText, dockerfile.ignoreFile) };
 }
 
-function contextOf(directory: string, ignoreText: string | undefined): ContextSpec {
+function contextOf(directory: string, ignoreText?: string, ignoreFile?: string): ContextSpec {
   return {
     kind: 'directory',
     directory,
     where: 'the build context',
     ...(ignoreText === undefined ? {} : { ignoreText }),
+    ...(ignoreFile === undefined ? {} : { ignoreFile }),
   };
 }
 
@@ -187,6 +190,10 @@ function labelsFrom(words: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     words.map((word) => {
       const equals = word.indexOf('=');
+      if (word === '' || equals === 0)
+        throw new TsbuildError('USAGE', `invalid --label ${JSON.stringify(word)}`, {
+          hint: 'write NAME=VALUE',
+        });
       return equals < 0 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
     }),
   );

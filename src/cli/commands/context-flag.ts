@@ -27,7 +27,13 @@ export function parseNamedContext(word: string, cwd: string): readonly [name: st
       hint: 'write NAME=DIRECTORY, or NAME=docker-image://REFERENCE, oci-layout://PATH, target:STAGE, or a URL',
     });
   if (/^(scratch|context)$/i.test(name))
-    throw new TsbuildError('USAGE', `--build-context cannot give another meaning to ${JSON.stringify(name)}`);
+    throw new TsbuildError(
+      'USAGE',
+      `--build-context cannot give another meaning to ${JSON.stringify(name)}`,
+      {
+        hint: 'choose another name',
+      },
+    );
   return [name, parseSpec(name, spec, cwd)];
 }
 
@@ -50,7 +56,9 @@ function parseSpec(name: string, spec: string, cwd: string): ContextSpec {
     kind: 'directory',
     directory,
     where: `the build context ${JSON.stringify(name)}`,
-    ...(ignoreText === undefined ? {} : { ignoreText }),
+    ...(ignoreText === undefined
+      ? {}
+      : { ignoreText, ignoreFile: `${spec.replace(/\/+$/, '')}/.dockerignore` }),
   };
 }
 

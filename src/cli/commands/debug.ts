@@ -148,18 +148,14 @@ function environmentOf(value: Json | undefined): ReadonlyMap<string, string> {
 }
 
 function debugIgnore(fields: Fields): object {
-  const paths = listOf(fields['paths']);
+  const patterns =
+    typeof fields['file'] === 'string' ? parseIgnoreFile(fields['file']) : listOf(fields['patterns']);
   try {
-    const patterns =
-      typeof fields['file'] === 'string' ? parseIgnoreFile(fields['file']) : listOf(fields['patterns']);
     const matcher = createIgnoreMatcher(patterns);
-    return {
-      ok: true,
-      patterns,
-      results: paths.map((path) => ({ path, ignored: matcher.excludes(path) })),
-    };
+    const results = listOf(fields['paths']).map((path) => ({ path, ignored: matcher.excludes(path) }));
+    return { ok: true, patterns, results };
   } catch (error) {
-    return { ok: false, error: failureOf(error) };
+    return { ok: false, patterns, error: failureOf(error) };
   }
 }
 

@@ -69,7 +69,9 @@ function checkFile(id: string, path: string, cwd: string): void {
   try {
     const stat = statSync(resolve(cwd, path));
     if (!stat.isFile() && !stat.isFIFO() && !stat.isCharacterDevice())
-      throw new TsbuildError('USAGE', `cannot read ${shown}: it is no file`);
+      throw new TsbuildError('USAGE', `cannot read ${shown}: it is no file`, {
+        hint: 'name a file with src=FILE',
+      });
     if (stat.size > MAX_SECRET)
       throw new TsbuildError(
         'USAGE',

@@ -3,7 +3,8 @@ import type { SourceRange, TsbuildError } from '../../base/errors.ts';
 import type { FrontendWarning } from '../../graph/graph.ts';
 import { isRuleName, RULES, ruleOf, rulePage } from '../../../frontend/lint/rules.ts';
 import type { CheckResult } from '../../../frontend/frontend.ts';
-import { excerpt, renderError } from './error.ts';
+import { renderError } from './error.ts';
+import { excerpt } from './excerpt.ts';
 
 export type CheckFormat = 'text' | 'json' | 'sarif';
 

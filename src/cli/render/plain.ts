@@ -1,6 +1,7 @@
 /** Plain progress, for logs of CI: every line begins with its vertex. */
 import type { ProgressSink } from '../../progress/progress.ts';
-import { clean, excerpt } from './error.ts';
+import { excerpt } from './excerpt.ts';
+import { clean } from './safe-text.ts';
 import { createLineSplitter, createModel, formatBytes, formatSeconds, type VertexView } from './model.ts';
 
 const TRANSFER_EVERY_MS = 1000;

@@ -1,5 +1,6 @@
 /** Live progress on a terminal: one line per vertex, the last output of what runs, redrawn in place. */
-import { clean, excerpt } from './error.ts';
+import { excerpt } from './excerpt.ts';
+import { clean } from './safe-text.ts';
 import { createLineSplitter, createModel, formatBytes, formatSeconds, type VertexView } from './model.ts';
 import type { Renderer } from './plain.ts';
 

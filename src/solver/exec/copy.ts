@@ -154,7 +154,7 @@ async function openSource(
   return {
     tree: opened.tree,
     isContext: false,
-    where: name,
+    where: `the files of ${JSON.stringify(name)}`,
     [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
   };
 }

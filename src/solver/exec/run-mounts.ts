@@ -8,7 +8,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync } from 
 import { join } from 'node:path';
 import { toByteString } from '../../base/byte-string.ts';
 import { digestOf, hexOf, type DiffID } from '../../base/digest.ts';
-import { ioError, TsbuildError } from '../../base/errors.ts';
+import { errnoOf, ioError, TsbuildError } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
 import { canonicalJson, type Json } from '../../base/json.ts';
 import type { RunMount, RunOp } from '../../graph/ops.ts';
@@ -151,6 +151,8 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     into.cleanups.push(release);
     into.stubs.push({ path: mount.target, type: 'directory' });
     const directory = join(options.root, 'caches', `${name}${suffix}`);
+    // A step that shall not use what is cached begins with an empty one.
+    if (context.vertex.noCache === true) dropCache(directory);
     if (!existsSync(directory)) await makeCache(directory, mount, seed, context.signal);
     into.mounts.push({
       kind: 'bind',
@@ -159,6 +161,18 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
       readonly: mount.readonly,
       recursive: false,
     });
+  }
+
+  /** Steps that have it mounted keep what they see. */
+  function dropCache(directory: string): void {
+    const away = `${directory}.${options.host.unique()}.old`;
+    try {
+      renameSync(directory, away);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return;
+      throw ioError('empty a cache', error);
+    }
+    rmSync(away, { recursive: true, force: true });
   }
 
   /** A new cache is seen when it is complete. */

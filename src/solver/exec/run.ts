@@ -127,6 +127,17 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
   };
 }
 
+/** why: 125 to 127 are what `run` hands on; a build that fails ends with 1, whatever its step did. */
+async function startStep<T>(start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    if (!(error instanceof TsbuildError) || error.exitCode === undefined) throw error;
+    const { code, message, hint } = error;
+    throw new TsbuildError(code, message, { cause: error, ...(hint === undefined ? {} : { hint }) });
+  }
+}
+
 async function runToEnd(
   runtime: Runtime,
   spec: ContainerSpec,
@@ -140,13 +151,15 @@ async function runToEnd(
     tail.add(data);
     progress.log(stream, data);
   };
-  await using container = await runtime.start(
-    spec,
-    {
-      kind: 'capture',
-      onOutput: (stream, data) => show(stream, masks[stream].push(data)),
-    },
-    { signal, onWarning: (message) => progress.warn(message) },
+  await using container = await startStep(() =>
+    runtime.start(
+      spec,
+      {
+        kind: 'capture',
+        onOutput: (stream, data) => show(stream, masks[stream].push(data)),
+      },
+      { signal, onWarning: (message) => progress.warn(message) },
+    ),
   );
   const status = await container.exited;
   show('stdout', masks.stdout.end());

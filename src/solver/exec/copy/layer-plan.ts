@@ -120,6 +120,7 @@ export function createLayerPlan(parent: Tree): LayerPlan {
         throw new TsbuildError(
           'COPY_DESTINATION_INVALID',
           `cannot copy a directory to ${show(path)}: there is a ${nameOf(there.type)}`,
+          { hint: INSTEAD },
         );
       if (path !== '') entries.set(path, entry);
     },
@@ -128,6 +129,7 @@ export function createLayerPlan(parent: Tree): LayerPlan {
         throw new TsbuildError(
           'COPY_DESTINATION_INVALID',
           `cannot replace the directory ${show(path)} with a file`,
+          { hint: INSTEAD },
         );
       entries.set(path, entry);
     },
@@ -141,6 +143,8 @@ export function createLayerPlan(parent: Tree): LayerPlan {
   };
 }
 
+const INSTEAD = 'choose another path, or remove what is there with RUN rm before';
+
 function nameOf(type: EntryType): string {
   return type === 'symlink' ? 'symbolic link' : type;
 }
@@ -150,7 +154,9 @@ function show(path: ByteString): string {
 }
 
 function notDirectory(path: ByteString): TsbuildError {
-  return new TsbuildError('COPY_DESTINATION_INVALID', `${show(path)} is not a directory in the image`);
+  return new TsbuildError('COPY_DESTINATION_INVALID', `${show(path)} is not a directory in the image`, {
+    hint: INSTEAD,
+  });
 }
 
 /** A file of the context is being edited while it is copied: its layer would not be what its key says. */

@@ -196,7 +196,7 @@ function resolveDestination({ op, parent }: PlaceContext): Destination {
     throw new TsbuildError(
       'COPY_DESTINATION_INVALID',
       `cannot resolve the destination ${JSON.stringify(written)} in the image`,
-      { cause: error },
+      { cause: error, word: written, hint: 'look at the symbolic links on the way to it' },
     );
   }
   const there = path === '' ? 'directory' : parent.lstat(path)?.type;
@@ -204,6 +204,7 @@ function resolveDestination({ op, parent }: PlaceContext): Destination {
     throw new TsbuildError(
       'COPY_DESTINATION_INVALID',
       `${JSON.stringify(`/${toText(path)}`)} is not a directory in the image`,
+      { word: written, hint: 'leave the / at the end out, or choose another destination' },
     );
   return { path, isDirectory: written.endsWith('/') || there === 'directory' };
 }

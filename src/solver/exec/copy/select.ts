@@ -19,6 +19,9 @@ export interface SelectOptions {
   readonly where: string;
 }
 
+/** How many names a hint lists. */
+const MAX_NAMES = 8;
+
 /** Throws COPY_SOURCE_NOT_FOUND for a literal path that is not there. No match of a wildcard is no error. */
 export function selectSources(
   tree: Tree,
@@ -177,28 +180,57 @@ function notFound(
   asked: ByteString,
   { ignore, where }: SelectOptions,
 ): TsbuildError {
-  const message = `cannot find ${JSON.stringify(written)} in ${where}`;
+  const fail = (reason: string, hint?: string): TsbuildError =>
+    new TsbuildError('COPY_SOURCE_NOT_FOUND', `cannot find ${JSON.stringify(written)} in ${where}${reason}`, {
+      word: written,
+      ...(hint === undefined ? {} : { hint }),
+    });
   const there = resolveIfPossible(tree, asked);
   const exists = there !== undefined && tree.lstat(there) !== undefined;
   if (exists && ignore?.excludes(toText(asked)) === true)
-    return new TsbuildError('COPY_SOURCE_NOT_FOUND', message, {
-      hint: 'it is there, but .dockerignore leaves it out; add a line that begins with "!"',
-    });
-  if (tree.lstat(asked)?.type === 'symlink')
-    return new TsbuildError('COPY_SOURCE_NOT_FOUND', `${message}: it is a symbolic link that leads nowhere`);
+    return fail(
+      ': the ignore file leaves it out',
+      `add the line ${JSON.stringify(`!${toText(asked)}`)} to .dockerignore, or take the pattern away`,
+    );
+  const stat = tree.lstat(asked);
+  if (stat?.type === 'symlink')
+    return fail(
+      `: it is a symbolic link to ${JSON.stringify(toText(tree.readlink(asked)))}, which is not there`,
+    );
   const near = nearName(tree, asked);
-  return new TsbuildError(
-    'COPY_SOURCE_NOT_FOUND',
-    message,
-    near === undefined ? {} : { hint: `did you mean ${JSON.stringify(near)}?` },
-  );
+  if (near !== undefined) return fail('', `did you mean ${JSON.stringify(near)}?`);
+  if (/^\.\.\/|\/\.\.\//.test(written))
+    return fail('', `".." does not lead out of ${where}: copy from another with --build-context and --from`);
+  return fail('', namesHint(tree, parentOf(asked), where));
 }
 
-function nearName(tree: Tree, asked: ByteString): string | undefined {
-  const slash = asked.lastIndexOf('/');
-  const parent = asked.slice(0, Math.max(0, slash));
+/** Names that could have been meant, where there are few. */
+function namesHint(tree: Tree, parent: ByteString, where: string): string | undefined {
   if (tree.stat(parent)?.type !== 'directory') return undefined;
   using directory = tree.directory(parent);
-  const near = suggest(toText(asked.slice(slash + 1)), directory.names().map(toText));
-  return near === undefined ? undefined : `${parent === '' ? '' : `${toText(parent)}/`}${near}`;
+  const names = directory.names().map(toText).sort();
+  if (names.length > MAX_NAMES) return undefined;
+  const shown = parent === '' ? where : `${JSON.stringify(toText(parent))} there`;
+  return names.length === 0
+    ? `look for it elsewhere: ${shown} is empty`
+    : `use one of ${names.map((name) => JSON.stringify(name)).join(', ')}`;
+}
+
+function parentOf(path: ByteString): ByteString {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+/** The path with the first part that is not there replaced by a name like it. */
+function nearName(tree: Tree, asked: ByteString): string | undefined {
+  const parts = asked.split('/');
+  for (let count = 1; count <= parts.length; count += 1) {
+    if (tree.stat(parts.slice(0, count).join('/')) !== undefined) continue;
+    const parent = parts.slice(0, count - 1).join('/');
+    if (tree.stat(parent)?.type !== 'directory') return undefined;
+    using directory = tree.directory(parent);
+    const near = suggest(toText(parts[count - 1] ?? ''), directory.names().map(toText));
+    if (near === undefined) return undefined;
+    return [...parts.slice(0, count - 1).map(toText), near, ...parts.slice(count).map(toText)].join('/');
+  }
+  return undefined;
 }
