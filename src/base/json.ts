@@ -16,7 +16,12 @@ export function isJsonObject(value: unknown): value is JsonObject {
 /** One text per value: keys sorted by UTF-16 code units, no white space, undefined members left out. */
 export function canonicalJson(value: Json | undefined): string {
   if (value === null || typeof value !== 'object') return JSON.stringify(value ?? null);
-  if (Array.isArray(value)) return `[${(value as readonly Json[]).map(canonicalJson).join(',')}]`;
+  if (Array.isArray(value)) {
+    const items = value as readonly Json[];
+    // Lists of strings (environments, arguments) are most of what is digested: they are written at once.
+    if (items.every((item) => typeof item === 'string')) return JSON.stringify(items);
+    return `[${items.map(canonicalJson).join(',')}]`;
+  }
   const object = value as JsonObject;
   const members = Object.keys(object)
     .filter((key) => object[key] !== undefined)
