@@ -114,10 +114,18 @@ export function isTsbuildError(error: unknown, code?: ErrorCode): error is Tsbui
   return error instanceof TsbuildError && (code === undefined || error.code === code);
 }
 
+/** The text that was asked for last: places are looked for in one Dockerfile, again and again. */
+let split: { readonly text: string; readonly lines: readonly string[] } = { text: '', lines: [''] };
+
+function linesOf(text: string): readonly string[] {
+  if (split.text !== text) split = { text, lines: text.replace(/^\uFEFF/, '').split('\n') };
+  return split.lines;
+}
+
 /** The place of a word in `source`, its first there; `source` itself where it is not written like that. */
 export function narrow(source: SourceRef, word: string): SourceRef {
   const { range, text } = source;
-  const lines = word === '' ? [] : text.replace(/^\uFEFF/, '').split('\n');
+  const lines = word === '' ? [] : linesOf(text);
   for (let number = range.startLine; number <= Math.min(range.endLine, lines.length); number += 1) {
     const isFirst = number === range.startLine;
     const line = (lines[number - 1] ?? '').slice(
