@@ -49,6 +49,7 @@ function run(text: string, options: ExpandOptions, splits: boolean): Expanded {
     if (!(error instanceof TsbuildError)) throw error;
     throw new TsbuildError('EXPANSION_FAILED', `cannot expand ${JSON.stringify(text)}: ${error.message}`, {
       cause: error,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
     });
   }
 }
@@ -63,8 +64,19 @@ const MAX_DEPTH = 100;
 /** What variables may add to a text. `ENV A=$A$A`, forty times, would fill any memory; no program takes as much. */
 const MAX_GROWTH = 1 << 20;
 
-function fail(message: string): TsbuildError {
-  return new TsbuildError('EXPANSION_FAILED', message);
+function fail(message: string, hint: string): TsbuildError {
+  return new TsbuildError('EXPANSION_FAILED', message, { hint });
+}
+
+function notClosed(): TsbuildError {
+  return fail('syntax error: the substitution is not closed', 'end it with "}"; the first blank ends a word');
+}
+
+function noQuote(kind: 'single' | 'double', escape: string): TsbuildError {
+  return fail(
+    `unexpected end of statement while looking for matching ${kind}-quote`,
+    `close the quote, or write ${escape}${kind === 'single' ? "'" : '"'} for the character itself`,
+  );
 }
 
 function tooLong(): TsbuildError {
@@ -164,17 +176,18 @@ class Lexer {
       }
     }
     if (stop !== '')
-      throw fail(stop === '/' ? "missing '/' in ${}" : 'syntax error: the substitution is not closed');
+      throw stop === '/' ? fail("missing '/' in ${}", 'write ${NAME/PATTERN/REPLACEMENT}') : notClosed();
     return result;
   }
 
   #single(): string {
     const quote = this.#next();
+    const { escape } = this.#options;
     const shown = this.#options.rawQuotes === true ? quote : '';
     let result = shown;
     for (;;) {
       const char = this.#next();
-      if (char === EOF) throw fail('unexpected end of statement while looking for matching single-quote');
+      if (char === EOF) throw noQuote('single', escape);
       if (char === quote) return result + shown;
       result += char;
     }
@@ -187,7 +200,7 @@ class Lexer {
     let result = shown;
     for (;;) {
       const char = this.#peek();
-      if (char === EOF) throw fail('unexpected end of statement while looking for matching double-quote');
+      if (char === EOF) throw noQuote('double', escape);
       if (char === '$') {
         result += this.#dollar();
         continue;
@@ -219,7 +232,8 @@ class Lexer {
       return name === '' ? '$' : (this.#lookup(name) ?? this.#unset(`$${name}`));
     }
     this.#next();
-    if (this.#depth >= MAX_DEPTH) throw fail('substitutions are nested too deeply');
+    if (this.#depth >= MAX_DEPTH)
+      throw fail('substitutions are nested too deeply', 'set part of it in an ARG or ENV before');
     this.#depth += 1;
     try {
       return this.#braces();
@@ -251,17 +265,20 @@ class Lexer {
   #braces(): string {
     const first = this.#peek();
     if (first === EOF || first === '{' || first === '}' || first === ':')
-      throw fail('syntax error: bad substitution');
+      throw fail('syntax error: bad substitution', 'write ${NAME}');
     const name = this.#name();
     const operator = this.#next();
     if (operator === '}') return this.#lookup(name) ?? this.#unset(`\${${name}}`);
     if (operator === '/') return this.#replace(name);
     const modifier = operator === ':' ? this.#next() : operator;
     const shown = operator === ':' ? `:${modifier}` : modifier;
-    if (modifier === EOF) throw fail('syntax error: the substitution is not closed');
+    if (modifier === EOF) throw notClosed();
     if ('-+?'.includes(modifier)) return this.#default(name, modifier, shown);
     if (shown === '#' || shown === '%') return this.#trim(name, shown);
-    throw fail(`unsupported modifier (${shown}) in substitution`);
+    throw fail(
+      `unsupported modifier (${shown}) in substitution`,
+      'use one of :- - :+ + :? ? # ## % %% / //, or compute the value in a RUN',
+    );
   }
 
   #default(name: string, modifier: string, shown: string): string {
@@ -274,6 +291,7 @@ class Lexer {
     if (value !== undefined && !isEmpty) return value;
     throw fail(
       `${name}: ${word === '' ? `is not allowed to be ${value === undefined ? 'unset' : 'empty'}` : word}`,
+      `give ${name} a value with ARG or ENV above, or with --build-arg`,
     );
   }
 

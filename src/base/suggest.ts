@@ -13,10 +13,11 @@ function distance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
-/** The candidate with a Levenshtein distance below 3 (case ignored), nearest first; undefined where none is. */
+/** The candidate with a Levenshtein distance below 3 (short words: 2), case ignored; undefined where none is. */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = 3;
+  // Two other letters out of three are another word.
+  let bestDistance = word.length > 3 ? 3 : 2;
   for (const candidate of candidates) {
     // The distance is no less than the difference in length: long words need no table.
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;

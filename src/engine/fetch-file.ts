@@ -58,9 +58,12 @@ export async function fetchFile(url: string, engine: Engine, options: FetchOptio
     if (statusCode !== 200) {
       await response.body.dump();
       throw new TsbuildError('IO_FAILED', `cannot fetch ${shown}: the server answered ${statusCode}`, {
+        word: url,
         ...(statusCode === 401 || statusCode === 403
           ? { hint: `give a token with --secret id=HTTP_AUTH_TOKEN_${new URL(url).hostname},env=NAME` }
-          : {}),
+          : statusCode === 404 || statusCode === 410
+            ? { hint: 'check the address' }
+            : {}),
       });
     }
     const total = Number(response.headers['content-length']);
@@ -156,7 +159,7 @@ async function get(
   } catch (error) {
     if (signal.aborted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new TsbuildError('IO_FAILED', `cannot fetch ${shown}: ${reason}`, { cause: error });
+    throw new TsbuildError('IO_FAILED', `cannot fetch ${shown}: ${reason}`, { cause: error, word: url });
   }
 }
 

@@ -59,7 +59,7 @@ function tokenize(pattern: string, written: string): readonly Token[] {
 
 function invalid(written: string): TsbuildError {
   return new TsbuildError('IGNORE_PATTERN_INVALID', `syntax error in pattern ${JSON.stringify(written)}`, {
-    hint: 'close "[" with "]", or write "\\\\[" for the character itself',
+    hint: 'close "[" with "]", or write \\[ for the character itself',
     word: written,
   });
 }

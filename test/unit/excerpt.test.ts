@@ -1,7 +1,7 @@
 /** Excerpts: the squiggle stands below its text, and nothing is shown at full length that has no end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TsbuildError } from '../../src/base/errors.ts';
+import { locate, narrow, TsbuildError } from '../../src/base/errors.ts';
 import { renderError } from '../../src/cli/render/error.ts';
 import { columnsOf, excerpt } from '../../src/cli/render/excerpt.ts';
 
@@ -91,4 +91,35 @@ test('messages and lines of output are bounded', () => {
   for (const line of lines) assert.ok(line.length < 700, `${line.length} characters`);
   assert.match(lines[0] ?? '', /^error: cannot expand "x+ … x+": no end \[RUN_FAILED\]$/);
   assert.equal(lines[2], '  last output: twenty');
+});
+
+test('a word is found where it stands, between blanks, quotes and commas', () => {
+  const text = 'FROM a\nCOPY --from=b "bb" \\\n# b\n  b,c b /b\n';
+  const source = {
+    file: 'Dockerfile',
+    text,
+    range: { startLine: 2, startColumn: 1, endLine: 4, endColumn: 11 },
+  };
+  const placeOf = (word: string): readonly number[] => {
+    const { startLine, startColumn, endColumn } = narrow(source, word).range;
+    return [startLine, startColumn, endColumn];
+  };
+  assert.deepEqual(placeOf('bb'), [2, 16, 18]);
+  assert.deepEqual(placeOf('b'), [2, 13, 14]);
+  assert.deepEqual(placeOf('c'), [4, 5, 6]);
+  assert.deepEqual(placeOf('/b'), [4, 9, 11]);
+  for (const word of ['FROM', 'a', '', 'opy', '# b']) assert.equal(narrow(source, word), source);
+});
+
+test('an error takes the nearest place, and in it the word that it is about', () => {
+  const source = {
+    file: 'Dockerfile',
+    text: 'COPY x y\n',
+    range: { startLine: 1, startColumn: 1, endLine: 1, endColumn: 9 },
+  };
+  const error = new TsbuildError('COPY_SOURCE_NOT_FOUND', 'cannot find "x"', { word: 'x', hint: 'h' });
+  const located = locate(error, source) as TsbuildError;
+  assert.equal(located.source?.range.startColumn, 6);
+  assert.equal(located.hint, 'h');
+  assert.equal(locate(located, { ...source, file: 'other' }), located);
 });

@@ -5,7 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { toByteString, toText } from '../../base/byte-string.ts';
 import { digestOf, type CacheKey, type Digest } from '../../base/digest.ts';
-import { TsbuildError } from '../../base/errors.ts';
+import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import { canonicalJson, type Json } from '../../base/json.ts';
 import type { CopyOp, CopySource } from '../../graph/ops.ts';
 import type { IgnoreMatcher } from '../../layer/ignore-patterns.ts';
@@ -338,6 +338,14 @@ async function placedAsArchive(
     if (!(await isArchive(fd))) return false;
     await addArchive(fd, options.spool(), signal, placing, plan, owner, archives);
     return true;
+  } catch (error) {
+    if (!isTsbuildError(error, 'ARCHIVE_INVALID')) throw error;
+    const name = toText(selected.path);
+    throw new TsbuildError('ARCHIVE_INVALID', `cannot unpack ${JSON.stringify(name)}: ${error.message}`, {
+      cause: error,
+      word: name,
+      hint: error.hint ?? 'look at the file, or add it as it is with --unpack=false',
+    });
   } finally {
     closeSync(fd);
   }

@@ -32,6 +32,10 @@ export function createHttpHandler(options: HttpHandlerOptions): OpHandler<HttpOp
         throw new TsbuildError(
           'DIGEST_MISMATCH',
           `digest mismatch of ${JSON.stringify(op.url.replace(/:\/\/[^/@]*@/, '://***@'))}: got ${String(actual)}, expected ${String(op.checksum)}`,
+          {
+            hint: 'look at what the server has: the file has changed, or the checksum is that of another',
+            ...(op.checksum === undefined ? {} : { word: op.checksum }),
+          },
         );
       return { kind: 'file', filename: op.filename, ...file };
     },

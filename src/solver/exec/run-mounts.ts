@@ -208,6 +208,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
       if (mount.required)
         throw new TsbuildError('INSTRUCTION_INVALID', `secret ${JSON.stringify(mount.id)} was not given`, {
           hint: `give it with --secret id=${mount.id},src=FILE or --secret id=${mount.id},env=NAME`,
+          word: `id=${mount.id}`,
         });
       return;
     }
@@ -224,7 +225,8 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     if (agent === undefined) {
       if (mount.required)
         throw new TsbuildError('INSTRUCTION_INVALID', `ssh agent ${JSON.stringify(mount.id)} was not given`, {
-          hint: 'give it with --ssh',
+          hint: `give it with --ssh ${mount.id}=SOCKET, or --ssh ${mount.id} where SSH_AUTH_SOCK is set`,
+          word: 'type=ssh',
         });
       return;
     }

@@ -180,8 +180,8 @@ function describeStatus(status: ExitStatus): string {
 }
 
 function hintFor(status: ExitStatus, lines: readonly string[]): string | undefined {
-  if (status.kind === 'signaled' && status.signal === 9)
-    return 'check the memory of the machine: the kernel or somebody else killed the step';
+  const isKilled = status.kind === 'signaled' ? status.signal === 9 : status.code === 128 + 9;
+  if (isKilled) return 'check the memory of the machine: the kernel or somebody else killed the step';
   const missing =
     status.kind === 'exited' && status.code === 127
       ? /([^\s:]+): (?:command )?not found/.exec(lines.at(-1) ?? '')

@@ -196,11 +196,16 @@ function notFound(
   if (stat?.type === 'symlink')
     return fail(
       `: it is a symbolic link to ${JSON.stringify(toText(tree.readlink(asked)))}, which is not there`,
+      'copy what it should lead to',
     );
   const near = nearName(tree, asked);
   if (near !== undefined) return fail('', `did you mean ${JSON.stringify(near)}?`);
   if (/^\.\.\/|\/\.\.\//.test(written))
     return fail('', `".." does not lead out of ${where}: copy from another with --build-context and --from`);
+  if (/^[a-z]+:\/\//.test(written)) return fail('', 'use http(s) or git: nothing else is fetched');
+  const isMain = where.startsWith('the build context');
+  if (written.startsWith('/') && isMain && tree.stat(asked.split('/')[0] ?? '') === undefined)
+    return fail('', `write a path in ${where}: "/" is its root, not that of this machine`);
   return fail('', namesHint(tree, parentOf(asked), where));
 }
 
