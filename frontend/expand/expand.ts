@@ -80,7 +80,10 @@ function noQuote(kind: 'single' | 'double', escape: string): TsbuildError {
 }
 
 function tooLong(): TsbuildError {
-  return fail(`variables make it longer by more than ${MAX_GROWTH} characters`);
+  return fail(
+    `variables make it longer by more than ${MAX_GROWTH} characters`,
+    'copy what is large with COPY <<EOF, or compute it in a RUN',
+  );
 }
 
 class Lexer {
