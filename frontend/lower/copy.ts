@@ -323,7 +323,7 @@ function checkChmod(text: string, { flags }: InstructionOf<'COPY' | 'ADD'>): str
   );
 }
 
-/** WORKDIR: the config keeps the text as written, the directory is made with a clean path. */
+/** WORKDIR: the config keeps an absolute path as written, and so does the step that makes the directory. */
 export function lowerWorkdir(
   stage: StageState,
   written: string,
@@ -339,8 +339,7 @@ export function lowerWorkdir(
   const path =
     written === '' ? '/' : written.startsWith('/') ? written : cleanPath(`${workdirOf(stage)}/${written}`);
   stage.config.WorkingDir = path;
-  const destination = cleanPath(path);
-  if (destination === '/') {
+  if (path === '/') {
     remember(stage, `WORKDIR ${path}`);
     return;
   }
@@ -348,7 +347,8 @@ export function lowerWorkdir(
     kind: 'copy',
     instruction: 'WORKDIR',
     sources: [],
-    destination,
+    // Without "..", what it is called makes no difference.
+    destination: path.split('/').includes('..') ? path : cleanPath(path),
     parents: false,
     excludes: [],
     link: false,

@@ -13,11 +13,10 @@ function distance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
-/** The candidate with a Levenshtein distance below 3 (short words: 2), case ignored; undefined where none is. */
+/** The candidate with a Levenshtein distance below 3, case ignored; undefined where none is. */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  // Two other letters out of three are another word.
-  let bestDistance = word.length > 3 ? 3 : 2;
+  let bestDistance = 3;
   for (const candidate of candidates) {
     // The distance is no less than the difference in length: long words need no table.
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;

@@ -3,7 +3,7 @@
  * anywhere. Also WORKDIR, which makes directories.
  */
 import { closeSync, openSync } from 'node:fs';
-import { toByteString, toText } from '../../base/byte-string.ts';
+import { toByteString, toText, type ByteString } from '../../base/byte-string.ts';
 import { digestOf, type CacheKey, type Digest } from '../../base/digest.ts';
 import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import { canonicalJson, type Json } from '../../base/json.ts';
@@ -239,28 +239,37 @@ function ownerOf({ op, progress }: VertexContext<CopyOp>, parent: Tree): Ownersh
   );
 }
 
-/** Directories on the way to the working directory, made where they are missing. */
+/** Directories on the way to the working directory, made where they are missing; also those that `..` leaves. */
 function planWorkdir(
   { op, progress }: VertexContext<CopyOp>,
   plan: LayerPlan,
   parent: Tree,
   mtime: number,
 ): void {
-  const path = parent.resolve(toByteString(op.destination));
-  const there = parent.lstat(path);
-  if (path === '' || there?.type === 'directory') return;
-  if (there !== undefined)
-    throw new TsbuildError(
-      'COPY_DESTINATION_INVALID',
-      `WORKDIR ${JSON.stringify(`/${toText(path)}`)} is not a directory in the image`,
-    );
+  const names = op.destination.split('/');
+  const paths = names
+    .flatMap((name, index) => (name === '..' ? [names.slice(0, index).join('/')] : []))
+    .concat(op.destination)
+    .map((written) => parent.resolve(toByteString(written)))
+    .filter((path) => isMissing(parent, path));
+  if (paths.length === 0) return;
   const user = op.workdirUser ?? '';
   const owner = resolveWorkdirUser(user, readOwnerFiles(parent), (name) =>
     progress.warn(
       `WORKDIR: the image has no user ${JSON.stringify(name)}; the directory will belong to root`,
     ),
   );
-  plan.ensureDirectories(path, { owner, mode: 0o755, mtime }, true);
+  for (const path of paths) plan.ensureDirectories(path, { owner, mode: 0o755, mtime }, true);
+}
+
+function isMissing(parent: Tree, path: ByteString): boolean {
+  const there = path === '' ? undefined : parent.lstat(path);
+  if (there !== undefined && there.type !== 'directory')
+    throw new TsbuildError(
+      'COPY_DESTINATION_INVALID',
+      `WORKDIR ${JSON.stringify(`/${toText(path)}`)} is not a directory in the image`,
+    );
+  return path !== '' && there === undefined;
 }
 
 async function planSources(
