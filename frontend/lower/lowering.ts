@@ -64,6 +64,8 @@ export function createLowering(options: LoweringOptions): Lowering {
     hostname: request.buildArgs['BUILDKIT_SANDBOX_HOSTNAME'],
   };
 
+  const mainContext = contextVertex('context');
+
   function stage(index: number): Promise<StageState> {
     const known = lowered.get(index) ?? lowerStage(stageAt(index));
     lowered.set(index, known);
@@ -254,7 +256,7 @@ export function createLowering(options: LoweringOptions): Lowering {
     return {
       context: () =>
         context === undefined || context.kind === 'directory'
-          ? Promise.resolve(contextVertex('context'))
+          ? Promise.resolve(mainContext)
           : vertexOfContext('context', context, state, current, instruction),
       scratch: () => scratchVertex(state.platform),
       async from(name, at) {

@@ -114,8 +114,9 @@ export function setVariable(stage: StageState, name: string, value: string): voi
 
 /** `NAME=value` of an image's Env, in place where the name is there already. */
 export function setEnv(env: readonly string[], name: string, value: string): readonly string[] {
-  const entry = `${name}=${value}`;
-  const at = env.findIndex((each) => each.startsWith(`${name}=`));
+  const prefix = `${name}=`;
+  const entry = prefix + value;
+  const at = env.findIndex((each) => each.startsWith(prefix));
   return at < 0 ? [...env, entry] : env.with(at, entry);
 }
 
