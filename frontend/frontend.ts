@@ -31,7 +31,7 @@ export async function createBuildGraph(request: FrontendRequest): Promise<BuildG
   linter.finish();
   const { config } = state;
   const labels = { ...config.Labels, ...request.labels };
-  const epoch = globals.variables.get('SOURCE_DATE_EPOCH');
+  const epoch = await epochOf(globals, request);
   return {
     target: state.vertex,
     platform: request.isPlatformGiven === true ? request.platform : state.platform,
@@ -39,11 +39,20 @@ export async function createBuildGraph(request: FrontendRequest): Promise<BuildG
     ...(state.author === undefined ? {} : { author: state.author }),
     baseHistory: state.baseHistory,
     history: state.history,
-    ...(epoch === undefined || epoch === '' ? {} : { sourceDateEpoch: Number(epoch) }),
+    ...(epoch === undefined ? {} : { sourceDateEpoch: epoch }),
     warnings: linter.warnings,
     unusedArgs: lowering.unusedArgs(),
     ...(syntax === undefined ? {} : { syntax }),
   };
+}
+
+async function epochOf(
+  { variables }: GlobalVariables,
+  { contextTime }: FrontendRequest,
+): Promise<number | undefined> {
+  const epoch = variables.get('SOURCE_DATE_EPOCH') ?? '';
+  if (epoch === 'context') return contextTime?.();
+  return epoch === '' ? undefined : Number(epoch);
 }
 
 export interface CheckResult {

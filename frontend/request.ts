@@ -44,6 +44,8 @@ export interface FrontendRequest {
   readonly namedContexts: Readonly<Record<string, NamedContext>>;
   /** Whether the ignore file leaves out a path (relative, clean); absent where it has exceptions. */
   readonly isIgnored?: (path: string) => boolean;
+  /** Seconds since the epoch, for SOURCE_DATE_EPOCH=context; undefined where the context has no time of its own. */
+  readonly contextTime?: () => Promise<number | undefined>;
   readonly resolveImage: (reference: string, platform: Platform) => Promise<ResolvedImage>;
   /** Told of warnings as they are found, so that they are seen also where an error follows. */
   readonly onWarning?: (warning: FrontendWarning) => void;

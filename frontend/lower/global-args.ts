@@ -88,7 +88,7 @@ export function globalVariables(
             'INSTRUCTION_INVALID',
             `invalid SOURCE_DATE_EPOCH ${JSON.stringify(value)}`,
             narrow(source, value ?? ''),
-            'give seconds since the epoch',
+            'give seconds since the epoch, or context',
           ),
         );
     }
@@ -99,7 +99,7 @@ export function globalVariables(
       new TsbuildError(
         'USAGE',
         `invalid SOURCE_DATE_EPOCH ${JSON.stringify(variables.get('SOURCE_DATE_EPOCH'))}`,
-        { hint: 'give seconds since the epoch' },
+        { hint: 'give seconds since the epoch, or context' },
       ),
   );
   return { variables, declared, args };
@@ -111,5 +111,5 @@ export function describedAs(comments: readonly string[], name: string): string |
 }
 
 function checkEpoch(value: string | undefined, fail: () => TsbuildError): void {
-  if (value !== undefined && value !== '' && !/^\d{1,12}$/.test(value)) throw fail();
+  if (value !== undefined && value !== '' && value !== 'context' && !/^\d{1,12}$/.test(value)) throw fail();
 }

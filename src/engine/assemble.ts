@@ -10,7 +10,7 @@
 import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { BuildGraph } from '../graph/graph.ts';
-import type { HistoryEntry, ImageConfig } from '../oci/documents.ts';
+import { formatTime, type HistoryEntry, type ImageConfig } from '../oci/documents.ts';
 import type { Result, StackResult } from '../solver/result.ts';
 
 export function assembleConfig(
@@ -54,9 +54,4 @@ function stackOf(id: Digest, results: ReadonlyMap<Digest, Result>): StackResult 
   if (result?.kind !== 'stack')
     throw new TsbuildError('IMAGE_INVALID', 'cannot make an image of something that has no root file system');
   return result;
-}
-
-/** RFC 3339 in UTC with milliseconds. */
-function formatTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

@@ -208,33 +208,46 @@ async function findDockerfile(
   engine: Engine,
   context: NamedContext | undefined,
   wanted: string | undefined,
-  tools: SourceTools,
+  tools: Pick<SourceTools, 'solveGit'>,
 ): Promise<DockerfileText> {
-  if (context?.kind === 'stored') {
-    const image = await engine.images.byID(context.image.manifest);
-    const snapshot = image === undefined ? undefined : await snapshotOfImage(engine, image);
-    return readIn(engine, snapshot, wanted);
-  }
-  if (context?.kind === 'git') {
-    const stack = await tools.solveGit(context.source);
-    const stacks = createStacks({
-      snapshotter: engine.snapshotter,
-      openLayer: (diffID) => Promise.resolve(engine.images.openLayer(diffID)),
-    });
-    return readIn(engine, await stacks.snapshotOf(stack), wanted);
-  }
+  const text = await withContextTree(engine, context, tools, (tree) => readFrom(tree, wanted));
+  if (text !== undefined) return text;
   throw new TsbuildError('DOCKERFILE_NOT_FOUND', 'there is no Dockerfile', { hint: 'name it with --file' });
 }
 
-async function readIn(
+/**
+ * What `work` finds in the files of a build context that was fetched; undefined for those that are not: a
+ * directory, an image, a stage. The tree is closed when `work` returns.
+ */
+export async function withContextTree<T>(
   engine: Engine,
-  snapshot: Awaited<ReturnType<typeof snapshotOfImage>>,
-  wanted: string | undefined,
-): Promise<DockerfileText> {
-  if (snapshot === undefined) return readFrom(emptyTree(), wanted);
+  context: NamedContext | undefined,
+  tools: Pick<SourceTools, 'solveGit'>,
+  work: (tree: Tree) => T,
+): Promise<T | undefined> {
+  const snapshot = await snapshotOfContext(engine, context, tools);
+  if (snapshot === undefined) return undefined;
+  if (snapshot === 'empty') return work(emptyTree());
   await using view = await (await engine.snapshotter()).view(snapshot);
   using tree = openTree(view.mounts);
-  return readFrom(tree, wanted);
+  return work(tree);
+}
+
+async function snapshotOfContext(
+  engine: Engine,
+  context: NamedContext | undefined,
+  tools: Pick<SourceTools, 'solveGit'>,
+): Promise<NonNullable<Awaited<ReturnType<typeof snapshotOfImage>>> | 'empty' | undefined> {
+  if (context?.kind === 'stored') {
+    const image = await engine.images.byID(context.image.manifest);
+    return (image === undefined ? undefined : await snapshotOfImage(engine, image)) ?? 'empty';
+  }
+  if (context?.kind !== 'git') return undefined;
+  const stacks = createStacks({
+    snapshotter: engine.snapshotter,
+    openLayer: (diffID) => Promise.resolve(engine.images.openLayer(diffID)),
+  });
+  return (await stacks.snapshotOf(await tools.solveGit(context.source))) ?? 'empty';
 }
 
 function readFrom(tree: Tree, wanted: string | undefined): DockerfileText {

@@ -21,10 +21,12 @@ import type { Entitlement, FrontendRequest, GitSource } from '../../frontend/req
 import { assembleConfig } from './assemble.ts';
 import {
   openBuildSources,
+  withContextTree,
   type BuildSources,
   type ContextSpec,
   type DockerfileSpec,
 } from './build-sources.ts';
+import { newestTime } from './context-time.ts';
 import { createContexts, type ContextSource, type Contexts } from './contexts.ts';
 import type { Engine } from './engine.ts';
 import { createHandlers, type Resources } from './handlers.ts';
@@ -150,6 +152,7 @@ export async function prepareBuild(
       ...(sources.context === undefined ? {} : { context: sources.context }),
       namedContexts: sources.named,
       ...(isIgnored === undefined ? {} : { isIgnored }),
+      contextTime: () => withContextTree(engine, sources.context, { solveGit }, newestTime),
       resolveImage: (reference, each) =>
         resolveImage(reference, each, { engine, sink, signal, pull: request.pull }),
     }),

@@ -1,7 +1,7 @@
 /** `tsbuild import`: a root file system as an image of one layer. */
 import { normaliseLayer } from '../image/import-rootfs.ts';
 import type { StoredImage } from '../image/image-store.ts';
-import type { Platform } from '../oci/documents.ts';
+import { formatTime, type Platform } from '../oci/documents.ts';
 import { familiarName, parseReference, withDefaultTag } from '../oci/reference.ts';
 import type { Engine } from './engine.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
@@ -43,7 +43,7 @@ export async function importImage(
         }),
     });
     layers.sync();
-    const created = new Date(seconds === undefined ? host.now() : seconds * 1000).toISOString();
+    const created = formatTime(seconds === undefined ? host.now() : seconds * 1000);
     const image = images.put({
       architecture: platform.architecture,
       ...(platform.variant === undefined ? {} : { variant: platform.variant }),

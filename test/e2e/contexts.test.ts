@@ -8,6 +8,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { freePort, importBusybox, openWorkspace, runTsbuild, type Workspace } from './fixture.ts';
+import { readImageConfig, readLayoutConfig } from './image-config.ts';
 
 const GIT_ENV = {
   ...process.env,
@@ -180,6 +181,26 @@ test('1.8 a tar on standard input, of any compression, and a Dockerfile on stand
   await using repository = await serveRepository(space);
   const both = Buffer.from('FROM bb:1\nCOPY f /\nRUN cat /f\n');
   assert.match(runTsbuild(space, plain('-f', '-', repository.url), both).stderr, /\btwo\b/);
+});
+
+test('1.9 SOURCE_DATE_EPOCH=context: the time of the commit, of the newest file; a directory has none', async () => {
+  using space = openWorkspace();
+  importBusybox(space);
+  await using repository = await serveRepository(space);
+  const epoch = ['--build-arg', 'SOURCE_DATE_EPOCH=context'];
+  const seconds = git(repository.directory, 'log', '-1', '--format=%ct', 'v1');
+  const ofCommit = readImageConfig(space, `${repository.url}#v1`, ...epoch);
+  assert.equal(Date.parse(ofCommit.created), Number(seconds) * 1000);
+  const context = space.context('c', { Dockerfile: 'FROM bb:1\nENV A=1\n', f: '' });
+  const timed = readImageConfig(space, context, ...epoch);
+  assert.equal(timed.created, readImageConfig(space, context).created);
+  await using site = await serve((_, response) => {
+    response.end(execFileSync('tar', ['-C', context, '--mtime', '@1234567890', '-cf', '-', '.']));
+  });
+  const layout = join(space.directory, 'newest');
+  const output = `type=oci,dest=${layout},tar=false`;
+  await run(space, ['build', '-q', '-o', output, ...epoch, `${site.url}/c.tar`]);
+  assert.equal(readLayoutConfig(layout).created, '2009-02-13T23:31:30Z');
 });
 
 test('1.8 a URL is a context: an archive, or a Dockerfile alone', async () => {

@@ -28,6 +28,11 @@ export function readImageConfig(space: Workspace, context: string, ...args: read
   const layout = join(space.directory, `config${serial}`);
   const output = `type=oci,dest=${layout},tar=false,compression=uncompressed`;
   space.ok(['build', '-q', '-o', output, ...args, context]);
+  return readLayoutConfig(layout);
+}
+
+/** The config of the only image of a layout. */
+export function readLayoutConfig(layout: string): BuiltConfig {
   const blobPath = (digest: string): string => join(layout, 'blobs', digest.replace(':', '/'));
   const read = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
   const index = read(join(layout, 'index.json')) as { manifests: { digest: string }[] };

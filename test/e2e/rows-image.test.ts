@@ -176,11 +176,7 @@ test('1.9 SOURCE_DATE_EPOCH: clamps config and history; something else than a nu
   const context = contextOf('FROM scratch\nCOPY f /\nENV A=1\n', { f: '' });
   const made = readImageConfig(space, context, '--build-arg', 'SOURCE_DATE_EPOCH=1000000000');
   const times = [made.created, ...made.history.map(({ created }) => created)];
-  assert.deepEqual(times, [
-    '2001-09-09T01:46:40.000Z',
-    '2001-09-09T01:46:40.000Z',
-    '2001-09-09T01:46:40.000Z',
-  ]);
+  assert.deepEqual(times, ['2001-09-09T01:46:40Z', '2001-09-09T01:46:40Z', '2001-09-09T01:46:40Z']);
   assert.match(
     build('ARG SOURCE_DATE_EPOCH=soon\nFROM scratch\n').stderr,
     /invalid SOURCE_DATE_EPOCH "soon"[\s\S]*Dockerfile:1/,
