@@ -19,10 +19,10 @@ export function assembleConfig(
   nowMs: number,
 ): ImageConfig {
   const stack = stackOf(graph.target.id, results);
-  const clamp = (ms: number): string =>
-    formatTime(graph.sourceDateEpoch === undefined ? ms : Math.min(ms, graph.sourceDateEpoch * 1000));
+  const clamp = (ms: number): string => formatTime(Math.min(ms, epochMs(graph)));
   const baseCreated = graph.baseHistory.at(-1)?.created;
-  let last = baseCreated ?? clamp(stack.layers[0]?.created ?? nowMs);
+  const isEarly = Date.parse(baseCreated ?? '') <= epochMs(graph);
+  let last = baseCreated !== undefined && isEarly ? baseCreated : clamp(stack.layers[0]?.created ?? nowMs);
 
   const history: HistoryEntry[] = [...graph.baseHistory];
   for (const step of graph.history) {
@@ -47,6 +47,10 @@ export function assembleConfig(
     ...(platform['os.version'] === undefined ? {} : { 'os.version': platform['os.version'] }),
     rootfs: { type: 'layers', diff_ids: stack.layers.map((layer) => layer.diffID) },
   };
+}
+
+function epochMs({ sourceDateEpoch }: BuildGraph): number {
+  return sourceDateEpoch === undefined ? Infinity : sourceDateEpoch * 1000;
 }
 
 function stackOf(id: Digest, results: ReadonlyMap<Digest, Result>): StackResult {
