@@ -35,6 +35,8 @@ const CODES = {
   noNewPrivs: 22,
   seccomp: 23,
   exec: 24,
+  join: 200,
+  cgroupEnter: 310,
 } as const;
 
 const FLAG_READONLY = 1;
@@ -115,6 +117,10 @@ export type PlanOp = { readonly subject: string } & (
       readonly effective: bigint;
     }
   | { readonly op: 'seccomp'; readonly program: Uint8Array }
+  /** The namespace at `path` (flag as in NAMESPACE) instead of a new one. */
+  | { readonly op: 'join'; readonly namespace: number; readonly path: string }
+  /** Done by the parent while the child waits: the child's pid goes into this cgroup.procs file. */
+  | { readonly op: 'cgroupEnter'; readonly path: string }
   | {
       readonly op: 'exec';
       readonly args: readonly string[];
@@ -198,6 +204,10 @@ function payloadOf(op: PlanOp): Buffer {
         u64(op.bounding, op.effective, op.effective, 0n),
         u32(...op.groups),
       ]);
+    case 'join':
+      return Buffer.concat([u32(op.namespace), ...text(op.path)]);
+    case 'cgroupEnter':
+      return Buffer.concat(text(op.path));
     case 'seccomp':
       return Buffer.from(op.program);
     case 'exec':

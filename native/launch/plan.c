@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum op_phase phase_of(const struct op *op)
+{
+	return op->code < OP_PARENT ? PHASE_CHILD : op->code < OP_AFTER ? PHASE_BEFORE : PHASE_AFTER;
+}
+
 struct cursor cursor_of(const struct op *op)
 {
 	return (struct cursor){ op->payload, op->payload + op->length, 0 };
@@ -145,6 +150,13 @@ static int check_op(struct plan *plan, const struct op *op)
 	case OP_CWD:
 		take_string(&c);
 		break;
+	case OP_JOIN:
+		take_u32(&c);
+		take_string(&c);
+		break;
+	case OP_CGROUP_ENTER:
+		take_string(&c);
+		break;
 	case OP_TERMINAL:
 		take_bytes(&c, 8);
 		plan->terminal = 1;
@@ -204,6 +216,7 @@ int plan_read(struct plan *plan, const uint8_t *bytes, size_t size, uint32_t *ba
 			return -1;
 		plan->ops[i] = (struct op){ (uint16_t)code, length, payload };
 		plan->count = i + 1;
+		plan->has_after |= phase_of(&plan->ops[i]) == PHASE_AFTER;
 		if (check_op(plan, &plan->ops[i])) {
 			errno = EINVAL;
 			return -1;

@@ -42,8 +42,18 @@ enum op_code {
 	OP_NO_NEW_PRIVS = 22,
 	OP_SECCOMP = 23, /* sock_filter[] */
 	OP_EXEC = 24,    /* u32 args, environment, candidates; strings in that order */
-	OP_LAST = 24,
+
+	/*
+	 * From here on the parent does it: what is below 300 before the clone, the rest while the child waits.
+	 * A block of ten for each subject: 200 and 300 namespaces, 210 and 310 cgroups, 220 and 320 networks.
+	 */
+	OP_PARENT = 200,
+	OP_JOIN = 200,         /* u32 CLONE_NEW* of the namespace; string path: the child enters it instead of a new one */
+	OP_AFTER = 300,
+	OP_CGROUP_ENTER = 310, /* string: a cgroup.procs file */
 };
+
+enum op_phase { PHASE_CHILD, PHASE_BEFORE, PHASE_AFTER };
 
 enum { MOUNT_KIND_BIND = 0, MOUNT_KIND_OVERLAY = 1 };
 enum { FLAG_READONLY = 1, FLAG_RECURSIVE = 2, FLAG_VOLATILE = 4, FLAG_USERXATTR = 8 };
@@ -61,6 +71,7 @@ struct plan {
 	uint32_t clone_flags;
 	char **argv, **envp, **candidates;
 	int terminal;
+	int has_after; /* the child must wait for its parent */
 };
 
 /* A position in a payload. Reading past the end sets `bad` and gives zeros. */
@@ -68,6 +79,8 @@ struct cursor {
 	const uint8_t *at, *end;
 	int bad;
 };
+
+enum op_phase phase_of(const struct op *op);
 
 struct cursor cursor_of(const struct op *op);
 uint32_t take_u32(struct cursor *c);

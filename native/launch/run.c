@@ -140,9 +140,10 @@ int run_one(int plan_fd, int status_fd)
 
 	int control, master = -1, failed = 0;
 	const int stdio[3] = { -1, -1, -1 };
-	pid_t pid = sandbox_start(&plan, stdio, &control);
+	struct problem problem;
+	pid_t pid = sandbox_start(&plan, stdio, &control, &problem);
 	if (pid < 0) {
-		send_problem(status_fd, FRAME_ERROR, 0, 0, (uint32_t)errno, "clone");
+		send_problem(status_fd, FRAME_ERROR, 0, problem.op, (uint32_t)errno, problem.text);
 		return 125;
 	}
 	struct message message;

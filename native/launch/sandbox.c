@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -11,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 void send_message(struct sandbox *s, enum message_kind kind, int error, const char *text, int fd)
@@ -121,38 +124,113 @@ static int execute(struct sandbox *s, const struct op *op)
 	return -1;
 }
 
-static void child(const struct plan *plan, const int stdio[3], int control)
+/* Enters what the parent opened. Its own namespaces are new already: they came with the clone. */
+static int enter_joined(const struct parent *p)
 {
+	for (int i = 0; i < p->joins; i++)
+		if (setns(p->join[i].fd, (int)p->join[i].type) < 0)
+			return -1;
+	return 0;
+}
+
+/* Waits for the parent, which may have to enter us into cgroups, write our id maps, give us a network. */
+static void wait_for_parent(int control)
+{
+	char byte;
+	while (recv(control, &byte, 1, 0) < 0 && errno == EINTR)
+		;
+}
+
+static void child(const struct parent *p, const int stdio[3], int control)
+{
+	const struct plan *plan = p->plan;
 	struct sandbox s = { .plan = plan, .control = control, .root = -1, .dev_null = -1, .files = -1 };
 	memcpy(s.stdio, stdio, sizeof s.stdio);
-	for (s.op = 0; s.op < plan->count; s.op++) {
+	if (plan->has_after)
+		wait_for_parent(control);
+	int failed = enter_joined(p) < 0;
+	s.what = "entering a namespace";
+	for (s.op = 0; s.op < plan->count && !failed; s.op++) {
+		if (phase_of(&plan->ops[s.op]) != PHASE_CHILD)
+			continue;
 		s.what = "";
-		if (execute(&s, &plan->ops[s.op]) < 0) {
-			send_message(&s, MESSAGE_ERROR, errno, s.what, -1);
-			_exit(127);
-		}
+		failed = execute(&s, &plan->ops[s.op]) < 0;
+		if (failed)
+			break;
 	}
+	send_message(&s, MESSAGE_ERROR, errno, s.what, -1);
 	_exit(127);
 }
 
-pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control)
+static int run_phase(struct parent *p, enum op_phase phase)
+{
+	for (p->op = 0; p->op < p->plan->count; p->op++) {
+		const struct op *op = &p->plan->ops[p->op];
+		p->what = "";
+		if (phase_of(op) == phase && parent_execute(p, op) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static pid_t clone_child(struct parent *p)
+{
+	const uint32_t allowed = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
+	struct clone_args args = { .flags = p->plan->clone_flags & allowed, .exit_signal = SIGCHLD };
+	if (p->cgroup >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)p->cgroup;
+	}
+	p->op = 0;
+	p->what = "clone";
+	return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+}
+
+/* Closes what the parent opened, keeping errno. */
+static void close_parent(struct parent *p)
+{
+	int error = errno;
+	for (int i = 0; i < p->joins; i++)
+		close(p->join[i].fd);
+	if (p->cgroup >= 0)
+		close(p->cgroup);
+	errno = error;
+}
+
+static pid_t fail(struct parent *p, struct problem *problem)
+{
+	int error = errno;
+	problem->op = p->op;
+	snprintf(problem->text, sizeof problem->text, "%s", p->what);
+	if (p->pid > 0) {
+		kill(p->pid, SIGKILL);
+		waitpid(p->pid, NULL, 0);
+	}
+	errno = error;
+	close_parent(p);
+	return -1;
+}
+
+pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, struct problem *problem)
 {
 	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return -1;
-	const uint32_t allowed = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
-	struct clone_args args = { .flags = plan->clone_flags & allowed, .exit_signal = SIGCHLD };
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
-	if (pid == 0) {
+	struct parent p = { .plan = plan, .cgroup = -1, .what = "clone" };
+	if (run_phase(&p, PHASE_BEFORE) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail(&p, problem);
+	p.pid = clone_child(&p);
+	if (p.pid == 0) {
 		close(pair[0]);
-		child(plan, stdio, pair[1]);
+		child(&p, stdio, pair[1]);
 	}
-	int error = errno;
 	close(pair[1]);
-	if (pid < 0)
+	if (p.pid < 0 || run_phase(&p, PHASE_AFTER) < 0) {
+		pid_t failed = fail(&p, problem);
 		close(pair[0]);
-	else
-		*control = pair[0];
-	errno = error;
-	return pid;
+		return failed;
+	}
+	if (plan->has_after)
+		send(pair[0], "", 1, MSG_NOSIGNAL);
+	close_parent(&p);
+	*control = pair[0];
+	return p.pid;
 }

@@ -24,12 +24,38 @@ struct sandbox {
 	const char *what; /* detail for an error message */
 };
 
+#define MAX_JOINS 8
+
+/* The parent's side of a start: what it prepares for the child, and where it failed. */
+struct parent {
+	const struct plan *plan;
+	pid_t pid;  /* of the child, in our pid namespace; 0 before the clone */
+	int cgroup; /* directory of a v2 cgroup to be born in, or -1 */
+	int joins;
+	struct {
+		uint32_t type;
+		int fd;
+	} join[MAX_JOINS]; /* namespaces that the child enters, in this order */
+	uint32_t op;
+	const char *what;
+};
+
+/* Why nothing was started: index of the operation, detail; errno is the caller's to look at. */
+struct problem {
+	uint32_t op;
+	char text[244];
+};
+
 /*
  * Clones a process with the plan's namespaces that executes the plan. Returns its pid and, in *control, the
  * socket on which messages arrive; end of file means that the program runs (or that the process died).
- * -1 and errno where clone itself failed. `stdio` descriptors stay the caller's.
+ * -1, errno and *problem where clone or an operation of the parent's failed: nothing of the child is left then.
+ * `stdio` descriptors stay the caller's.
  */
-pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control);
+pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, struct problem *problem);
+
+/* parent.c: one operation of the parent's; 0, or -1 with errno and p->what */
+int parent_execute(struct parent *p, const struct op *op);
 
 void send_message(struct sandbox *s, enum message_kind kind, int error, const char *text, int fd);
 

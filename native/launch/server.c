@@ -70,7 +70,8 @@ static void start(int fd, uint32_t id, const uint8_t *bytes, uint32_t size)
 	}
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int stdio[3] = { null, out[1], err[1] };
-	pid_t pid = sandbox_start(&plan, stdio, &c->fds[CONTROL]);
+	struct problem problem;
+	pid_t pid = sandbox_start(&plan, stdio, &c->fds[CONTROL], &problem);
 	int error = errno;
 	close(null);
 	close(out[1]);
@@ -79,7 +80,7 @@ static void start(int fd, uint32_t id, const uint8_t *bytes, uint32_t size)
 	if (pid < 0) {
 		close(out[0]);
 		close(err[0]);
-		send_problem(fd, FRAME_ERROR, id, 0, (uint32_t)error, "clone");
+		send_problem(fd, FRAME_ERROR, id, problem.op, (uint32_t)error, problem.text);
 		return;
 	}
 	c->pid = pid;
