@@ -5,7 +5,7 @@
  * is itself expanded. Nothing is ever executed, and no input makes this throw anything but EXPANSION_FAILED.
  */
 import { TsbuildError } from '../../src/base/errors.ts';
-import { matchEnd, parsePattern, replaceMatches, reversePattern } from './pattern.ts';
+import { matchEnd, parsePattern, replaceMatches, reversePattern, type Pattern } from './pattern.ts';
 
 export interface ExpandOptions {
   readonly escape: string;
@@ -59,7 +59,8 @@ const LETTER = /[\p{L}_]/u;
 const NAME = /[\p{L}\p{Nd}_]/u;
 const DIGIT = /\p{Nd}/u;
 const SPECIAL = /[@*#?\-$!]/;
-const BLANK = /\s/;
+/** White space as Go's unicode.IsSpace has it. */
+const BLANK = /[\t-\r \u0085\u00a0\p{Z}]/u;
 const MAX_DEPTH = 100;
 /** What variables may add to a text. `ENV A=$A$A`, forty times, would fill any memory; no program takes as much. */
 const MAX_GROWTH = 1 << 20;
@@ -277,7 +278,8 @@ class Lexer {
     const shown = operator === ':' ? `:${modifier}` : modifier;
     if (modifier === EOF) throw notClosed();
     if ('-+?'.includes(modifier)) return this.#default(name, modifier, shown);
-    if (shown === '#' || shown === '%') return this.#trim(name, shown);
+    // why: a colon before # and % changes nothing; BuildKit takes it, so do we.
+    if (modifier === '#' || modifier === '%') return this.#trim(name, modifier, shown);
     throw fail(
       `unsupported modifier (${shown}) in substitution`,
       'use one of :- - :+ + :? ? # ## % %% / //, or compute the value in a RUN',
@@ -298,13 +300,14 @@ class Lexer {
     );
   }
 
-  #trim(name: string, modifier: string): string {
+  #trim(name: string, modifier: string, shown: string): string {
     const written = this.until('}', true);
     const greedy = written.startsWith(modifier);
     const pattern = greedy ? written.slice(1) : written;
     const value = this.#lookup(name);
-    if (value === undefined) return this.#unset(`\${${name}${modifier}${written}}`);
-    return modifier === '#' ? trimStart(value, pattern, greedy) : trimEnd(value, pattern, greedy);
+    if (value === undefined && this.#options.keepUnset === true) return `\${${name}${shown}${written}}`;
+    const parsed = parsePattern(pattern);
+    return modifier === '#' ? trimStart(value ?? '', parsed, greedy) : trimEnd(value ?? '', parsed, greedy);
   }
 
   #replace(name: string): string {
@@ -313,21 +316,25 @@ class Lexer {
     const pattern = this.until('/', true);
     const replacement = this.until('}', true);
     const value = this.#lookup(name);
-    if (value === undefined) return this.#unset(`\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`);
-    const replaced = replaceMatches(value, parsePattern(pattern), replacement, { all, limit: MAX_GROWTH });
+    if (value === undefined && this.#options.keepUnset === true)
+      return `\${${name}/${all ? '/' : ''}${pattern}/${replacement}}`;
+    const replaced = replaceMatches(value ?? '', parsePattern(pattern), replacement, {
+      all,
+      limit: MAX_GROWTH,
+    });
     if (replaced === undefined) throw tooLong();
     return replaced;
   }
 }
 
-function trimStart(value: string, pattern: string, greedy: boolean): string {
+function trimStart(value: string, pattern: Pattern, greedy: boolean): string {
   const text = [...value];
-  const end = matchEnd(parsePattern(pattern), text, 0, greedy);
+  const end = matchEnd(pattern, text, 0, greedy);
   return end === undefined ? value : text.slice(end).join('');
 }
 
-function trimEnd(value: string, pattern: string, greedy: boolean): string {
+function trimEnd(value: string, pattern: Pattern, greedy: boolean): string {
   const text = [...value].reverse();
-  const end = matchEnd(reversePattern(parsePattern(pattern)), text, 0, greedy);
+  const end = matchEnd(reversePattern(pattern), text, 0, greedy);
   return end === undefined ? value : text.slice(end).reverse().join('');
 }

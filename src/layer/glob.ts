@@ -27,10 +27,21 @@ const MAX_STARS = 3;
 
 /** Throws IGNORE_PATTERN_INVALID. */
 export function compileGlob(pattern: string, written: string): Glob {
+  const suffix = plainSuffix(pattern);
+  if (suffix !== undefined)
+    return { test: (path) => path.endsWith(suffix) || (suffix.startsWith('/') && path === suffix.slice(1)) };
   const tokens = tokenize(pattern, written);
   if (tokens.filter(({ kind }) => kind !== 'one').length > MAX_STARS) return followStates(tokens);
   const source = tokens.map((token) => (token.kind === 'one' ? token.source : SOURCES[token.kind])).join('');
   return new RegExp(`^${source}$`, 'su');
+}
+
+/**
+ * What stands behind a leading `**` if nothing in it is special: such a pattern is a suffix of the path, so `**c`
+ * matches `a/bc` too, which `**c*` does not.
+ */
+function plainSuffix(pattern: string): string | undefined {
+  return /^\*\*([^*?[\]\\]*)$/.exec(pattern)?.[1];
 }
 
 function tokenize(pattern: string, written: string): readonly Token[] {

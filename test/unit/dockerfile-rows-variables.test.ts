@@ -14,7 +14,13 @@ import {
   variable,
 } from '../suites/frontend-fixture.ts';
 
-const values: Readonly<Record<string, string>> = { S: 'a/b/a.tar.gz', E: '', A: 'value', star: 'a*b?c[d]\\' };
+const values: Readonly<Record<string, string>> = {
+  S: 'a/b/a.tar.gz',
+  E: '',
+  A: 'value',
+  star: 'a*b?c[d]\\',
+  lines: 'one\ntwo',
+};
 const expand = (text: string, escape = '\\'): string =>
   expandWord(text, { escape, lookup: (name) => values[name] });
 
@@ -89,8 +95,24 @@ test('1.2 Patterns: [ is a character, a backslash takes a meaning away', () => {
     ['${star%[d]\\\\}', 'a*b?c'],
     ['${star/\\?/x}', 'a*bxc[d]\\'],
     ['${A#[v]}', 'value'],
+    ['${A#v\\}}', 'value'],
   ]);
-  failsWith([['${A/x}', /missing '\/' in/]]);
+  failsWith([
+    ['${A/x}', /missing '\/' in/],
+    ['${A#\\x}', /"\\\\x" is no escape/],
+    ['${U//\\./x}', /"\\\\\." is no escape/],
+  ]);
+});
+
+test('1.2 Patterns: a colon changes nothing, an unset variable is empty, * and ? stay within a line', () => {
+  expandsTo([
+    ['${S:#*/}|${S:%.*}', 'b/a.tar.gz|a/b/a.tar'],
+    ['${U#x}|${U/$E/new}|${E//$E/new}', '|new|new'],
+    ['${lines#*}|${lines##*}|${lines%%*}', 'one\ntwo|\ntwo|one\n'],
+    ['${lines#*t}|${lines/?two/x}', 'one\ntwo|one\ntwo'],
+    ['${lines//*/x}', 'x\nx'],
+    ['${lines//o/0}', '0ne\ntw0'],
+  ]);
 });
 
 test('1.2 Errors: each says what is wrong', async () => {

@@ -131,19 +131,16 @@ function debugExpand(fields: Fields): object {
   }
 }
 
-/** `{NAME: value}` or `["NAME=value", …]`, where the first of two equal names counts. */
+/** `{NAME: value}` or `["NAME=value", …]`, where the last of two equal names counts. */
 function environmentOf(value: Json | undefined): ReadonlyMap<string, string> {
   const env = new Map<string, string>();
-  const add = (name: string, content: string): void => {
-    if (!env.has(name)) env.set(name, content);
-  };
   if (Array.isArray(value))
     for (const pair of listOf(value)) {
       const equals = pair.indexOf('=');
-      add(equals < 0 ? pair : pair.slice(0, equals), equals < 0 ? '' : pair.slice(equals + 1));
+      env.set(equals < 0 ? pair : pair.slice(0, equals), equals < 0 ? '' : pair.slice(equals + 1));
     }
   else if (typeof value === 'object' && value !== null)
-    for (const [name, content] of Object.entries(value)) add(name, textOf(content ?? null));
+    for (const [name, content] of Object.entries(value)) env.set(name, textOf(content ?? null));
   return env;
 }
 
