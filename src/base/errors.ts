@@ -50,6 +50,15 @@ export type ErrorCode =
   | 'COMMAND_NOT_EXECUTABLE' // 126
   | 'USER_NOT_FOUND'
   | 'SPEC_INVALID' // a container spec that cannot be run
+  // networks
+  | 'NETWORK_NOT_FOUND'
+  | 'NETWORK_EXISTS' // the name, or the addresses, are taken
+  | 'NETWORK_IN_USE' // containers are attached to it
+  | 'NETWORK_INVALID' // a network, an address or an option that makes no sense
+  | 'NETWORK_FULL' // no free address, no free subnet
+  | 'NETWORK_UNAVAILABLE' // the machine cannot do it: rights, kernel, another firewall
+  | 'ADDRESS_IN_USE'
+  | 'PORT_IN_USE' // a port of the host that is published or listened on already
   // images, blobs, snapshots
   | 'REFERENCE_INVALID'
   | 'IMAGE_NOT_FOUND'
