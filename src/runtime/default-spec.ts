@@ -2,7 +2,7 @@
 import type { Mount } from '../../native/mount.ts';
 import type { MountStub } from '../../snapshotter/snapshotter.ts';
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from './capabilities.ts';
-import type { ContainerMount, ContainerSpec, ContainerUser, Rlimit } from './runtime.ts';
+import type { ContainerMount, ContainerNetwork, ContainerSpec, ContainerUser, Rlimit } from './runtime.ts';
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export const BUILD_HOSTNAME = 'buildkitsandbox';
@@ -34,9 +34,11 @@ export interface ContainerInput {
   readonly user: ContainerUser;
   readonly home: string;
   readonly hostname: string;
-  readonly network: 'host' | 'none';
+  readonly network: ContainerNetwork;
   readonly terminal: boolean;
   readonly resolvConf: string;
+  /** Content of /etc/hosts; absent: made of the host name and `extraHosts`. */
+  readonly hosts?: string;
   /** `name:ip`. */
   readonly extraHosts: readonly string[];
   readonly volumes?: readonly ContainerMount[];
@@ -72,7 +74,7 @@ export function createContainerSpec(input: ContainerInput): ContainerSpec {
     ],
     ...(input.shmSize === undefined ? {} : { shmSize: input.shmSize }),
     mounts: [
-      file('/etc/hosts', hostsFile(input)),
+      file('/etc/hosts', input.hosts ?? hostsFile(input)),
       file('/etc/hostname', `${input.hostname}\n`),
       ...(input.network === 'none' ? [] : [file('/etc/resolv.conf', input.resolvConf)]),
       ...(input.volumes ?? []),

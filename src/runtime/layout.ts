@@ -54,6 +54,16 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
   if (spec.args.length === 0) throw new TsbuildError('SPEC_INVALID', 'there is no command to run');
   return [
     { op: 'namespaces', subject: 'namespaces', flags: namespaceFlags(spec) },
+    ...(typeof spec.network === 'string'
+      ? []
+      : [
+          {
+            op: 'join',
+            subject: 'network',
+            namespace: NAMESPACE.network,
+            path: spec.network.join,
+          } as const,
+        ]),
     ...(spec.oomScoreAdj === undefined
       ? []
       : [{ op: 'oom', subject: 'oomScoreAdj', score: spec.oomScoreAdj } as const]),

@@ -60,6 +60,9 @@ export type ContainerMount =
       readonly readonly: boolean;
     };
 
+/** `none`: a namespace of its own with nothing but a loopback. `join`: the namespace at this path. */
+export type ContainerNetwork = 'host' | 'none' | { readonly join: string };
+
 export interface ContainerSpec {
   /** Lower-case letters, digits, `-`; names cgroups and messages. */
   readonly id: string;
@@ -73,7 +76,7 @@ export interface ContainerSpec {
   readonly umask: number;
   readonly hostname: string;
   readonly terminal: boolean;
-  readonly network: 'host' | 'none';
+  readonly network: ContainerNetwork;
   /** Capability names (`CAP_CHOWN`) of the bounding set; effective and permitted only for uid 0. */
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
