@@ -19,7 +19,6 @@ import { createLowering, type Lowering } from './lower/lowering.ts';
 import { outlineOf, type Outline } from './lower/outline.ts';
 import type { StageState } from './lower/stage.ts';
 import { checkStageNumbers, findTarget, splitStages, type Stage } from './lower/stages.ts';
-import { whitespaceWords, takeFlags } from './parse/arguments.ts';
 import { parseLines } from './parse/lines.ts';
 import type { FrontendRequest } from './request.ts';
 
@@ -123,7 +122,7 @@ function prepare(request: FrontendRequest): Prepared {
   const linter = createLinter(options, request.onWarning, localChecks(parsed.instructions));
   for (const { message, source } of parsed.warnings) linter.report('NoEmptyContinuation', message, source);
   const instructions = parsed.instructions.map((raw): Instruction => {
-    checkRaw(raw, whitespaceWords(takeFlags(raw, raw.restOffset).rest), linter);
+    checkRaw(raw, linter);
     const instruction = parseInstruction(raw, escape);
     checkInstruction(instruction);
     checkDescription(instruction, linter);

@@ -27,6 +27,7 @@ export interface ExpandOptions {
 
 /** The whole text as one word. */
 export function expandWord(text: string, options: ExpandOptions): string {
+  if (!SPECIAL_ANYWHERE.test(text)) return text;
   return run(text, options, false).result;
 }
 
@@ -55,6 +56,8 @@ function run(text: string, options: ExpandOptions, splits: boolean): Expanded {
 }
 
 const EOF = '';
+/** Most words have none of these, so there is nothing to do. */
+const SPECIAL_ANYWHERE = /[$'"`\\]/;
 const LETTER = /[\p{L}_]/u;
 const NAME = /[\p{L}\p{Nd}_]/u;
 const DIGIT = /\p{Nd}/u;

@@ -1,5 +1,6 @@
 /** Rules that need the file alone: how keywords and names are written, comments above definitions. */
 import type { Instruction } from '../instructions/instruction.ts';
+import { takeFlags, whitespaceWords } from '../parse/arguments.ts';
 import type { RawInstruction } from '../parse/lines.ts';
 import { refAt } from '../parse/source.ts';
 import type { Stage } from '../lower/stages.ts';
@@ -9,14 +10,16 @@ import { isCheckComment } from './options.ts';
 const RESERVED = new Set(['scratch', 'context']);
 
 /** Rules of a raw instruction; asked before it is checked, so that warnings above an error are seen. */
-export function checkRaw(raw: RawInstruction, words: readonly string[], linter: Linter): void {
+export function checkRaw(raw: RawInstruction, linter: Linter): void {
   if (raw.keyword === 'MAINTAINER')
     linter.report(
       'MaintainerDeprecated',
       'MAINTAINER is deprecated: write LABEL org.opencontainers.image.authors="…"',
       refAt(raw),
     );
-  if (raw.keyword !== 'FROM' || words.length !== 3) return;
+  if (raw.keyword !== 'FROM') return;
+  const words = whitespaceWords(takeFlags(raw, raw.restOffset).rest);
+  if (words.length !== 3) return;
   const [, as = '', name = ''] = words;
   if (name !== name.toLowerCase())
     linter.report('StageNameCasing', `the stage name '${name}' should be lower-case`, refAt(raw));

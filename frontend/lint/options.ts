@@ -48,7 +48,8 @@ export function localChecks(
     readonly lastLine: number;
   }[],
 ): readonly LocalCheck[] {
-  return instructions.flatMap(({ comments, range, lastLine }) =>
+  const commented = instructions.filter(({ comments }) => comments.length > 0);
+  return commented.flatMap(({ comments, range, lastLine }) =>
     comments.filter(isCheckComment).flatMap((comment) => {
       try {
         const { skip } = parseCheckOptions(comment.replace(LOCAL, ''));

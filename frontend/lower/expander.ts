@@ -87,7 +87,7 @@ export function undefinedVar(
   linter: Linter,
   raw: RawInstruction,
   variables: ReadonlyMap<string, string>,
-  declared: ReadonlySet<string>,
+  declared: ReadonlyMap<string, unknown>,
 ): (name: string) => void {
   return (name) => {
     if (declared.has(name)) return;

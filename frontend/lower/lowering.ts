@@ -286,9 +286,8 @@ export function createLowering(options: LoweringOptions): Lowering {
       raw,
       escape,
       variables,
-      onUndefined: undefinedVar(linter, raw, variables, new Set(state.args.keys())),
+      onUndefined: undefinedVar(linter, raw, variables, state.args),
     });
-    const inputs = inputsOf(state, current, instruction);
     switch (instruction.kind) {
       case 'FROM':
         throw syntaxError('DOCKERFILE_SYNTAX', 'FROM cannot stand here', refAt(raw));
@@ -298,10 +297,10 @@ export function createLowering(options: LoweringOptions): Lowering {
       case 'LABEL':
         return config.lowerEnv(state, instruction, expand);
       case 'RUN':
-        return lowerRun(state, instruction, expand, inputs, defaults);
+        return lowerRun(state, instruction, expand, inputsOf(state, current, instruction), defaults);
       case 'COPY':
       case 'ADD':
-        return lowerCopy(state, instruction, expand, inputs);
+        return lowerCopy(state, instruction, expand, inputsOf(state, current, instruction));
       case 'CMD':
       case 'ENTRYPOINT':
         return config.lowerCommand(state, instruction);

@@ -10,7 +10,7 @@ import { shellOf } from './config.ts';
 import type { Entitlement } from '../request.ts';
 import type { Expander } from './expander.ts';
 import { lowerMounts } from './run-mounts.ts';
-import { extend, remember, shownText, workdirOf, type StageState } from './stage.ts';
+import { environmentOf, extend, remember, shownText, workdirOf, type StageState } from './stage.ts';
 
 export interface RunDefaults {
   readonly network: 'default' | 'none' | 'host';
@@ -38,7 +38,7 @@ export async function lowerRun(
   const op: RunOp = {
     kind: 'run',
     args,
-    env: [...[...proxies, ...stage.variables].map(([name, value]) => `${name}=${value}`)],
+    env: [...proxies.map(([name, value]) => `${name}=${value}`), ...environmentOf(stage)],
     volatileEnv: proxies.map(([name]) => name),
     cwd: workdirOf(stage),
     user: stage.config.User ?? '',

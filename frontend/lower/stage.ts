@@ -106,8 +106,21 @@ export function shownText(raw: RawInstruction): string {
   return raw.text.replace(/\s+/g, ' ').trim();
 }
 
+const environments = new WeakMap<StageState, readonly string[]>();
+
+/** The variables as `NAME=value`; many RUNs in a row see the same. */
+export function environmentOf(stage: StageState): readonly string[] {
+  const known = environments.get(stage);
+  if (known !== undefined) return known;
+  const made: string[] = [];
+  for (const [name, value] of stage.variables) made.push(`${name}=${value}`);
+  environments.set(stage, made);
+  return made;
+}
+
 /** Sets a variable, the newest last. */
 export function setVariable(stage: StageState, name: string, value: string): void {
+  environments.delete(stage);
   stage.variables.delete(name);
   stage.variables.set(name, value);
 }

@@ -95,7 +95,7 @@ export function checkFlags(
         at,
         'leave one of the two out',
       );
-    if (kind === 'boolean' && flag.value !== undefined && flag.value !== 'true' && flag.value !== 'false')
+    if (kind === 'boolean' && flag.value !== undefined && !/^(true|false)$/i.test(flag.value))
       throw syntaxError(
         'INSTRUCTION_INVALID',
         `flag ${shown} is true or false, not ${JSON.stringify(flag.value)}`,
@@ -115,7 +115,7 @@ export function checkFlags(
     text: (name) => values.get(name)?.[0]?.value,
     boolean: (name) => {
       const flag = values.get(name)?.[0];
-      return flag === undefined ? undefined : flag.value !== 'false';
+      return flag === undefined ? undefined : flag.value?.toLowerCase() !== 'false';
     },
     list: (name) => (values.get(name) ?? []).map((flag) => flag.value ?? ''),
     all: flags,

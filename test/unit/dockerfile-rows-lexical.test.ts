@@ -80,6 +80,14 @@ test('1.1 Flags: they stand first, -- ends them, quotes and escapes go', async (
   assert.equal(await shell('RUN x --network=none'), 'x --network=none');
 });
 
+test('1.1 Flags: true and false in any case', async () => {
+  const made = copies(await build('FROM a\nCOPY --link=TRUE x /\nCOPY --link=False x /\nCOPY --link x /\n'));
+  assert.deepEqual(
+    made.map(({ link }) => link),
+    [true, false, true],
+  );
+});
+
 test('1.1 Flags: unknown ones, doubled ones, values that are missing or wrong', async () => {
   await refused('FROM a\nCOPY --fro=b x y\n', 'INSTRUCTION_INVALID', /"--fro" did you mean --from/, 2);
   await refused('FROM a\nCOPY --from=b --from=c x y\n', 'INSTRUCTION_INVALID', /"--from" is given twice/, 2);

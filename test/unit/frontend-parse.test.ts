@@ -143,3 +143,13 @@ test('sizes know units', () => {
   assert.equal(parseSize('12'), 12);
   assert.equal(parseSize('abc'), undefined);
 });
+
+test('what is read again and again grows with the text, not with its square', () => {
+  const quick = (text: string): void => {
+    const started = performance.now();
+    assert.throws(() => parse(text), /no instructions|unterminated heredoc/);
+    assert.ok(performance.now() - started < 1000, text.slice(0, 20));
+  };
+  quick('# c\n'.repeat(50_000));
+  quick(`COPY ["a", "b"] ${'0'.repeat(60_000)} <<X ./\n`);
+});
