@@ -81,7 +81,7 @@ test('1.1 Flags: they stand first, -- ends them, quotes and escapes go', async (
 });
 
 test('1.1 Flags: true and false in any case', async () => {
-  const made = copies(await build('FROM a\nCOPY --link=TRUE x /\nCOPY --link=False x /\nCOPY --link x /\n'));
+  const made = copies(await build('FROM a\nCOPY --link=TRUE x /\nCOPY --link=False x /\nCOPY --link y /\n'));
   assert.deepEqual(
     made.map(({ link }) => link),
     [true, false, true],
