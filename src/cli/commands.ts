@@ -88,7 +88,13 @@ const PROGRESS: FlagTable = {
   quiet: { kind: 'boolean', short: 'q', help: 'print as little as possible' },
 };
 const PLATFORM: FlagTable = { platform: { kind: 'text', value: 'OS/ARCH', help: 'platform to choose' } };
-const FORMAT: FlagTable = { format: { kind: 'text', value: 'json', help: 'print JSON' } };
+const FORMAT: FlagTable = {
+  format: { kind: 'text', value: 'FORMAT', help: 'json, table, table TEMPLATE, or a Go template' },
+};
+
+const FILTER: FlagTable = {
+  filter: { kind: 'list', value: 'KEY=VALUE', help: 'show only what matches' },
+};
 
 const MANY = Number.POSITIVE_INFINITY;
 
@@ -130,15 +136,18 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     spec: {
       name: 'images',
-      usage: '[OPTIONS]',
+      usage: '[OPTIONS] [NAME]',
       summary: 'List images.',
       flags: {
         ...FORMAT,
+        ...FILTER,
+        all: { kind: 'boolean', short: 'a', help: 'accepted: there are no intermediate images' },
+        digests: { kind: 'boolean', help: 'show digests' },
         quiet: { kind: 'boolean', short: 'q', help: 'ids only' },
         'no-trunc': { kind: 'boolean', help: 'whole ids' },
       },
       minimum: 0,
-      maximum: 0,
+      maximum: 1,
     },
     run: async (flags, session) => (await import('./commands/images.ts')).runImages(flags, session),
   },
@@ -180,7 +189,17 @@ export const COMMANDS: readonly CommandEntry[] = [
       name: 'history',
       usage: '[OPTIONS] IMAGE',
       summary: 'Show how an image was made.',
-      flags: { ...FORMAT, 'no-trunc': { kind: 'boolean', help: 'whole texts' } },
+      flags: {
+        ...FORMAT,
+        quiet: { kind: 'boolean', short: 'q', help: 'ids only' },
+        'no-trunc': { kind: 'boolean', help: 'whole texts' },
+        human: {
+          kind: 'boolean',
+          short: 'H',
+          initially: true,
+          help: 'sizes and times for people (default true)',
+        },
+      },
       minimum: 1,
       maximum: 1,
     },

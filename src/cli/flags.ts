@@ -9,6 +9,8 @@ import { suggest } from '../base/suggest.ts';
 export interface FlagSpec {
   readonly kind: 'boolean' | 'text' | 'list';
   readonly short?: string;
+  /** A boolean that is true unless `--flag=false` is given. */
+  readonly initially?: true;
   /** Placeholder of the value. */
   readonly value?: string;
   readonly help: string;
@@ -56,7 +58,11 @@ export function parseFlags(spec: CommandSpec, argv: readonly string[]): ParsedFl
       short === undefined ? [] : [[short, name] as const],
     ),
   );
-  const values = new Map<string, string[]>();
+  const values = new Map<string, string[]>(
+    Object.entries(table)
+      .filter(([, { initially }]) => initially === true)
+      .map(([name]) => [name, ['true']]),
+  );
   const words: string[] = [];
   const rest = [...argv];
   const add = (name: string, value: string): void =>

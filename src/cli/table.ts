@@ -1,4 +1,4 @@
-/** Tables in docker's columns, ages and sizes for people. */
+/** Tables of plain cells. */
 
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows];
@@ -13,26 +13,4 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       )
       .join('\n') + '\n'
   );
-}
-
-const STEPS: readonly (readonly [number, string])[] = [
-  [365 * 86400, 'year'],
-  [30 * 86400, 'month'],
-  [7 * 86400, 'week'],
-  [86400, 'day'],
-  [3600, 'hour'],
-  [60, 'minute'],
-  [1, 'second'],
-];
-
-/** `3 days ago`. */
-export function age(created: string | undefined, nowMs: number): string {
-  const time = created === undefined ? NaN : Date.parse(created);
-  if (Number.isNaN(time) || time <= 0) return 'N/A';
-  const seconds = Math.max(0, Math.floor((nowMs - time) / 1000));
-  for (const [size, unit] of STEPS) {
-    const count = Math.floor(seconds / size);
-    if (count >= 1) return `${count} ${unit}${count === 1 ? '' : 's'} ago`;
-  }
-  return 'Less than a second ago';
 }

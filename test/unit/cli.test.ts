@@ -10,7 +10,9 @@ import { mask, redact } from '../../src/cli/render/safe-text.ts';
 import { formatBytes } from '../../src/cli/render/model.ts';
 import { createPlainRenderer } from '../../src/cli/render/plain.ts';
 import { createTtyRenderer } from '../../src/cli/render/tty.ts';
-import { age, table } from '../../src/cli/table.ts';
+import { table } from '../../src/cli/table.ts';
+import { age, binarySize, decimalSize, humanDuration } from '../../src/cli/views/words.ts';
+import { matchGlob } from '../../src/cli/commands/name-glob.ts';
 import type { ProgressEvent } from '../../src/progress/progress.ts';
 
 function parse(command: string, ...argv: readonly string[]): ParsedFlags {
@@ -178,7 +180,38 @@ test('a terminal ends with one line per vertex, none wider than it', () => {
   assert.ok(lines.every((line) => line.length <= 40));
 });
 
+test('a flag that is true at first can be taken back', () => {
+  assert.ok(parse('history', 'x').boolean('human'));
+  assert.ok(!parse('history', '--human=false', 'x').boolean('human'));
+});
+
+test('patterns over names stop at slashes', () => {
+  for (const [pattern, text, expected] of [
+    ['a*', 'abc', true],
+    ['a*', 'a/b', false],
+    ['*/b', 'a/b', true],
+    ['a?c', 'abc', true],
+    ['a?c', 'a/c', false],
+    ['*', '', true],
+    ['a*c*e', 'abcde', true],
+    ['a*c*f', 'abcde', false],
+  ] as const)
+    assert.equal(matchGlob(pattern, text), expected, `${pattern} ${text}`);
+});
+
 test("sizes, ages and tables are docker's", () => {
+  assert.equal(humanDuration(0.5), 'Less than a second');
+  assert.equal(humanDuration(1), '1 second');
+  assert.equal(humanDuration(59), '59 seconds');
+  assert.equal(humanDuration(61), 'About a minute');
+  assert.equal(humanDuration(60 * 61), 'About an hour');
+  assert.equal(humanDuration(47 * 3600), '47 hours');
+  assert.equal(humanDuration(13 * 86400), '13 days');
+  assert.equal(humanDuration(20 * 86400), '2 weeks');
+  assert.equal(humanDuration(100 * 86400), '3 months');
+  assert.equal(humanDuration(800 * 86400), '2 years');
+  assert.equal(binarySize(2047 * 1024), '1.999MiB');
+  assert.equal(decimalSize(1_000_000), '1MB');
   assert.equal(formatBytes(999), '999B');
   assert.equal(formatBytes(1_090_000), '1.09MB');
   assert.equal(age('2020-01-01T00:00:00Z', Date.parse('2020-01-03T00:00:01Z')), '2 days ago');

@@ -3,14 +3,23 @@ import { createReadStream, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
 import { importImage } from '../../engine/import.ts';
-import type { StoredImage } from '../../image/image-store.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../oci/reference.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';
-import { formatBytes } from '../render/model.ts';
+import { formatInspected } from '../format/inspected.ts';
+import { formatList } from '../format/rows.ts';
+import type { Value } from '../format/values.ts';
 import type { Session } from '../session.ts';
-import { age, table } from '../table.ts';
+import {
+  HISTORY_LIST,
+  historyRow,
+  IMAGE_DIGEST_TABLE,
+  IMAGE_LIST,
+  imageRow,
+  inspectedImage,
+} from '../views/images.ts';
+import { matchesName, parseImageFilters } from './image-filters.ts';
 
 export async function runImport(flags: ParsedFlags, session: Session): Promise<number> {
   const [path = '', name = ''] = flags.words;
@@ -46,49 +55,29 @@ export async function runImport(flags: ParsedFlags, session: Session): Promise<n
   return 0;
 }
 
-function shortID(id: string, whole: boolean): string {
-  return whole ? id : id.slice('sha256:'.length, 'sha256:'.length + 12);
-}
-
 export async function runImages(flags: ParsedFlags, session: Session): Promise<number> {
   const { images } = session.engine();
+  const [wanted] = flags.words;
+  const filter = parseImageFilters(flags.list('filter'));
   const all = (await images.list()).toSorted((a, b) =>
     (b.config.created ?? '').localeCompare(a.config.created ?? ''),
   );
-  const rows = all.flatMap((image) =>
-    (image.tags.length === 0 ? ['<none>:<none>'] : image.tags).map((tag) => ({ image, tag })),
+  const listed = all.flatMap((image) =>
+    (image.tags.length === 0 ? [undefined] : image.tags)
+      .filter((tag) => filter(image, tag, all) && (wanted === undefined || matchesName(tag, wanted)))
+      .map((tag) => ({ image, tag, size: images.sizeOf(image), containers: 0 })),
   );
-  const { stdout, host } = session;
+  const isQuiet = flags.boolean('quiet');
   const whole = flags.boolean('no-trunc');
-  if (flags.text('format') === 'json') {
-    for (const { image, tag } of rows)
-      stdout.write(
-        `${JSON.stringify({ Repository: repositoryOf(tag), Tag: tagOf(tag), ID: image.id, CreatedAt: image.config.created ?? '', Size: formatBytes(images.sizeOf(image)) })}\n`,
-      );
-  } else if (flags.boolean('quiet'))
-    stdout.write([...new Set(all.map(({ id }) => `${shortID(id, whole)}\n`))].join(''));
-  else
-    stdout.write(
-      table(
-        ['REPOSITORY', 'TAG', 'IMAGE ID', 'CREATED', 'SIZE'],
-        rows.map(({ image, tag }) => [
-          repositoryOf(tag),
-          tagOf(tag),
-          shortID(image.id, whole),
-          age(image.config.created, host.now()),
-          formatBytes(images.sizeOf(image)),
-        ]),
-      ),
-    );
+  const rows = listed.map((each) => imageRow(each, session.host.now(), whole));
+  const digests = flags.boolean('digests') ? IMAGE_DIGEST_TABLE : undefined;
+  const shown = isQuiet
+    ? rows.filter(({ ID }, at) => rows.findIndex((row) => row['ID'] === ID) === at)
+    : rows;
+  session.stdout.write(
+    formatList(IMAGE_LIST, shown, { format: flags.text('format') ?? digests, quiet: isQuiet }),
+  );
   return 0;
-}
-
-function repositoryOf(name: string): string {
-  return name.slice(0, name.lastIndexOf(':'));
-}
-
-function tagOf(name: string): string {
-  return name.slice(name.lastIndexOf(':') + 1);
 }
 
 export async function runRmi(flags: ParsedFlags, session: Session): Promise<number> {
@@ -134,62 +123,31 @@ export async function runTag(flags: ParsedFlags, session: Session): Promise<numb
 
 export async function runInspect(flags: ParsedFlags, session: Session): Promise<number> {
   const { images } = session.engine();
-  const shown = [];
-  for (const name of flags.words)
-    shown.push(describe(await images.require(name), images.sizeOf(await images.require(name))));
-  session.stdout.write(`${JSON.stringify(shown, null, 4)}\n`);
+  const shown: Value[] = [];
+  for (const name of flags.words) {
+    const image = await images.require(name);
+    shown.push(inspectedImage(image, images.sizeOf(image)));
+  }
+  session.stdout.write(formatInspected(shown, flags.text('format')));
   return 0;
-}
-
-function describe({ id, config, tags, manifest }: StoredImage, size: number): object {
-  const repositories = new Set(tags.map(repositoryOf));
-  return {
-    Id: id,
-    RepoTags: tags,
-    RepoDigests: manifest === undefined ? [] : [...repositories].map((name) => `${name}@${manifest.digest}`),
-    Created: config.created ?? '',
-    Author: config.author ?? '',
-    Architecture: config.architecture,
-    ...(config.variant === undefined ? {} : { Variant: config.variant }),
-    Os: config.os,
-    Size: size,
-    Config: config.config,
-    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
-  };
 }
 
 export async function runHistory(flags: ParsedFlags, session: Session): Promise<number> {
   const { images, layers } = session.engine();
   const image = await images.require(flags.words[0] ?? '');
-  const whole = flags.boolean('no-trunc');
   let layer = 0;
-  const rows = image.config.history.map((entry) => {
+  const lines = image.config.history.map((entry) => {
     const diffID = entry.empty_layer === true ? undefined : image.config.rootfs.diff_ids[layer++];
-    const size = diffID === undefined ? 0 : (layers.get(diffID)?.size ?? 0);
-    return { entry, size };
+    return { entry, size: diffID === undefined ? 0 : (layers.get(diffID)?.size ?? 0) };
   });
-  const { stdout, host } = session;
-  if (flags.text('format') === 'json') {
-    for (const { entry, size } of rows.toReversed())
-      stdout.write(
-        `${JSON.stringify({ CreatedAt: entry.created ?? '', CreatedBy: entry.created_by ?? '', Size: formatBytes(size), Comment: entry.comment ?? '' })}\n`,
-      );
-    return 0;
-  }
-  const cut = (text: string): string => (whole || text.length <= 45 ? text : `${text.slice(0, 44)}…`);
-  stdout.write(
-    table(
-      ['IMAGE', 'CREATED', 'CREATED BY', 'SIZE', 'COMMENT'],
-      rows
-        .toReversed()
-        .map(({ entry, size }, index) => [
-          index === 0 ? shortID(image.id, whole) : '<missing>',
-          age(entry.created, host.now()),
-          cut((entry.created_by ?? '').replace(/\s+/g, ' ')),
-          formatBytes(size),
-          entry.comment ?? '',
-        ]),
-    ),
+  const options = { whole: flags.boolean('no-trunc'), human: flags.boolean('human') };
+  const rows = lines
+    .toReversed()
+    .map((line, at) =>
+      historyRow({ ...line, id: at === 0 ? image.id : undefined }, session.host.now(), options),
+    );
+  session.stdout.write(
+    formatList(HISTORY_LIST, rows, { format: flags.text('format'), quiet: flags.boolean('quiet') }),
   );
   return 0;
 }

@@ -2,9 +2,14 @@
 import { TsbuildError } from '../../base/errors.ts';
 import { checkStore, diskUsage, prune } from '../../engine/system.ts';
 import type { ParsedFlags } from '../flags.ts';
-import { formatBytes } from '../render/model.ts';
+import { formatList, type ListView } from '../format/rows.ts';
 import type { Session } from '../session.ts';
-import { table } from '../table.ts';
+import { decimalSize } from '../views/words.ts';
+
+const USAGE_LIST: ListView = {
+  headings: { Type: 'TYPE', Size: 'SIZE' },
+  table: '{{.Type}}\t{{.Size}}',
+};
 
 export async function runSystem(flags: ParsedFlags, session: Session): Promise<number> {
   const [action = ''] = flags.words;
@@ -24,21 +29,14 @@ export async function runSystem(flags: ParsedFlags, session: Session): Promise<n
     return report.damage.length === 0 ? 0 : 1;
   }
   if (action === 'df') {
-    const rows = diskUsage(engine);
-    stdout.write(
-      isJson
-        ? `${JSON.stringify(rows)}\n`
-        : table(
-            ['TYPE', 'SIZE'],
-            rows.map(({ type, size }) => [type, formatBytes(size)]),
-          ),
-    );
+    const rows = diskUsage(engine).map(({ type, size }) => ({ Type: type, Size: decimalSize(size) }));
+    stdout.write(formatList(USAGE_LIST, rows, { format: flags.text('format') }));
     return 0;
   }
   if (action === 'prune') {
     const { freed } = await prune(engine, { all: flags.boolean('all') });
     stdout.write(
-      isJson ? `${JSON.stringify({ freed })}\n` : `Total reclaimed space: ${formatBytes(freed)}\n`,
+      isJson ? `${JSON.stringify({ freed })}\n` : `Total reclaimed space: ${decimalSize(freed)}\n`,
     );
     return 0;
   }
