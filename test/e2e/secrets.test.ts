@@ -1,7 +1,7 @@
 /** Secrets: every way in which a step could make one public, tried; agents over a socket of their own. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { importBusybox, openWorkspace, type Workspace } from './fixture.ts';
@@ -16,6 +16,7 @@ const FORMS = [
   Buffer.from(SECRET).toString('base64').replace(/=+$/, '').slice(0, -1),
   Buffer.from(SECRET).toString('hex'),
   encodeURIComponent(SECRET),
+  [...SECRET].reverse().join(''),
 ];
 
 /** What a step does with the secret; the file is /run/secrets/tok, the variable TOK. */
@@ -62,15 +63,23 @@ const TRICKS: readonly (readonly [name: string, run: string])[] = [
   ['writes it with a carriage return', `RUN ${AS_ENV} printf 'x\\r%s\\r' "$TOK"`],
   ['writes it as JSON', `RUN ${AS_ENV} printf '{"token":"%s"}\\n' "$TOK"`],
   ['reads it from the first process', `RUN ${AS_ENV} tr '\\0' '\\n' < /proc/1/environ`],
+  ['prints it a character a line', `RUN ${AS_ENV} printf %s "$TOK" | fold -w 1; echo`],
+  ['prints it in lines of seven', `RUN ${AS_ENV} printf %s "$TOK" | fold -w 7; echo`],
+  ['prints it in base64, in lines', `RUN ${MOUNT} base64 /run/secrets/tok | fold -w 9`],
+  ['dumps it', `RUN ${MOUNT} od -An -v -tx1 /run/secrets/tok; hexdump -v -e '1/1 "%02x "' /run/secrets/tok`],
+  ['prints it backwards', `RUN ${MOUNT} rev /run/secrets/tok`],
+  ['passes it to a program', `RUN ${AS_ENV} sh -c 'tr "\\0" " " < /proc/$$/cmdline; ps -o args' x "$TOK"`],
+  ['names a file after it', `RUN ${AS_ENV} cd /tmp; touch "t$(echo "$TOK" | tr / .)"; rm t*; ls -la /tmp`],
   ['writes it in a heredoc', `RUN ${AS_ENV} <<EOF\ncat <<END\nvalue $TOK\nEND\nEOF`],
 ];
 
-/** Everything that a build leaves: its output, and all files of its state root but the cache mounts. */
+/** Everything that a build leaves: its output, what it wrote for others, all of its state but the cache mounts. */
 function traces(space: Workspace, output: string): Buffer {
   const archive = spawnSync('tar', ['-C', space.root, '--exclude=./run/caches', '-cf', '-', '.'], {
     maxBuffer: 1 << 30,
   });
-  return Buffer.concat([Buffer.from(output), archive.stdout]);
+  const files = ['m.json', 'out.tar'].map((name) => join(space.directory, name)).filter(existsSync);
+  return Buffer.concat([Buffer.from(output), archive.stdout, ...files.map((file) => readFileSync(file))]);
 }
 
 for (const [name, run] of TRICKS)
@@ -91,6 +100,8 @@ for (const [name, run] of TRICKS)
         'id=tok,src=tok',
         '--metadata-file',
         'm.json',
+        '--output',
+        'type=oci,compression=uncompressed,dest=out.tar',
         context,
       ]);
       assert.equal(ended.code, run.endsWith('false') ? 1 : 0, ended.stderr);
@@ -98,7 +109,11 @@ for (const [name, run] of TRICKS)
         Buffer.from(data, 'base64').toString(),
       );
       const all = traces(space, [ended.stdout, ended.stderr, ...logs].join('\n'));
-      for (const form of FORMS) assert.ok(!all.includes(form), `${form} is in what ${progress} left`);
+      const dense = logs.join('').replace(/\s/g, '');
+      for (const form of FORMS) {
+        assert.ok(!all.includes(form), `${form} is in what ${progress} left`);
+        assert.ok(!dense.includes(form), `${form} is in the lines of the log`);
+      }
     }
   });
 

@@ -2,8 +2,8 @@
  * Secrets in what a step prints: struck out, also where they are encoded in a way that a command of one word makes.
  *
  * The value itself and each of its longer lines; base64 (both alphabets, at any offset), hexadecimal, URL and JSON
- * escapes of them. What may be the beginning of a secret is held back until more is known, so that a value that
- * comes in two pieces is seen.
+ * escapes of them, and all of these with blanks or line breaks in between. What may be the beginning of a secret is
+ * held back until more is known, so that a value that comes in two pieces is seen.
  */
 
 export interface Mask {
@@ -53,38 +53,128 @@ function alignedBase64(bytes: Buffer, shift: number): readonly string[] {
   return [inner, inner.replaceAll('+', '-').replaceAll('/', '_')];
 }
 
-export function createMask(secrets: readonly Uint8Array[]): Mask {
-  const forms = [...new Set(secrets.flatMap(formsOf))].sort((a, b) => b.length - a.length);
+/**
+ * Texts to look for. A key of fifty lines has hundreds of forms, and every line of output is looked through for all
+ * of them: they are found by their first characters.
+ */
+interface Wanted {
+  /** Forms by their first HEAD characters, longest first. */
+  readonly byHead: ReadonlyMap<string, readonly string[]>;
+  /** Shorter beginnings of forms. */
+  readonly beginnings: ReadonlySet<string>;
+  readonly longest: number;
+}
+
+const HEAD = SHORTEST;
+
+function wantedOf(texts: readonly string[]): Wanted | undefined {
+  const forms = [...new Set(texts)].sort((a, b) => b.length - a.length);
   const longest = forms[0]?.length ?? 0;
-  const expression =
-    forms.length === 0
-      ? undefined
-      : new RegExp(forms.map((form) => form.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'g');
+  if (longest === 0) return undefined;
+  const byHead = new Map<string, string[]>();
+  const beginnings = new Set<string>();
+  for (const form of forms) {
+    const head = form.slice(0, HEAD);
+    const others = byHead.get(head);
+    if (others === undefined) byHead.set(head, [form]);
+    else others.push(form);
+    for (let length = 1; length < HEAD; length += 1) beginnings.add(head.slice(0, length));
+  }
+  return { byHead, beginnings, longest };
+}
+
+const BLANKS = /[\t-\r ]+/g;
+/** More blanks than that are not held back between two pieces of a secret. */
+const MAX_BLANKS = 4096;
+/** Fewer characters at the end of a line are not held back: chance would delay too many lines. */
+const SHORTEST_WRAPPED = 3;
+
+export function createMask(secrets: readonly Uint8Array[]): Mask {
+  const forms = secrets.flatMap(formsOf);
+  const plain = wantedOf(forms);
+  const wrapped = wantedOf(
+    forms.map((form) => form.replace(BLANKS, '')).filter((form) => form.length >= SHORTEST_LINE),
+  );
   let held = '';
+
+  /** What may be shown of `given`; what begins after `until` is held. */
+  function take(given: string, until: number): Buffer {
+    const ranges = [...rangesOf(given, plain), ...wrappedRanges(given, wrapped)];
+    let shown = '';
+    let at = 0;
+    for (const { from, to } of ranges.sort((x, y) => x.from - y.from)) {
+      if (from >= Math.max(at, until)) break;
+      if (from >= at) shown += given.slice(at, from) + STARS;
+      at = Math.max(at, to);
+    }
+    shown += given.slice(at, Math.max(at, until));
+    held = given.slice(Math.max(at, until));
+    return Buffer.from(shown, 'latin1');
+  }
 
   return {
     push(data) {
-      if (expression === undefined) return Buffer.from(data);
-      const text = (held + Buffer.from(data).toString('latin1')).replace(expression, STARS);
-      const keep = beginningAtEnd(text, forms, longest);
-      held = text.slice(text.length - keep);
-      return Buffer.from(text.slice(0, text.length - keep), 'latin1');
+      if (plain === undefined) return Buffer.from(data);
+      const given = held + Buffer.from(data).toString('latin1');
+      return take(given, given.length - Math.max(beginningAtEnd(given, plain), wrappedAtEnd(given, wrapped)));
     },
-    end() {
-      const rest = held;
-      held = '';
-      return Buffer.from(rest, 'latin1');
-    },
+    end: () => take(held, held.length),
   };
 }
 
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+function rangesOf(text: string, wanted: Wanted | undefined): readonly Range[] {
+  if (wanted === undefined) return [];
+  const ranges: Range[] = [];
+  for (let at = 0; at + HEAD <= text.length; at += 1) {
+    const found = wanted.byHead.get(text.slice(at, at + HEAD))?.find((form) => text.startsWith(form, at));
+    if (found === undefined) continue;
+    ranges.push({ from: at, to: at + found.length });
+    at += found.length - 1;
+  }
+  return ranges;
+}
+
+/** What shows when blanks are taken away: `base64` and `xxd` break lines, `fold` breaks anything. */
+function wrappedRanges(text: string, wrapped: Wanted | undefined): readonly Range[] {
+  const dense = text.replace(BLANKS, '');
+  if (dense.length === text.length) return [];
+  const ranges = rangesOf(dense, wrapped);
+  if (ranges.length === 0) return [];
+  const offsets = [...text.matchAll(/[^\t-\r ]/g)].map(({ index }) => index);
+  return ranges.map(({ from, to }) => ({ from: offsets[from] ?? 0, to: (offsets[to - 1] ?? 0) + 1 }));
+}
+
 /** Length of the longest end of `text` with which a form begins. */
-function beginningAtEnd(text: string, forms: readonly string[], longest: number): number {
-  for (let length = Math.min(longest - 1, text.length); length > 0; length -= 1) {
-    const end = text.slice(text.length - length);
-    if (forms.some((form) => form.length > length && form.startsWith(end))) return length;
+function beginningAtEnd(text: string, { byHead, beginnings, longest }: Wanted): number {
+  for (let at = Math.max(0, text.length - longest + 1); at < text.length; at += 1) {
+    const rest = text.length - at;
+    const head = text.slice(at, at + HEAD);
+    const isBeginning =
+      rest < HEAD
+        ? beginnings.has(head)
+        : byHead.get(head)?.some((form) => form.length > rest && form.startsWith(text.slice(at))) === true;
+    if (isBeginning) return rest;
   }
   return 0;
+}
+
+/** As beginningAtEnd, with blanks between. */
+function wrappedAtEnd(text: string, wrapped: Wanted | undefined): number {
+  if (wrapped === undefined) return 0;
+  const end = text.slice(-(wrapped.longest + MAX_BLANKS));
+  let missing = beginningAtEnd(end.replace(BLANKS, ''), wrapped);
+  if (missing < SHORTEST_WRAPPED) return 0;
+  let length = 0;
+  while (missing > 0) {
+    length += 1;
+    if (!/[\t-\r ]/.test(end.charAt(end.length - length))) missing -= 1;
+  }
+  return length;
 }
 
 /** Whether bytes hold one of the secrets as it is; for layers, where an encoding is somebody's intention. */
