@@ -4,6 +4,7 @@
  * Every function returns a value >= 0 or -errno, takes integers, NUL-terminated strings and buffers only, keeps
  * no state and allocates nothing. File descriptors that are returned are O_CLOEXEC and belong to the caller.
  */
+#include "device-filter.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -84,6 +85,11 @@ TSB int64_t tsb_make_file(const char *path, uint32_t mode, uint32_t uid, uint32_
 TSB int64_t tsb_syncfs(int fd)
 {
 	return syncfs(fd) < 0 ? -errno : 0;
+}
+
+TSB int64_t tsb_filter_devices(const char *directory, const uint8_t *program, uint32_t size)
+{
+	return attach_device_filter(directory, program, size);
 }
 
 /* operation as flock(2): LOCK_SH 1, LOCK_EX 2, LOCK_NB 4, LOCK_UN 8 */

@@ -35,7 +35,15 @@ const CODES = {
   noNewPrivs: 22,
   seccomp: 23,
   exec: 24,
+  cgroupSelf: 80,
+  cgroupNamespace: 81,
   join: 200,
+  cgroupMake: 210,
+  cgroupEnable: 211,
+  cgroupWrite: 212,
+  cgroupTasks: 213,
+  cgroupBorn: 214,
+  cgroupDevices: 215,
   cgroupEnter: 310,
 } as const;
 
@@ -121,6 +129,39 @@ export type PlanOp = { readonly subject: string } & (
   | { readonly op: 'join'; readonly namespace: number; readonly path: string }
   /** Done by the parent while the child waits: the child's pid goes into this cgroup.procs file. */
   | { readonly op: 'cgroupEnter'; readonly path: string }
+  /**
+   * Every level of `path` below a hierarchy's mount point. A cgroup that is there already must have no process in it
+   * (unless `shared`: EBUSY). `cpuset`: a v1 hierarchy whose new cgroups need processors of their parent.
+   */
+  | {
+      readonly op: 'cgroupMake';
+      readonly mountPoint: string;
+      readonly path: string;
+      readonly cpuset: boolean;
+      readonly shared: boolean;
+    }
+  /** v2: subtree_control of the mount point and of every level down to `path`. */
+  | {
+      readonly op: 'cgroupEnable';
+      readonly mountPoint: string;
+      readonly path: string;
+      readonly required: readonly string[];
+      readonly optional: readonly string[];
+    }
+  | {
+      readonly op: 'cgroupWrite';
+      /** The first whose file is there. */
+      readonly choices: readonly (readonly [file: string, value: string])[];
+      /** A file that is not there, or refuses, is no error. */
+      readonly optional: boolean;
+    }
+  /** A v1 `tasks` file that `cgroupSelf` enters. */
+  | { readonly op: 'cgroupTasks'; readonly path: string }
+  /** Directory of the v2 cgroup that the child is born in. */
+  | { readonly op: 'cgroupBorn'; readonly path: string }
+  | { readonly op: 'cgroupDevices'; readonly directory: string; readonly program: Uint8Array }
+  /** Done by the child, before it makes its cgroup namespace, before it mounts anything. */
+  | { readonly op: 'cgroupSelf' | 'cgroupNamespace' }
   | {
       readonly op: 'exec';
       readonly args: readonly string[];
@@ -207,7 +248,23 @@ function payloadOf(op: PlanOp): Buffer {
     case 'join':
       return Buffer.concat([u32(op.namespace), ...text(op.path)]);
     case 'cgroupEnter':
+    case 'cgroupTasks':
+    case 'cgroupBorn':
       return Buffer.concat(text(op.path));
+    case 'cgroupMake':
+      return Buffer.concat([u32((op.cpuset ? 1 : 0) | (op.shared ? 2 : 0)), ...text(op.mountPoint, op.path)]);
+    case 'cgroupEnable':
+      return Buffer.concat([
+        u32(op.required.length, op.optional.length),
+        ...text(op.mountPoint, op.path, ...op.required, ...op.optional),
+      ]);
+    case 'cgroupWrite':
+      return Buffer.concat([u32(op.optional ? 1 : 0, op.choices.length), ...text(...op.choices.flat())]);
+    case 'cgroupDevices':
+      return Buffer.concat([u32(op.program.byteLength), ...text(op.directory), op.program]);
+    case 'cgroupSelf':
+    case 'cgroupNamespace':
+      return Buffer.alloc(0);
     case 'seccomp':
       return Buffer.from(op.program);
     case 'exec':

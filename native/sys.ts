@@ -17,6 +17,7 @@ interface Library {
   readonly syncfs: Call;
   readonly flock: Call;
   readonly overlayView: Call;
+  readonly filterDevices: Call;
 }
 
 let library: Library | undefined;
@@ -41,6 +42,9 @@ function load(): Library {
     utimens: lib.func('int64_t tsb_utimens(const uint8_t *path, int64_t seconds, int64_t nanoseconds)'),
     syncfs: lib.func('int64_t tsb_syncfs(int fd)'),
     flock: lib.func('int64_t tsb_flock(int fd, int operation)'),
+    filterDevices: lib.func(
+      'int64_t tsb_filter_devices(const uint8_t *directory, const uint8_t *program, uint32_t size)',
+    ),
     overlayView: lib.func('int64_t tsb_overlay_view(const uint8_t *paths, uint32_t count)'),
   };
   return library;
@@ -123,6 +127,11 @@ export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
   if (names.get(-result) === 'EAGAIN' || names.get(-result) === 'EWOULDBLOCK') return false;
   check('flock', result);
   return true;
+}
+
+/** Puts a device program (see src/runtime/cgroups/device-program.ts) in the place of a v2 cgroup's own one. */
+export function filterDevices(directory: string, program: Uint8Array): void {
+  check('bpf', load().filterDevices(cString(Buffer.from(directory)), program, program.byteLength));
 }
 
 /** Descriptor of a read-only overlay, mounted nowhere; closing it removes it. Topmost directory first. */

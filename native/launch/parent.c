@@ -45,6 +45,13 @@ int parent_execute(struct parent *p, const struct op *op)
 		return open_join(p, c);
 	case OP_CGROUP_ENTER:
 		return enter_cgroup(p, c);
+	case OP_CGROUP_MAKE:
+	case OP_CGROUP_ENABLE:
+	case OP_CGROUP_WRITE:
+	case OP_CGROUP_TASKS:
+	case OP_CGROUP_BORN:
+	case OP_CGROUP_DEVICES:
+		return cgroup_execute(p, op);
 	}
 	errno = EINVAL;
 	return -1;

@@ -102,7 +102,7 @@ static int read_exec(struct plan *plan, struct cursor *c)
 static int check_op(struct plan *plan, const struct op *op)
 {
 	struct cursor c = cursor_of(op);
-	uint32_t n;
+	uint32_t n, m;
 	switch (op->code) {
 	case OP_NAMESPACES:
 		plan->clone_flags = take_u32(&c);
@@ -155,7 +155,32 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_string(&c);
 		break;
 	case OP_CGROUP_ENTER:
+	case OP_CGROUP_TASKS:
+	case OP_CGROUP_BORN:
 		take_string(&c);
+		break;
+	case OP_CGROUP_MAKE:
+		take_u32(&c);
+		take_strings(&c, 2);
+		break;
+	case OP_CGROUP_WRITE:
+		take_u32(&c);
+		n = take_u32(&c);
+		if (n == 0 || n > 8)
+			return -1;
+		take_strings(&c, 2 * n);
+		break;
+	case OP_CGROUP_ENABLE:
+		n = take_u32(&c);
+		m = take_u32(&c);
+		if (n > 64 || m > 64)
+			return -1;
+		take_strings(&c, 2 + n + m);
+		break;
+	case OP_CGROUP_DEVICES:
+		n = take_u32(&c);
+		take_string(&c);
+		take_bytes(&c, n);
 		break;
 	case OP_TERMINAL:
 		take_bytes(&c, 8);
@@ -187,6 +212,8 @@ static int check_op(struct plan *plan, const struct op *op)
 	case OP_PIVOT:
 	case OP_LOOPBACK:
 	case OP_NO_NEW_PRIVS:
+	case OP_CGROUP_SELF:
+	case OP_CGROUP_NAMESPACE:
 		break;
 	default:
 		return -1;

@@ -42,6 +42,8 @@ enum op_code {
 	OP_NO_NEW_PRIVS = 22,
 	OP_SECCOMP = 23, /* sock_filter[] */
 	OP_EXEC = 24,    /* u32 args, environment, candidates; strings in that order */
+	OP_CGROUP_SELF = 80,      /* enters what OP_CGROUP_TASKS opened */
+	OP_CGROUP_NAMESPACE = 81, /* a new one, rooted in the cgroup that was entered */
 
 	/*
 	 * From here on the parent does it: what is below 300 before the clone, the rest while the child waits.
@@ -49,6 +51,12 @@ enum op_code {
 	 */
 	OP_PARENT = 200,
 	OP_JOIN = 200,         /* u32 CLONE_NEW* of the namespace; string path: the child enters it instead of a new one */
+	OP_CGROUP_MAKE = 210,    /* u32 flags; strings: mount point, path below it */
+	OP_CGROUP_ENABLE = 211,  /* u32 required, optional; strings: mount point, path of the parent, controllers… */
+	OP_CGROUP_WRITE = 212,   /* u32 flags, u32 choices; strings: (file, value)… */
+	OP_CGROUP_TASKS = 213,   /* string: a v1 `tasks` file for the child to enter */
+	OP_CGROUP_BORN = 214,    /* string: directory of a v2 cgroup for the child to be born in */
+	OP_CGROUP_DEVICES = 215, /* u32 bytes; string: directory of a v2 cgroup; then struct bpf_insn[] */
 	OP_AFTER = 300,
 	OP_CGROUP_ENTER = 310, /* string: a cgroup.procs file */
 };
@@ -56,6 +64,8 @@ enum op_code {
 enum op_phase { PHASE_CHILD, PHASE_BEFORE, PHASE_AFTER };
 
 enum { MOUNT_KIND_BIND = 0, MOUNT_KIND_OVERLAY = 1 };
+enum { CGROUP_CPUSET = 1, CGROUP_SHARED = 2 }; /* processors from above; others may be in it */
+enum { CGROUP_OPTIONAL = 1 };                  /* nothing is lost where the file refuses */
 enum { FLAG_READONLY = 1, FLAG_RECURSIVE = 2, FLAG_VOLATILE = 4, FLAG_USERXATTR = 8 };
 
 struct op {

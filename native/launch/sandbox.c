@@ -119,6 +119,10 @@ static int execute(struct sandbox *s, const struct op *op)
 		return op_seccomp(op);
 	case OP_EXEC:
 		return op_exec(s);
+	case OP_CGROUP_SELF:
+		return op_cgroup_self(s);
+	case OP_CGROUP_NAMESPACE:
+		return op_cgroup_namespace();
 	}
 	errno = EINVAL;
 	return -1;
@@ -146,6 +150,8 @@ static void child(const struct parent *p, const int stdio[3], int control)
 	const struct plan *plan = p->plan;
 	struct sandbox s = { .plan = plan, .control = control, .root = -1, .dev_null = -1, .files = -1 };
 	memcpy(s.stdio, stdio, sizeof s.stdio);
+	s.tasks = p->tasks;
+	s.hierarchies = p->hierarchies;
 	if (plan->has_after)
 		wait_for_parent(control);
 	int failed = enter_joined(p) < 0;
@@ -192,6 +198,8 @@ static void close_parent(struct parent *p)
 	int error = errno;
 	for (int i = 0; i < p->joins; i++)
 		close(p->join[i].fd);
+	for (int i = 0; i < p->hierarchies; i++)
+		close(p->tasks[i]);
 	if (p->cgroup >= 0)
 		close(p->cgroup);
 	errno = error;

@@ -20,17 +20,22 @@ struct sandbox {
 	int dev_null;     /* the host's, checked */
 	int files;        /* fd of the tmpfs with generated files, -1 before OP_ROOT */
 	int stdio[3];     /* what becomes 0, 1, 2; -1: as they are */
+	const int *tasks; /* `tasks` files of v1 cgroups to enter, opened by the parent */
+	int hierarchies;
 	uint32_t op;      /* index of the operation being executed */
 	const char *what; /* detail for an error message */
 };
 
 #define MAX_JOINS 8
+#define MAX_HIERARCHIES 24
 
 /* The parent's side of a start: what it prepares for the child, and where it failed. */
 struct parent {
 	const struct plan *plan;
 	pid_t pid;  /* of the child, in our pid namespace; 0 before the clone */
 	int cgroup; /* directory of a v2 cgroup to be born in, or -1 */
+	int hierarchies;
+	int tasks[MAX_HIERARCHIES]; /* of v1 cgroups, open for the child */
 	int joins;
 	struct {
 		uint32_t type;
@@ -56,6 +61,10 @@ pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, s
 
 /* parent.c: one operation of the parent's; 0, or -1 with errno and p->what */
 int parent_execute(struct parent *p, const struct op *op);
+/* cgroup.c */
+int cgroup_execute(struct parent *p, const struct op *op);
+int op_cgroup_self(struct sandbox *s);
+int op_cgroup_namespace(void);
 
 void send_message(struct sandbox *s, enum message_kind kind, int error, const char *text, int fd);
 

@@ -64,6 +64,9 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
             path: spec.network.join,
           } as const,
         ]),
+    ...(spec.cgroup?.before ?? []),
+    ...(spec.cgroup?.inside ?? []),
+    { op: 'cgroupNamespace', subject: 'cgroup namespace' },
     ...(spec.oomScoreAdj === undefined
       ? []
       : [{ op: 'oom', subject: 'oomScoreAdj', score: spec.oomScoreAdj } as const]),
@@ -87,7 +90,7 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
 }
 
 function namespaceFlags(spec: ContainerSpec): number {
-  const always = NAMESPACE.mount | NAMESPACE.uts | NAMESPACE.ipc | NAMESPACE.pid | NAMESPACE.cgroup;
+  const always = NAMESPACE.mount | NAMESPACE.uts | NAMESPACE.ipc | NAMESPACE.pid;
   return spec.network === 'none' ? always | NAMESPACE.network : always;
 }
 

@@ -5,6 +5,7 @@
  * defaults are laid out by `default-spec.ts`), so that what is run can be printed, compared and tested.
  */
 import type { Mount } from '../../native/mount.ts';
+import type { CgroupDescription } from './cgroups/cgroup.ts';
 
 export type Signal = NodeJS.Signals;
 
@@ -88,6 +89,8 @@ export interface ContainerSpec {
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
   readonly oomScoreAdj?: number;
+  /** Limits (see cgroups/describe.ts); removing it afterwards is the caller's. Absent: where the caller is. */
+  readonly cgroup?: CgroupDescription;
 }
 
 /** How the process ended: exactly one of the two. */

@@ -1,0 +1,85 @@
+/** Reading and writing cgroup files: small, and gone at any time. */
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { errnoOf, TsbuildError } from '../../base/errors.ts';
+
+/** What a file holds, without white space at its ends; undefined where there is none, or none to be had. */
+export function readCgroupFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+/** A number; undefined for `max`, and for v1's way to say the same (2^63 less a page). */
+export function readAmount(path: string): number | undefined {
+  const amount = readCount(path);
+  return amount === undefined || amount >= Number.MAX_SAFE_INTEGER ? undefined : amount;
+}
+
+export function readCount(path: string): number | undefined {
+  const text = readCgroupFile(path);
+  return text !== undefined && /^-?\d+$/.test(text) ? Number(text) : undefined;
+}
+
+/** Lines of `key value`. */
+export function readTable(path: string): ReadonlyMap<string, number> {
+  return new Map(
+    (readCgroupFile(path) ?? '').split('\n').flatMap((line): [string, number][] => {
+      const match = /^(\S+)\s+(\d+)$/.exec(line);
+      return match?.[1] === undefined ? [] : [[match[1], Number(match[2])]];
+    }),
+  );
+}
+
+/** errno of a refusal; undefined where the value was taken. */
+export function tryWrite(path: string, text: string): string | undefined {
+  try {
+    // why: no O_CREAT. Where a file is missing, EACCES of a creation would hide that it is.
+    writeFileSync(path, text, { flag: 'r+' });
+    return undefined;
+  } catch (error) {
+    return errnoOf(error) ?? 'EIO';
+  }
+}
+
+export function cgroupError(action: string, path: string, errno: string): TsbuildError {
+  const hint = hintFor(errno);
+  return new TsbuildError('CGROUP_FAILED', `cannot ${action} (${JSON.stringify(path)}): ${errno}`, {
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** What usually lies behind a refusal. */
+export function hintFor(errno: string): string | undefined {
+  switch (errno) {
+    case 'EBUSY':
+      return 'choose a cgroup without processes of its own: its parent must be empty on cgroup v2, and memory in use above a new limit';
+    case 'EOPNOTSUPP':
+    case 'ENOTSUP':
+      return 'choose another parent: the cgroup is threaded or of type "domain invalid", which cannot hold a container';
+    case 'ENOENT':
+      return 'leave that limit out: the kernel or the parent cgroup does not offer its file';
+    case 'EINVAL':
+    case 'ERANGE':
+      return 'check the value: the kernel takes it for impossible (more than the parent has, unknown device, less than the minimum)';
+    case 'EROFS':
+    case 'EACCES':
+    case 'EPERM':
+      return 'run where /sys/fs/cgroup can be written to';
+  }
+  return undefined;
+}
+
+/** The cgroups in a cgroup, children after their parents; itself first. */
+export function cgroupTree(directory: string): readonly string[] {
+  let names: string[];
+  try {
+    names = readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+  } catch {
+    return [];
+  }
+  return [directory, ...names.flatMap((name) => cgroupTree(`${directory}/${name}`))];
+}

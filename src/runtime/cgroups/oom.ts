@@ -1,0 +1,31 @@
+/** Whether the kernel killed something in a cgroup for want of memory, and how much there was. */
+import { directoryOf, type CgroupPlace } from './cgroup.ts';
+import { readAmount, readTable } from './files.ts';
+import { holderOf } from './hierarchies.ts';
+
+export interface MemoryReport {
+  /** Processes that were killed for want of memory since the cgroup was made. */
+  readonly kills: number;
+  /** Bytes; undefined: no limit of its own. */
+  readonly limit: number | undefined;
+  /** Most bytes that were in use at a time; undefined where the kernel does not tell (v2 before 5.19). */
+  readonly peak: number | undefined;
+}
+
+/** undefined where no hierarchy has memory, or the cgroup is gone. */
+export function memoryReport(place: CgroupPlace): MemoryReport | undefined {
+  const holder = holderOf(place, 'memory');
+  if (holder === undefined) return undefined;
+  const directory = directoryOf(holder);
+  const events = readTable(`${directory}/${holder.version === 1 ? 'memory.oom_control' : 'memory.events'}`);
+  if (events.size === 0) return undefined;
+  const [limit, peak] =
+    holder.version === 1
+      ? ['memory.limit_in_bytes', 'memory.max_usage_in_bytes']
+      : ['memory.max', 'memory.peak'];
+  return {
+    kills: events.get('oom_kill') ?? 0,
+    limit: readAmount(`${directory}/${limit}`),
+    peak: readAmount(`${directory}/${peak}`),
+  };
+}
