@@ -67,7 +67,7 @@ export function globalVariables(
         variables,
         onUsed: (used) => uses.add(used),
       });
-      const name = expand.word(arg.name);
+      const { name } = arg;
       const value =
         (useGiven ? given(name) : undefined) ??
         (arg.value === undefined ? undefined : expand.word(arg.value));

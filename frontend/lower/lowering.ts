@@ -331,14 +331,11 @@ export function createLowering(options: LoweringOptions): Lowering {
 
   function lowerArg(state: StageState, { args, raw }: InstructionOf<'ARG'>, expand: Expander): void {
     const shown: string[] = [];
-    // The whole instruction sees the variables from before it.
-    const expanded = args.map((arg) => {
-      const name = expand.word(arg.name);
+    // Unlike ENV, an ARG sees those before it in the same instruction, and its name is what is written.
+    for (const { name, value: written } of args) {
       const given = Object.hasOwn(request.buildArgs, name) ? request.buildArgs[name] : undefined;
-      const value = given ?? (arg.value === undefined ? globals.variables.get(name) : expand.word(arg.value));
-      return { name, value, inherited: given === undefined && arg.value === undefined };
-    });
-    for (const { name, value, inherited } of expanded) {
+      const value = given ?? (written === undefined ? globals.variables.get(name) : expand.word(written));
+      const inherited = given === undefined && written === undefined;
       consumed.add(name);
       config.reportSecret(state, 'ARG', name, refAt(raw));
       if (value !== undefined && !BUILDER_ARGS.has(name)) setVariable(state, name, value);
