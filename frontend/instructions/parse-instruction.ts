@@ -111,7 +111,7 @@ export function parseInstruction(raw: RawInstruction, escape: string): Instructi
       const words = parseJsonForm(raw, rest) ?? whitespaceWords(rest);
       if (words.length === 0)
         throw invalid(raw, 'VOLUME needs at least one argument', 'write e.g. VOLUME /data');
-      return { kind: 'VOLUME', raw, words };
+      return { kind: 'VOLUME', raw, words: words.map((word) => volumeOf(raw, word)) };
     }
     case 'HEALTHCHECK':
       return parseHealthcheck(raw, rest, flagsOf(HEALTH_FLAGS));
@@ -120,6 +120,17 @@ export function parseInstruction(raw: RawInstruction, escape: string): Instructi
     default:
       throw unknownInstruction(raw);
   }
+}
+
+function volumeOf(raw: RawInstruction, word: string): string {
+  const volume = word.trim();
+  if (volume !== '') return volume;
+  throw syntaxError(
+    'INSTRUCTION_INVALID',
+    'a VOLUME cannot be empty',
+    narrow(refAt(raw), JSON.stringify(word)),
+    'write the path of a directory',
+  );
 }
 
 function invalid(raw: RawInstruction, message: string, hint?: string): TsbuildError {

@@ -100,14 +100,12 @@ export function lowerVolume(
   expand: Expander,
 ): void {
   const volumes = words.map((word) => {
-    const volume = expand.word(word).trim();
+    const volume = expand.word(word);
     if (volume === '')
       throw syntaxError(
         'INSTRUCTION_INVALID',
-        word === ''
-          ? 'a VOLUME cannot be empty'
-          : `the VOLUME ${JSON.stringify(word)} is empty after expansion`,
-        narrow(refAt(raw), word === '' ? '""' : word),
+        `the VOLUME ${JSON.stringify(word)} is empty after expansion`,
+        narrow(refAt(raw), word),
         'write the path of a directory',
       );
     return volume;
@@ -129,13 +127,13 @@ export function lowerStopSignal(
   text: string,
   instruction: InstructionOf<'STOPSIGNAL'>,
 ): void {
-  const number = Number(text);
   const name = text.toUpperCase().replace(/^SIG/, '');
   const isName =
-    SIGNALS.has(name) || /^RTMIN\+([1-9]|[12][0-9]|30)$/.test(name) || /^RTMAX-([1-9]|1[0-4])$/.test(name);
-  const isNumber = /^\d+$/.test(text) && number >= 1 && number <= 64;
-  const near = /^\d+$/.test(text) ? undefined : suggest(name, SIGNALS);
-  if (!isName && !isNumber)
+    SIGNALS.has(name) || /^RTMIN\+([1-9]|1[0-5])$/.test(name) || /^RTMAX-([1-9]|1[0-4])$/.test(name);
+  // Whether there is such a number is for the machine to say that runs the image.
+  const isNumber = /^[+-]?\d+$/.test(text);
+  const near = isNumber ? undefined : suggest(name, SIGNALS);
+  if (!isName && (!isNumber || Number(text) === 0))
     throw syntaxError(
       'INSTRUCTION_INVALID',
       `invalid signal ${JSON.stringify(text)}`,

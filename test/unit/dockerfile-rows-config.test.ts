@@ -104,16 +104,20 @@ test('1.4 VOLUME: adds keys', async () => {
   assert.deepEqual(made.config.Volumes, { '/a': {}, '/b c': {}, '/z': {}, dd: {} });
   assert.deepEqual(createdBy(made), ['VOLUME [/a dd]', 'VOLUME [/b c]']);
   await refused('FROM a\nVOLUME [""]\n', 'INSTRUCTION_INVALID', /cannot be empty/, 2);
-  await refused('FROM a\nVOLUME ["  "]\n', 'INSTRUCTION_INVALID', /is empty/, 2);
+  await refused('FROM a\nVOLUME ["  "]\n', 'INSTRUCTION_INVALID', /cannot be empty/, 2);
+  await refused('FROM a\nVOLUME $x\n', 'INSTRUCTION_INVALID', /"\$x" is empty after expansion/, 2);
+  await refused('FROM a AS unused\nVOLUME [""]\nFROM a\n', 'INSTRUCTION_INVALID', /cannot be empty/, 2);
+  const blanks = await build('FROM a\nENV x=" /d "\nVOLUME [" /a ", "$x"]\n');
+  assert.deepEqual(createdBy(blanks).at(-1), 'VOLUME [/a  /d ]');
 });
 
 test('1.4 STOPSIGNAL: checked, and stored as written', async () => {
-  for (const signal of ['SIGTERM', 'term', '9', 'rtmin+3', 'SIGRTMAX-1']) {
+  for (const signal of ['SIGTERM', 'term', '9', 'rtmin+3', 'SIGRTMAX-1', 'RTMIN+15', '65', '-1']) {
     const made = await after(`STOPSIGNAL ${signal}`);
     assert.equal(made.config.StopSignal, signal);
     assert.deepEqual(createdBy(made), [`STOPSIGNAL ${signal}`]);
   }
-  for (const signal of ['foo', '0', '65', '-1', 'SIG'])
+  for (const signal of ['foo', '0', '1.5', 'SIG', 'RTMIN+16'])
     await refused(`FROM a\nSTOPSIGNAL ${signal}\n`, 'INSTRUCTION_INVALID', /invalid signal/, 2);
 });
 
