@@ -14,6 +14,9 @@ const QUERY_KEYS = [
   ...['mtime', 'fetch-by-commit'],
 ];
 
+/** Keys that mean something without a value. */
+const FLAGS = new Set(['keep-git-dir', 'submodules', 'mtime', 'fetch-by-commit']);
+
 /** undefined: this is no git repository. Throws INSTRUCTION_INVALID for one whose options make no sense. */
 export function parseGitSource(text: string): GitSource | undefined {
   const { base, query, fragment } = splitUrl(text);
@@ -26,8 +29,8 @@ export function parseGitSource(text: string): GitSource | undefined {
     ...new Set([
       ...(fragmentRef === '' ? [] : [fragmentRef]),
       ...values(options, 'ref'),
-      ...values(options, 'tag').map((tag) => `refs/tags/${tag}`),
-      ...values(options, 'branch').map((branch) => `refs/heads/${branch}`),
+      ...values(options, 'tag').map((tag) => prefixed('refs/tags/', tag)),
+      ...values(options, 'branch').map((branch) => prefixed('refs/heads/', branch)),
     ]),
   ];
   if (refs.length > 1) throw invalid(text, `it names several refs: ${refs.join(', ')}`);
@@ -37,9 +40,10 @@ export function parseGitSource(text: string): GitSource | undefined {
   if (subdirs.length > 1) throw invalid(text, `it names several directories: ${subdirs.join(', ')}`);
   const sums = [...new Set([...values(options, 'checksum'), ...values(options, 'commit')])];
   if (sums.length > 1) throw invalid(text, `it names several commits: ${sums.join(', ')}`);
-  const [ref] = refs;
   const [subdir] = subdirs;
   const [checksum] = sums;
+  // A commit by itself says what is wanted.
+  const [ref = checksum !== undefined && checksum.length >= 40 ? checksum : undefined] = refs;
   return {
     url: base,
     ...(ref === undefined ? {} : { ref }),
@@ -75,7 +79,13 @@ function parseQuery(query: string, text: string): URLSearchParams {
   for (const key of options.keys())
     if (!QUERY_KEYS.includes(key))
       throw invalid(text, `unexpected query ${JSON.stringify(key)}`, queryHint(key));
+    else if (options.getAll(key).length > 1) throw invalid(text, `${key} is given twice`);
+    else if (options.get(key) === '' && !FLAGS.has(key)) throw invalid(text, `${key} has no value`);
   return options;
+}
+
+function prefixed(prefix: string, name: string): string {
+  return name.startsWith(prefix) ? name : prefix + name;
 }
 
 function values(options: URLSearchParams, key: string): readonly string[] {
