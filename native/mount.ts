@@ -5,6 +5,8 @@ export interface BindMount {
   readonly kind: 'bind';
   readonly source: string;
   readonly readonly: boolean;
+  /** With what is mounted below it. */
+  readonly recursive?: boolean;
 }
 
 /** overlayfs over directories of the host. Without `upper` it is read-only. */

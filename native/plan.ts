@@ -1,11 +1,7 @@
-/**
- * Encoder of the launcher's binary plan (launch/plan.h): operations in, bytes out. Pure.
- *
- * Each operation carries `subject`, the part of the container spec that it comes from; an error of the launcher
- * names an operation by its index, and the subject makes a message of it.
- */
+/** Encoder of the launcher's binary plan (launch/plan.h): operations in, bytes out. Pure. */
 import { TsbuildError } from '../src/base/errors.ts';
 import type { Mount } from './mount.ts';
+import type { PlanOp } from './plan-ops.ts';
 
 const MAGIC = 0x50425354;
 const VERSION = 1;
@@ -37,138 +33,50 @@ const CODES = {
   exec: 24,
   cgroupSelf: 80,
   cgroupNamespace: 81,
-  join: 200,
   cgroupMake: 210,
   cgroupEnable: 211,
   cgroupWrite: 212,
   cgroupTasks: 213,
   cgroupBorn: 214,
   cgroupDevices: 215,
+  attach: 25,
+  sync: 26,
+  hook: 27,
+  sysctl: 28,
+  domainname: 29,
+  execCheck: 30,
+  keyring: 31,
+  personality: 32,
+  scheduler: 33,
+  ioPriority: 34,
+  affinity: 35,
+  waitStart: 36,
+  label: 37,
+  device: 38,
+  chroot: 39,
+  state: 40,
+  preserve: 41,
+  memoryPolicy: 42,
+  rootPropagation: 43,
+  home: 44,
+  join: 200,
+  enter: 201,
+  tree: 202,
+  idmap: 203,
+  timeOffsets: 204,
+  startSocket: 205,
+  listener: 206,
+  idMaps: 300,
+  parentOom: 301,
+  parentHook: 308,
+  console: 309,
   cgroupEnter: 310,
 } as const;
 
 const FLAG_READONLY = 1;
 const FLAG_RECURSIVE = 2;
 const FLAG_VOLATILE = 4;
-
-/** CLONE_NEW* of clone(2). */
-export const NAMESPACE = {
-  mount: 0x00020000,
-  cgroup: 0x02000000,
-  uts: 0x04000000,
-  ipc: 0x08000000,
-  pid: 0x20000000,
-  network: 0x40000000,
-} as const;
-
-/** MOUNT_ATTR_* of mount_setattr(2). */
-export const ATTRIBUTE = { readonly: 1, nosuid: 2, nodev: 4, noexec: 8 } as const;
-
-export type PlanOp = { readonly subject: string } & (
-  | { readonly op: 'namespaces'; readonly flags: number }
-  /** `point`: an empty directory of the host where the root is attached while it is built. */
-  | { readonly op: 'root'; readonly mount: Mount; readonly point: string }
-  | {
-      readonly op: 'mount';
-      readonly type: string;
-      readonly target: string;
-      readonly attributes: number;
-      readonly options: readonly (readonly [string, string])[];
-    }
-  | {
-      readonly op: 'bind';
-      readonly source: string;
-      readonly target: string;
-      readonly readonly: boolean;
-      readonly recursive: boolean;
-    }
-  | {
-      readonly op: 'assembled';
-      readonly mount: Mount;
-      readonly point: string;
-      readonly inside: string;
-      readonly target: string;
-      readonly readonly: boolean;
-    }
-  | {
-      readonly op: 'file';
-      readonly target: string;
-      readonly content: Uint8Array;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-      readonly readonly: boolean;
-    }
-  | { readonly op: 'mkdir'; readonly path: string; readonly mode: number }
-  | {
-      readonly op: 'mknod';
-      readonly path: string;
-      readonly mode: number;
-      readonly major: number;
-      readonly minor: number;
-    }
-  | { readonly op: 'symlink'; readonly target: string; readonly path: string }
-  | { readonly op: 'mask' | 'readonly'; readonly path: string }
-  | { readonly op: 'rootReadonly' | 'pivot' | 'loopback' | 'noNewPrivs' }
-  | { readonly op: 'terminal'; readonly uid: number; readonly gid: number }
-  | { readonly op: 'hostname'; readonly name: string }
-  | { readonly op: 'cwd'; readonly path: string }
-  | { readonly op: 'rlimit'; readonly resource: number; readonly soft: number; readonly hard: number }
-  | { readonly op: 'umask'; readonly mask: number }
-  | { readonly op: 'oom'; readonly score: number }
-  | {
-      readonly op: 'credentials';
-      readonly uid: number;
-      readonly gid: number;
-      readonly groups: readonly number[];
-      readonly bounding: bigint;
-      readonly effective: bigint;
-    }
-  | { readonly op: 'seccomp'; readonly program: Uint8Array }
-  /** The namespace at `path` (flag as in NAMESPACE) instead of a new one. */
-  | { readonly op: 'join'; readonly namespace: number; readonly path: string }
-  /** Done by the parent while the child waits: the child's pid goes into this cgroup.procs file. */
-  | { readonly op: 'cgroupEnter'; readonly path: string }
-  /**
-   * Every level of `path` below a hierarchy's mount point. A cgroup that is there already must have no process in it
-   * (unless `shared`: EBUSY). `cpuset`: a v1 hierarchy whose new cgroups need processors of their parent.
-   */
-  | {
-      readonly op: 'cgroupMake';
-      readonly mountPoint: string;
-      readonly path: string;
-      readonly cpuset: boolean;
-      readonly shared: boolean;
-    }
-  /** v2: subtree_control of the mount point and of every level down to `path`. */
-  | {
-      readonly op: 'cgroupEnable';
-      readonly mountPoint: string;
-      readonly path: string;
-      readonly required: readonly string[];
-      readonly optional: readonly string[];
-    }
-  | {
-      readonly op: 'cgroupWrite';
-      /** The first whose file is there. */
-      readonly choices: readonly (readonly [file: string, value: string])[];
-      /** A file that is not there, or refuses, is no error. */
-      readonly optional: boolean;
-    }
-  /** A v1 `tasks` file that `cgroupSelf` enters. */
-  | { readonly op: 'cgroupTasks'; readonly path: string }
-  /** Directory of the v2 cgroup that the child is born in. */
-  | { readonly op: 'cgroupBorn'; readonly path: string }
-  | { readonly op: 'cgroupDevices'; readonly directory: string; readonly program: Uint8Array }
-  /** Done by the child, before it makes its cgroup namespace, before it mounts anything. */
-  | { readonly op: 'cgroupSelf' | 'cgroupNamespace' }
-  | {
-      readonly op: 'exec';
-      readonly args: readonly string[];
-      readonly env: readonly string[];
-      readonly candidates: readonly string[];
-    }
-);
+const FLAG_IDMAP_RECURSIVE = 16;
 
 /** The plan's bytes. Throws SPEC_INVALID for a string with a NUL in it. */
 export function encodePlan(ops: readonly PlanOp[]): Uint8Array {
@@ -193,7 +101,7 @@ function payloadOf(op: PlanOp): Buffer {
   const text = (...values: readonly string[]): Buffer[] => values.map((value) => cString(value, op.subject));
   switch (op.op) {
     case 'namespaces':
-      return u32(op.flags);
+      return u32(op.flags, op.propagation ?? 0, (op.survive === true ? 1 : 0) | (op.here === true ? 2 : 0));
     case 'root':
       return mountPayload(op.mount, 0, op.point, op.subject);
     case 'mount':
@@ -223,26 +131,34 @@ function payloadOf(op: PlanOp): Buffer {
     case 'mask':
     case 'readonly':
     case 'cwd':
+    case 'startSocket':
+    case 'console':
       return Buffer.concat(text(op.path));
     case 'rootReadonly':
     case 'pivot':
+    case 'chroot':
     case 'loopback':
     case 'noNewPrivs':
+    case 'execCheck':
+    case 'waitStart':
       return Buffer.alloc(0);
     case 'terminal':
-      return u32(op.uid, op.gid);
+      return u32(op.uid, op.gid, op.rows ?? 0, op.columns ?? 0);
     case 'hostname':
+    case 'domainname':
+    case 'keyring':
       return Buffer.concat(text(op.name));
     case 'rlimit':
-      return Buffer.concat([u32(op.resource, 0), u64(limit(op.soft), limit(op.hard))]);
+      return Buffer.concat([u32(op.resource, op.must === true ? 1 : 0), u64(limit(op.soft), limit(op.hard))]);
     case 'umask':
       return u32(op.mask);
     case 'oom':
+    case 'parentOom':
       return u32(op.score >>> 0);
     case 'credentials':
       return Buffer.concat([
         u32(op.uid, op.gid, op.groups.length, 0),
-        u64(op.bounding, op.effective, op.effective, 0n),
+        u64(op.bounding, op.effective, op.permitted ?? op.effective, op.inheritable ?? 0n, op.ambient ?? 0n),
         u32(...op.groups),
       ]);
     case 'join':
@@ -266,7 +182,63 @@ function payloadOf(op: PlanOp): Buffer {
     case 'cgroupNamespace':
       return Buffer.alloc(0);
     case 'seccomp':
-      return Buffer.from(op.program);
+      return Buffer.concat([u32(op.flags ?? 0, 0), op.program]);
+    case 'attach':
+      return Buffer.concat([
+        u32(attachFlags(op), op.set, op.clear, op.setBelow, op.clearBelow, op.propagation, op.tree),
+        u32(op.options.length),
+        ...text(op.type, op.source, op.target, ...op.options.flat()),
+      ]);
+    case 'sync':
+      return u32(op.phase);
+    case 'hook':
+    case 'parentHook': {
+      const { phase, timeoutMs, path, args, env } = op.hook;
+      return Buffer.concat([u32(phase, timeoutMs, args.length, env.length), ...text(path, ...args, ...env)]);
+    }
+    case 'sysctl':
+      return Buffer.concat(text(op.name, op.value));
+    case 'label':
+      return Buffer.concat(text(op.file, op.value));
+    case 'personality':
+    case 'ioPriority':
+      return u32(op.value);
+    case 'scheduler':
+      return Buffer.concat([
+        u32(op.policy, op.nice, op.priority, 0),
+        u64(op.flags, op.runtime, op.deadline, op.period),
+      ]);
+    case 'affinity':
+      return Buffer.from(op.mask);
+    case 'memoryPolicy':
+      return Buffer.concat([u32(op.mode, 0), op.mask]);
+    case 'device':
+      return Buffer.concat([
+        u32(op.mode, op.major, op.minor, op.uid, op.gid, op.bind ? 1 : 0),
+        ...text(op.path),
+      ]);
+    case 'state':
+      return Buffer.concat(text(...op.parts));
+    case 'home':
+      return u32(op.uid);
+    case 'preserve':
+      return u32(op.first, op.count);
+    case 'rootPropagation':
+      return u32(op.flags);
+    case 'enter':
+      return Buffer.concat([u32(op.pid, op.flags), u64(op.started)]);
+    case 'tree':
+      return Buffer.concat([
+        u32(flagsOf(false, op.recursive) | (op.idmapRecursive ? FLAG_IDMAP_RECURSIVE : 0), op.idmap),
+        ...text(op.source),
+      ]);
+    case 'idmap':
+    case 'idMaps':
+      return Buffer.concat(text(op.uids, op.gids));
+    case 'timeOffsets':
+      return Buffer.concat(text(op.text));
+    case 'listener':
+      return Buffer.concat(text(op.path, ...op.parts));
     case 'exec':
       return Buffer.concat([
         u32(op.args.length, op.env.length, op.candidates.length),
@@ -277,12 +249,20 @@ function payloadOf(op: PlanOp): Buffer {
 
 function mountPayload(mount: Mount, flags: number, point: string, subject: string): Buffer {
   const text = (...values: readonly string[]): Buffer[] => values.map((value) => cString(value, subject));
-  if (mount.kind === 'bind') return Buffer.concat([u32(0, flags, 0), ...text(point, mount.source)]);
+  if (mount.kind === 'bind')
+    return Buffer.concat([
+      u32(0, flags | (mount.recursive === true ? FLAG_RECURSIVE : 0), 0),
+      ...text(point, mount.source),
+    ]);
   const all = flags | (mount.volatile === true ? FLAG_VOLATILE : 0);
   return Buffer.concat([
     u32(1, all, mount.lower.length),
     ...text(point, mount.upper ?? '', mount.work ?? '', ...mount.lower),
   ]);
+}
+
+function attachFlags(op: Extract<PlanOp, { op: 'attach' }>): number {
+  return (op.bind ? 1 : 0) | (op.recursive ? 2 : 0) | (op.copyUp ? 4 : 0) | (op.remount ? 8 : 0);
 }
 
 function flagsOf(isReadonly: boolean, recursive: boolean): number {

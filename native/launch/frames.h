@@ -31,5 +31,11 @@ int receive_message(int control, struct message *message, int *fd);
 
 int serve(int fd);
 int run_one(int plan_fd, int status_fd);
+int create_one(int plan_fd, int status_fd);
+/*
+ * Reads the plan, starts it and reports to status_fd: problems, or FRAME_STARTED with the pid that is returned; -1
+ * where nothing was left running. A terminal that has no OP_CONSOLE goes to *master, `on_terminal` is told.
+ */
+pid_t begin(int plan_fd, int status_fd, void (*on_terminal)(int), int *master);
 
 #endif

@@ -3,6 +3,7 @@
  *
  *   tsbuild-launch server     plans and reports as frames on fd 3, until it closes
  *   tsbuild-launch run        one plan on fd 3, reports on fd 4, the caller's standard streams
+ *   tsbuild-launch create     the same, but ends as soon as the program runs or waits for its start
  */
 #include "frames.h"
 #include <errno.h>
@@ -51,16 +52,19 @@ int main(int argc, char **argv, char **envp)
 {
 	const char *call = argc == 2 ? argv[1] : "";
 	int is_server = strcmp(call, "server") == 0;
-	if (!is_server && strcmp(call, "run") != 0) {
-		fprintf(stderr, "usage: tsbuild-launch server|run  (started by tsbuild, not by hand)\n");
+	int is_create = strcmp(call, "create") == 0;
+	if (!is_server && !is_create && strcmp(call, "run") != 0) {
+		fprintf(stderr, "usage: tsbuild-launch server|run|create  (started by tsbuild, not by hand)\n");
 		return 2;
 	}
 	seal(argv, envp);
-	/* The caller's death must be ours, and so the containers'. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	for (int fd = 3; fd <= 4; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
+	if (is_create)
+		return create_one(3, 4);
+	/* The caller's death must be ours, and so the containers'. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (!is_server)
 		return run_one(3, 4);
 	/* why: Ctrl-C reaches the whole process group; ending a build in order is the caller's decision. */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -25,69 +24,9 @@
 #define AT_RECURSIVE 0x8000
 #endif
 
-static int in_root(struct sandbox *s, int at, const char *path, int flags)
+int move_onto(int mount, int target)
 {
-	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	s->what = path;
-	return (int)syscall(SYS_openat2, at, *path ? path : "/", &how, sizeof how);
-}
-
-int open_in_root(struct sandbox *s, const char *path, int flags)
-{
-	return in_root(s, s->root, path, flags);
-}
-
-/* Opens the directory that holds `path`, making it where it is missing; *name is the last component. */
-static int open_parent(struct sandbox *s, const char *path, char *name)
-{
-	char parent[PATH_MAX];
-	size_t length = strlen(path);
-	while (length > 1 && path[length - 1] == '/')
-		length--;
-	size_t start = length;
-	while (start > 0 && path[start - 1] != '/')
-		start--;
-	if (length - start == 0 || length - start > NAME_MAX || start >= sizeof parent) {
-		errno = EINVAL;
-		return -1;
-	}
-	memcpy(name, path + start, length - start);
-	name[length - start] = 0;
-	if (!strcmp(name, ".") || !strcmp(name, "..")) {
-		errno = EINVAL;
-		return -1;
-	}
-	memcpy(parent, path, start);
-	parent[start] = 0;
-	int fd = open_in_root(s, parent, O_PATH | O_DIRECTORY);
-	if (fd >= 0 || errno != ENOENT)
-		return fd;
-	char above_name[NAME_MAX + 1];
-	int above = open_parent(s, parent, above_name);
-	if (above < 0)
-		return -1;
-	int made = mkdirat(above, above_name, 0755);
-	close(above);
-	if (made < 0 && errno != EEXIST)
-		return -1;
-	return open_in_root(s, parent, O_PATH | O_DIRECTORY);
-}
-
-/* Opens a mount target, making an empty file or directory where there is none. */
-static int open_target(struct sandbox *s, const char *path, int directory)
-{
-	int fd = open_in_root(s, path, O_PATH);
-	if (fd >= 0 || errno != ENOENT)
-		return fd;
-	char name[NAME_MAX + 1];
-	int parent = open_parent(s, path, name);
-	if (parent < 0)
-		return -1;
-	int made = directory ? mkdirat(parent, name, 0755) : mknodat(parent, name, S_IFREG | 0644, 0);
-	close(parent);
-	if (made < 0 && errno != EEXIST)
-		return -1;
-	return open_in_root(s, path, O_PATH);
+	return (int)syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
 static int attach(struct sandbox *s, int mount, const char *target, int directory)
@@ -173,7 +112,7 @@ static int make_mount(struct sandbox *s, struct cursor *c, const char **point, u
 	*point = take_string(c);
 	if (kind == MOUNT_KIND_OVERLAY)
 		return overlay(s, c, *flags, lowers);
-	return bind_source(s, AT_FDCWD, take_string(c), 0);
+	return bind_source(s, AT_FDCWD, take_string(c), (*flags & FLAG_RECURSIVE) != 0);
 }
 
 /*
@@ -201,6 +140,8 @@ int op_root(struct sandbox *s, struct cursor c)
 	if (mount < 0)
 		return -1;
 	s->what = point;
+	if (s->plan->propagation && make_private(point) < 0)
+		return -1;
 	if (open_files(s, point) < 0 || syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -1;
 	s->root = mount;
@@ -229,12 +170,6 @@ int op_mount(struct sandbox *s, struct cursor c)
 		close(mount);
 	errno = error;
 	return done;
-}
-
-static int is_directory(int fd)
-{
-	struct stat st;
-	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 int op_bind(struct sandbox *s, struct cursor c)
@@ -346,7 +281,7 @@ int op_symlink(struct sandbox *s, struct cursor c)
 		return -1;
 	int done = symlinkat(target, parent, name);
 	close(parent);
-	return done;
+	return done < 0 && errno != EEXIST ? -1 : 0;
 }
 
 /* Hides a path: a file behind the host's own /dev/null, a directory behind an empty read-only tmpfs. */
@@ -398,6 +333,14 @@ int op_pivot(struct sandbox *s)
 		return -1;
 	/* "." is the old root now, stacked below the new one: pivot_root(2), NOTES. */
 	if (umount2(".", MNT_DETACH) < 0)
+		return -1;
+	return chdir("/");
+}
+
+/* For a root that pivot_root refuses (the initramfs): it covers the old one. */
+int op_chroot(struct sandbox *s)
+{
+	if (fchdir(s->root) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
 		return -1;
 	return chdir("/");
 }

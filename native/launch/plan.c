@@ -2,12 +2,19 @@
 #include "plan.h"
 #include <errno.h>
 #include <linux/filter.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum op_phase phase_of(const struct op *op)
 {
-	return op->code < OP_PARENT ? PHASE_CHILD : op->code < OP_AFTER ? PHASE_BEFORE : PHASE_AFTER;
+	if (op->code < OP_PARENT)
+		return PHASE_CHILD;
+	if (op->code < OP_AFTER)
+		return PHASE_BEFORE;
+	if (op->code == OP_PARENT_HOOK || op->code == OP_CONSOLE)
+		return PHASE_MESSAGE;
+	return op->code < OP_NETWORK ? PHASE_AFTER : PHASE_NETWORK;
 }
 
 struct cursor cursor_of(const struct op *op)
@@ -92,10 +99,20 @@ static int read_exec(struct plan *plan, struct cursor *c)
 	uint32_t args = take_u32(c), environment = take_u32(c), candidates = take_u32(c);
 	if (plan->argv || args == 0)
 		return -1;
+	plan->environment = environment;
 	plan->argv = take_vector(c, args);
 	plan->envp = take_vector(c, environment);
 	plan->candidates = take_vector(c, candidates);
 	return plan->argv && plan->envp && plan->candidates ? 0 : -1;
+}
+
+static void take_hook(struct cursor *c, uint32_t length)
+{
+	take_bytes(c, 8);
+	uint32_t args = take_u32(c), environment = take_u32(c);
+	if (args > HOOK_WORDS || environment > HOOK_WORDS || args == 0 || args > length || environment > length)
+		c->bad = 1;
+	take_strings(c, 1 + args + environment);
 }
 
 /* Walks a payload as its executor will. */
@@ -106,6 +123,10 @@ static int check_op(struct plan *plan, const struct op *op)
 	switch (op->code) {
 	case OP_NAMESPACES:
 		plan->clone_flags = take_u32(&c);
+		plan->propagation = take_u32(&c);
+		plan->start_flags = take_u32(&c);
+		/* why: offsets can be written only before the first process is born into a time namespace. */
+		plan->is_staged |= (plan->clone_flags & CLONE_NEWTIME) != 0;
 		break;
 	case OP_ROOT:
 		take_mounts(&c);
@@ -147,13 +168,12 @@ static int check_op(struct plan *plan, const struct op *op)
 	case OP_MASK:
 	case OP_READONLY:
 	case OP_HOSTNAME:
+	case OP_DOMAINNAME:
 	case OP_CWD:
-		take_string(&c);
-		break;
-	case OP_JOIN:
-		take_u32(&c);
-		take_string(&c);
-		break;
+	case OP_KEYRING:
+	case OP_TIME_OFFSETS:
+	case OP_START_SOCKET:
+	case OP_CONSOLE:
 	case OP_CGROUP_ENTER:
 	case OP_CGROUP_TASKS:
 	case OP_CGROUP_BORN:
@@ -182,8 +202,63 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_string(&c);
 		take_bytes(&c, n);
 		break;
-	case OP_TERMINAL:
+	case OP_JOIN:
+		plan->is_staged |= (take_u32(&c) & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWTIME | CLONE_NEWNS)) != 0;
+		take_string(&c);
+		break;
+	case OP_ENTER:
+		take_bytes(&c, 16);
+		plan->is_staged = 1;
+		break;
+	case OP_TREE:
 		take_bytes(&c, 8);
+		take_string(&c);
+		break;
+	case OP_IDMAP:
+	case OP_ID_MAPS:
+	case OP_SYSCTL:
+	case OP_LABEL:
+		take_strings(&c, 2);
+		break;
+	case OP_LISTENER:
+		plan->has_after = 1;
+		take_strings(&c, 4);
+		break;
+	case OP_STATE:
+		plan->has_after = 1;
+		take_strings(&c, 3);
+		break;
+	case OP_HOOK:
+	case OP_PARENT_HOOK:
+		take_hook(&c, op->length);
+		break;
+	case OP_ATTACH:
+		take_bytes(&c, 28);
+		n = take_u32(&c);
+		if (n > op->length)
+			return -1;
+		take_strings(&c, 3 + 2 * n);
+		break;
+	case OP_DEVICE:
+		take_bytes(&c, 24);
+		take_string(&c);
+		break;
+	case OP_SCHEDULER:
+		take_bytes(&c, 48);
+		break;
+	case OP_AFFINITY:
+		if (op->length == 0 || op->length > 1024)
+			return -1;
+		break;
+	case OP_MEMPOLICY:
+		if (op->length < 8 || op->length > 1024 || op->length % 8)
+			return -1;
+		break;
+	case OP_PRESERVE:
+		take_bytes(&c, 8);
+		break;
+	case OP_TERMINAL:
+		take_bytes(&c, 16);
 		plan->terminal = 1;
 		break;
 	case OP_RLIMIT:
@@ -191,6 +266,12 @@ static int check_op(struct plan *plan, const struct op *op)
 		break;
 	case OP_UMASK:
 	case OP_OOM:
+	case OP_PARENT_OOM:
+	case OP_SYNC:
+	case OP_PERSONALITY:
+	case OP_IOPRIO:
+	case OP_ROOT_PROPAGATION:
+	case OP_HOME:
 		take_u32(&c);
 		break;
 	case OP_CREDENTIALS:
@@ -198,10 +279,10 @@ static int check_op(struct plan *plan, const struct op *op)
 		n = take_u32(&c);
 		if (n > 65536)
 			return -1;
-		take_bytes(&c, 4 + 32 + 4 * n);
+		take_bytes(&c, 4 + 40 + 4 * n);
 		break;
 	case OP_SECCOMP:
-		if (op->length == 0 || op->length % sizeof(struct sock_filter) || op->length / sizeof(struct sock_filter) > BPF_MAXINSNS)
+		if (op->length < 16 || op->length % sizeof(struct sock_filter) || op->length / sizeof(struct sock_filter) > BPF_MAXINSNS)
 			return -1;
 		break;
 	case OP_EXEC:
@@ -210,6 +291,9 @@ static int check_op(struct plan *plan, const struct op *op)
 		break;
 	case OP_ROOT_READONLY:
 	case OP_PIVOT:
+	case OP_CHROOT:
+	case OP_EXEC_CHECK:
+	case OP_WAIT_START:
 	case OP_LOOPBACK:
 	case OP_NO_NEW_PRIVS:
 	case OP_CGROUP_SELF:
@@ -243,7 +327,7 @@ int plan_read(struct plan *plan, const uint8_t *bytes, size_t size, uint32_t *ba
 			return -1;
 		plan->ops[i] = (struct op){ (uint16_t)code, length, payload };
 		plan->count = i + 1;
-		plan->has_after |= phase_of(&plan->ops[i]) == PHASE_AFTER;
+		plan->has_after |= phase_of(&plan->ops[i]) == PHASE_AFTER || phase_of(&plan->ops[i]) == PHASE_NETWORK;
 		if (check_op(plan, &plan->ops[i])) {
 			errno = EINVAL;
 			return -1;

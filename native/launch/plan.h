@@ -16,9 +16,10 @@
 #define PLAN_VERSION 1
 #define PLAN_MAX_BYTES (8u << 20)
 #define PLAN_MAX_OPS 4096
+#define HOOK_WORDS 1024 /* arguments, and variables, of a hook */
 
 enum op_code {
-	OP_NAMESPACES = 1, /* u32 clone flags */
+	OP_NAMESPACES = 1, /* u32 clone flags, u32 propagation of "/" (MS_*; 0: private, recursively), u32 START_* */
 	OP_ROOT = 2,       /* u32 kind, u32 flags, u32 lowers; strings: point, (bind) source | upper, work, lowers… */
 	OP_MOUNT = 3,      /* u32 attributes, u32 options; strings: type, target, (key, value)… */
 	OP_BIND = 4,       /* u32 flags; strings: source, target */
@@ -30,18 +31,40 @@ enum op_code {
 	OP_MASK = 10,      /* string path */
 	OP_READONLY = 11,  /* string path */
 	OP_ROOT_READONLY = 12,
-	OP_TERMINAL = 13, /* u32 uid, u32 gid */
+	OP_TERMINAL = 13, /* u32 uid, gid, rows, columns (0: as they are) */
 	OP_PIVOT = 14,
 	OP_HOSTNAME = 15, /* string */
 	OP_LOOPBACK = 16,
 	OP_CWD = 17,         /* string */
-	OP_RLIMIT = 18,      /* u32 resource, u32 zero, u64 soft, u64 hard */
+	OP_RLIMIT = 18,      /* u32 resource, u32 1: must, 0: as far as it may; u64 soft, u64 hard */
 	OP_UMASK = 19,       /* u32 */
 	OP_OOM = 20,         /* i32 */
-	OP_CREDENTIALS = 21, /* u32 uid, gid, count, zero; u64 bounding, effective, permitted, inheritable; u32 gids… */
+	OP_CREDENTIALS = 21, /* u32 uid, gid, count, zero; u64 bounding, effective, permitted, inheritable, ambient; u32 gids… */
 	OP_NO_NEW_PRIVS = 22,
-	OP_SECCOMP = 23, /* sock_filter[] */
+	OP_SECCOMP = 23, /* u32 flags of seccomp(2), u32 zero; sock_filter[] */
 	OP_EXEC = 24,    /* u32 args, environment, candidates; strings in that order */
+	/* u32 ATTACH_*, attributes set, cleared, set and cleared recursively, propagation, tree or 0, options;
+	   strings: type, source, target, (key, value)… */
+	OP_ATTACH = 25,
+	OP_SYNC = 26,        /* u32 HOOK_*: waits until the parent has run its hooks of that phase */
+	OP_HOOK = 27,        /* u32 HOOK_*, timeout ms (0: none), args, environment; strings: path, args…, environment… */
+	OP_SYSCTL = 28,      /* strings: path below /proc/sys, value */
+	OP_DOMAINNAME = 29,  /* string */
+	OP_EXEC_CHECK = 30,  /* fails as OP_EXEC would where no candidate can be executed */
+	OP_KEYRING = 31,     /* string: name of a new session keyring */
+	OP_PERSONALITY = 32, /* u32 */
+	OP_SCHEDULER = 33,   /* u32 policy, nice, priority, zero; u64 flags, runtime, deadline, period */
+	OP_IOPRIO = 34,      /* u32 */
+	OP_AFFINITY = 35,    /* a cpu mask */
+	OP_WAIT_START = 36,  /* waits for a connection to the socket of OP_START_SOCKET; errors go there afterwards */
+	OP_LABEL = 37,       /* strings: file below /proc/thread-self/attr, value */
+	OP_DEVICE = 38,      /* u32 mode with type, major, minor, uid, gid, 1: bind the host's; string path */
+	OP_CHROOT = 39,      /* instead of OP_PIVOT, where the root cannot be pivoted (initramfs) */
+	OP_STATE = 40,       /* strings a, b, c: hooks read a STATUS b PID c on their standard input */
+	OP_PRESERVE = 41,    /* u32 first, count: descriptors that become 3… of the program */
+	OP_MEMPOLICY = 42,   /* u32 mode with flags, u32 zero; a node mask */
+	OP_ROOT_PROPAGATION = 43, /* u32 MS_*: of "/", after pivot */
+	OP_HOME = 44, /* u32 uid: the last entry of the environment becomes HOME of /etc/passwd */
 	OP_CGROUP_SELF = 80,      /* enters what OP_CGROUP_TASKS opened */
 	OP_CGROUP_NAMESPACE = 81, /* a new one, rooted in the cgroup that was entered */
 
@@ -51,6 +74,12 @@ enum op_code {
 	 */
 	OP_PARENT = 200,
 	OP_JOIN = 200,         /* u32 CLONE_NEW* of the namespace; string path: the child enters it instead of a new one */
+	OP_ENTER = 201,        /* u32 pid, u32 CLONE_NEW*: the child enters these of a process; u64 its start time (0: any) */
+	OP_TREE = 202,         /* u32 FLAG_RECURSIVE, idmap or 0; string source: a mount for OP_ATTACH, opened outside */
+	OP_IDMAP = 203,        /* strings uid_map, gid_map: for OP_TREE */
+	OP_TIME_OFFSETS = 204, /* string: text of timens_offsets */
+	OP_START_SOCKET = 205, /* string: path of the socket where OP_WAIT_START waits */
+	OP_LISTENER = 206,     /* strings: socket that gets the filter's descriptor, state as a, b, c of OP_STATE */
 	OP_CGROUP_MAKE = 210,    /* u32 flags; strings: mount point, path below it */
 	OP_CGROUP_ENABLE = 211,  /* u32 required, optional; strings: mount point, path of the parent, controllers… */
 	OP_CGROUP_WRITE = 212,   /* u32 flags, u32 choices; strings: (file, value)… */
@@ -58,15 +87,25 @@ enum op_code {
 	OP_CGROUP_BORN = 214,    /* string: directory of a v2 cgroup for the child to be born in */
 	OP_CGROUP_DEVICES = 215, /* u32 bytes; string: directory of a v2 cgroup; then struct bpf_insn[] */
 	OP_AFTER = 300,
+	OP_ID_MAPS = 300,      /* strings uid_map, gid_map of a new user namespace */
+	OP_PARENT_OOM = 301,   /* i32 */
+	OP_PARENT_HOOK = 308,  /* as OP_HOOK, when the child comes to its OP_SYNC */
+	OP_CONSOLE = 309,      /* string: socket that gets the terminal's master */
 	OP_CGROUP_ENTER = 310, /* string: a cgroup.procs file */
+	OP_NETWORK = 320,      /* the first of those that need the child's network namespace */
 };
 
-enum op_phase { PHASE_CHILD, PHASE_BEFORE, PHASE_AFTER };
+enum op_phase { PHASE_CHILD, PHASE_BEFORE, PHASE_AFTER, PHASE_NETWORK, PHASE_MESSAGE };
+
+/* START_SURVIVE: the child outlives its parent. START_HERE: it has a root already (OP_ENTER), nothing is mounted. */
+enum { START_SURVIVE = 1, START_HERE = 2 };
+enum hook_phase { HOOK_RUNTIME = 1, HOOK_CONTAINER = 2, HOOK_START = 3, HOOK_POSTSTART = 4, HOOK_POSTSTOP = 5 };
+enum { ATTACH_BIND = 1, ATTACH_RECURSIVE = 2, ATTACH_COPY_UP = 4, ATTACH_REMOUNT = 8, ATTACH_FILE = 16 };
 
 enum { MOUNT_KIND_BIND = 0, MOUNT_KIND_OVERLAY = 1 };
 enum { CGROUP_CPUSET = 1, CGROUP_SHARED = 2 }; /* processors from above; others may be in it */
 enum { CGROUP_OPTIONAL = 1 };                  /* nothing is lost where the file refuses */
-enum { FLAG_READONLY = 1, FLAG_RECURSIVE = 2, FLAG_VOLATILE = 4, FLAG_USERXATTR = 8 };
+enum { FLAG_READONLY = 1, FLAG_RECURSIVE = 2, FLAG_VOLATILE = 4, FLAG_USERXATTR = 8, FLAG_IDMAP_RECURSIVE = 16 };
 
 struct op {
 	uint16_t code;
@@ -80,8 +119,11 @@ struct plan {
 	/* Filled before clone, so that nothing is allocated after it. */
 	uint32_t clone_flags;
 	char **argv, **envp, **candidates;
+	uint32_t environment; /* entries of envp */
+	uint32_t propagation, start_flags;
 	int terminal;
-	int has_after; /* the child must wait for its parent */
+	int has_after; /* the child must wait for its parent, or wants to know its own pid */
+	int is_staged; /* the namespaces are entered by a process in between, see stage.c */
 };
 
 /* A position in a payload. Reading past the end sets `bad` and gives zeros. */

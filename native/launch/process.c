@@ -25,7 +25,7 @@
 /* A pty of the container's own devpts; the master goes home, the other end becomes the standard streams. */
 int op_terminal(struct sandbox *s, struct cursor c)
 {
-	uint32_t uid = take_u32(&c), gid = take_u32(&c);
+	uint32_t uid = take_u32(&c), gid = take_u32(&c), rows = take_u32(&c), columns = take_u32(&c);
 	int ptmx = open_in_root(s, "/dev/pts/ptmx", O_RDWR | O_NOCTTY);
 	if (ptmx < 0)
 		return -1;
@@ -35,17 +35,22 @@ int op_terminal(struct sandbox *s, struct cursor c)
 	int peer = ioctl(ptmx, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (peer < 0 || fchown(peer, uid, gid) < 0)
 		return -1;
+	struct winsize size = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns };
+	if (rows && columns && ioctl(ptmx, TIOCSWINSZ, &size) < 0)
+		return -1;
 	send_message(s, MESSAGE_TERMINAL, 0, "", ptmx);
 	close(ptmx);
 	if (ioctl(peer, TIOCSCTTY, 0) < 0)
 		return -1;
 	for (int i = 0; i < 3; i++)
 		s->stdio[i] = peer;
+	if (s->plan->start_flags & START_HERE)
+		return 0;
 	/* why: programs that log to the console (and tty(1)) expect it to be the same terminal. */
 	char self[64];
 	snprintf(self, sizeof self, "/proc/self/fd/%d", peer);
 	int mount = (int)syscall(SYS_open_tree, AT_FDCWD, self, 1 /* OPEN_TREE_CLONE */ | O_CLOEXEC);
-	int console = mount < 0 ? -1 : open_in_root(s, "/dev/console", O_PATH);
+	int console = mount < 0 ? -1 : open_target(s, "/dev/console", 0);
 	if (console >= 0)
 		syscall(SYS_move_mount, mount, "", console, "", 0x44 /* F_EMPTY_PATH | T_EMPTY_PATH */);
 	if (mount >= 0)
@@ -97,12 +102,11 @@ int op_cwd(struct sandbox *s, struct cursor c)
 
 int op_rlimit(struct sandbox *s, struct cursor c)
 {
-	uint32_t resource = take_u32(&c);
-	take_u32(&c);
+	uint32_t resource = take_u32(&c), must = take_u32(&c);
 	struct rlimit wanted = { .rlim_cur = take_u64(&c), .rlim_max = take_u64(&c) }, had;
 	if (setrlimit((int)resource, &wanted) == 0)
 		return 0;
-	if (errno != EPERM || getrlimit((int)resource, &had) < 0)
+	if (must || errno != EPERM || getrlimit((int)resource, &had) < 0)
 		return -1;
 	send_message(s, MESSAGE_WARNING, EPERM, "the hard limit cannot be raised here", -1);
 	wanted.rlim_max = had.rlim_max;
@@ -111,27 +115,18 @@ int op_rlimit(struct sandbox *s, struct cursor c)
 	return setrlimit((int)resource, &wanted);
 }
 
-int op_oom(struct cursor c)
-{
-	char text[16];
-	int length = snprintf(text, sizeof text, "%d", (int)take_u32(&c));
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	ssize_t n = write(fd, text, (size_t)length);
-	close(fd);
-	return n == length ? 0 : -1;
-}
-
 int op_credentials(struct cursor c)
 {
 	uint32_t uid = take_u32(&c), gid = take_u32(&c), count = take_u32(&c);
 	take_u32(&c);
 	uint64_t bounding = take_u64(&c), effective = take_u64(&c), permitted = take_u64(&c), inheritable = take_u64(&c);
+	uint64_t ambient = take_u64(&c);
 	for (int cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		if (!(bounding >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
 			return -1;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	/* why: otherwise leaving uid 0 clears what shall be kept. */
+	prctl(PR_SET_KEEPCAPS, permitted != 0, 0, 0, 0);
 	const gid_t *groups = (const gid_t *)(const void *)take_bytes(&c, 4 * count);
 	/* why: the raw call, since gid_t lists in the plan are aligned and glibc's wrapper may allocate. */
 	if (syscall(SYS_setgroups, (size_t)count, groups) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
@@ -141,27 +136,86 @@ int op_credentials(struct cursor c)
 		{ (uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable },
 		{ (uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32) },
 	};
-	return (int)syscall(SYS_capset, &header, data);
+	if (syscall(SYS_capset, &header, data) < 0)
+		return -1;
+	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
+	for (int cap = 0; cap < 64; cap++)
+		if (ambient >> cap & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+			return -1;
+	return 0;
 }
 
-int op_seccomp(const struct op *op)
+int op_seccomp(struct sandbox *s, struct cursor c)
 {
+	uint32_t flags = take_u32(&c);
+	take_u32(&c);
 	struct sock_fprog program = {
-		.len = (unsigned short)(op->length / sizeof(struct sock_filter)),
-		.filter = (struct sock_filter *)(uintptr_t)op->payload,
+		.len = (unsigned short)((size_t)(c.end - c.at) / sizeof(struct sock_filter)),
+		.filter = (struct sock_filter *)(uintptr_t)c.at,
 	};
-	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+	int done = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+	if (done < 0 || !(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))
+		return done;
+	int sent = send_listener(s, done);
+	close(done);
+	return sent;
+}
+
+static int has_program(struct sandbox *s)
+{
+	int saw_eacces = 0;
+	struct stat st;
+	for (char **candidate = s->plan->candidates; *candidate; candidate++) {
+		if (stat(*candidate, &st) < 0)
+			continue;
+		if (S_ISREG(st.st_mode) && access(*candidate, X_OK) == 0)
+			return 1;
+		saw_eacces = 1;
+	}
+	errno = saw_eacces ? EACCES : ENOENT;
+	return 0;
+}
+
+int op_exec_check(struct sandbox *s)
+{
+	s->what = s->plan->argv[0];
+	return has_program(s) ? 0 : -1;
+}
+
+/* Moves the caller's descriptors down to 3…, out of the way of the one that errors still go to. */
+static int preserve(struct sandbox *s)
+{
+	uint32_t first = 0, count = 0;
+	for (uint32_t i = 0; i < s->plan->count; i++) {
+		if (s->plan->ops[i].code != OP_PRESERVE)
+			continue;
+		struct cursor c = cursor_of(&s->plan->ops[i]);
+		first = take_u32(&c);
+		count = take_u32(&c);
+	}
+	if (count == 0)
+		return 0;
+	int control = fcntl(s->control, F_DUPFD_CLOEXEC, (int)(first + count));
+	if (control < 0)
+		return -1;
+	s->control = control;
+	for (uint32_t i = 0; i < count; i++)
+		if (dup2((int)(first + i), (int)(3 + i)) < 0)
+			return -1;
+	return (int)count;
 }
 
 /* Tries the candidates in turn, as execvp does: the last word is EACCES if any said so. */
 int op_exec(struct sandbox *s)
 {
 	/* why: changing credentials cleared it. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (!(s->plan->start_flags & START_SURVIVE))
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	for (int i = 0; i < 3; i++)
 		if (s->stdio[i] >= 0 && dup2(s->stdio[i], i) < 0)
 			return -1;
-	if (syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) < 0)
+	int preserved = preserve(s);
+	if (preserved < 0 || syscall(SYS_close_range, 3u + (unsigned)preserved, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) < 0)
 		return -1;
 	sigset_t none;
 	sigemptyset(&none);

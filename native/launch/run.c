@@ -7,8 +7,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -102,32 +100,8 @@ static int attend(pid_t pid, int master, int signals)
 	}
 }
 
-static uint8_t *read_plan(int fd, size_t *size)
-{
-	uint8_t *bytes = malloc(PLAN_MAX_BYTES + 1);
-	*size = 0;
-	while (bytes && *size <= PLAN_MAX_BYTES) {
-		ssize_t n = read(fd, bytes + *size, PLAN_MAX_BYTES + 1 - *size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		*size += (size_t)n;
-	}
-	return bytes;
-}
-
 int run_one(int plan_fd, int status_fd)
 {
-	static struct plan plan;
-	size_t size;
-	uint32_t bad = 0;
-	uint8_t *bytes = read_plan(plan_fd, &size);
-	close(plan_fd);
-	if (!bytes || plan_read(&plan, bytes, size, &bad) < 0) {
-		send_problem(status_fd, FRAME_ERROR, 0, bad, (uint32_t)errno, "reading the plan");
-		return 125;
-	}
 	sigset_t wanted;
 	sigemptyset(&wanted);
 	sigaddset(&wanted, SIGCHLD);
@@ -138,33 +112,14 @@ int run_one(int plan_fd, int status_fd)
 	for (unsigned i = 0; i < sizeof ignored / sizeof *ignored; i++)
 		signal(ignored[i], SIG_IGN);
 
-	int control, master = -1, failed = 0;
-	const int stdio[3] = { -1, -1, -1 };
-	struct problem problem;
-	pid_t pid = sandbox_start(&plan, stdio, &control, &problem);
-	if (pid < 0) {
-		send_problem(status_fd, FRAME_ERROR, 0, problem.op, (uint32_t)errno, problem.text);
+	int master = -1;
+	pid_t pid = begin(plan_fd, status_fd, copy_size, &master);
+	if (pid < 0)
 		return 125;
-	}
-	struct message message;
-	for (int fd; receive_message(control, &message, &fd) > 0;) {
-		if (message.kind == MESSAGE_TERMINAL) {
-			master = fd;
-			copy_size(master);
-		} else {
-			failed |= message.kind == MESSAGE_ERROR;
-			send_problem(status_fd, message.kind == MESSAGE_ERROR ? FRAME_ERROR : FRAME_WARNING, 0, message.op, message.error,
-				     message.text);
-		}
-	}
-	uint32_t number = (uint32_t)pid;
-	if (!failed)
-		send_frame(status_fd, FRAME_STARTED, 0, &number, sizeof number);
 	if (master >= 0)
 		make_raw();
 	int status = attend(pid, master, signals);
 	restore();
-	if (!failed)
-		send_exit(status_fd, 0, status);
+	send_exit(status_fd, 0, status);
 	return 0;
 }

@@ -1,17 +1,16 @@
 /* The life of a container's first process up to exec: clone, then the plan's operations, one after the other. */
 #include "sandbox.h"
+#include "frames.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,16 +51,31 @@ static int open_dev_null(void)
 static int prepare(struct sandbox *s)
 {
 	s->what = "setting up";
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (!(s->plan->start_flags & START_SURVIVE))
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	/* why: nobody inside may ptrace us or read our /proc/PID until exec (CVE-2016-9962, CVE-2019-5736). */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (setsid() < 0)
 		return -1;
 	umask(0);
+	if (s->plan->start_flags & START_HERE) {
+		s->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return s->root < 0 ? -1 : 0;
+	}
 	s->dev_null = open_dev_null();
 	if (s->dev_null < 0)
 		return -1;
-	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	uint32_t propagation = s->plan->propagation ? s->plan->propagation : MS_REC | MS_PRIVATE;
+	return mount(NULL, "/", NULL, propagation, NULL);
+}
+
+/* Waits until the parent has run its hooks. */
+static int op_sync(struct sandbox *s, struct cursor c)
+{
+	struct message message = { .kind = MESSAGE_SYNC, .op = s->op, .error = take_u32(&c) };
+	if (send(s->control, &message, sizeof message, MSG_NOSIGNAL) < 0)
+		return -1;
+	return wait_for_parent(s);
 }
 
 static int execute(struct sandbox *s, const struct op *op)
@@ -110,59 +124,83 @@ static int execute(struct sandbox *s, const struct op *op)
 		umask((mode_t)take_u32(&c));
 		return 0;
 	case OP_OOM:
-		return op_oom(c);
+		return op_oom(s, c);
 	case OP_CREDENTIALS:
 		return op_credentials(c);
 	case OP_NO_NEW_PRIVS:
 		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	case OP_SECCOMP:
-		return op_seccomp(op);
+		return op_seccomp(s, c);
 	case OP_EXEC:
 		return op_exec(s);
 	case OP_CGROUP_SELF:
 		return op_cgroup_self(s);
 	case OP_CGROUP_NAMESPACE:
 		return op_cgroup_namespace();
+	case OP_ATTACH:
+		return op_attach(s, c);
+	case OP_SYNC:
+		return op_sync(s, c);
+	case OP_HOOK: {
+		struct cursor peek = c;
+		return run_hook(s->plan, c, take_u32(&peek) == HOOK_START ? "created" : "creating", s->pid, &s->what);
+	}
+	case OP_SYSCTL:
+		return op_sysctl(s, c);
+	case OP_DOMAINNAME: {
+		const char *name = take_string(&c);
+		return setdomainname(name, strlen(name));
+	}
+	case OP_EXEC_CHECK:
+		return op_exec_check(s);
+	case OP_KEYRING:
+		return op_keyring(c);
+	case OP_PERSONALITY:
+		return personality(take_u32(&c)) < 0 ? -1 : 0;
+	case OP_SCHEDULER:
+		return op_scheduler(c);
+	case OP_IOPRIO:
+		return op_ioprio(c);
+	case OP_AFFINITY:
+		return op_affinity(op);
+	case OP_MEMPOLICY:
+		return op_mempolicy(op);
+	case OP_WAIT_START:
+		return op_wait_start(s);
+	case OP_LABEL:
+		return op_label(s, c);
+	case OP_DEVICE:
+		return op_device(s, c);
+	case OP_CHROOT:
+		return op_chroot(s);
+	case OP_ROOT_PROPAGATION:
+		return mount(NULL, "/", NULL, take_u32(&c), NULL);
+	case OP_HOME:
+		return op_home(s, c);
+	case OP_STATE:    /* read by hooks */
+	case OP_PRESERVE: /* done by OP_EXEC */
+		return 0;
 	}
 	errno = EINVAL;
 	return -1;
 }
 
-/* Enters what the parent opened. Its own namespaces are new already: they came with the clone. */
-static int enter_joined(const struct parent *p)
-{
-	for (int i = 0; i < p->joins; i++)
-		if (setns(p->join[i].fd, (int)p->join[i].type) < 0)
-			return -1;
-	return 0;
-}
-
-/* Waits for the parent, which may have to enter us into cgroups, write our id maps, give us a network. */
-static void wait_for_parent(int control)
-{
-	char byte;
-	while (recv(control, &byte, 1, 0) < 0 && errno == EINTR)
-		;
-}
-
 static void child(const struct parent *p, const int stdio[3], int control)
 {
 	const struct plan *plan = p->plan;
-	struct sandbox s = { .plan = plan, .control = control, .root = -1, .dev_null = -1, .files = -1 };
+	struct sandbox s = {
+		.plan = plan, .parent = p, .control = control, .root = -1, .dev_null = -1, .files = -1, .proc = -1, .what = "",
+	};
 	memcpy(s.stdio, stdio, sizeof s.stdio);
 	s.tasks = p->tasks;
 	s.hierarchies = p->hierarchies;
-	if (plan->has_after)
-		wait_for_parent(control);
-	int failed = enter_joined(p) < 0;
-	s.what = "entering a namespace";
-	for (s.op = 0; s.op < plan->count && !failed; s.op++) {
-		if (phase_of(&plan->ops[s.op]) != PHASE_CHILD)
+	int failed = enter_namespaces(&s) < 0;
+	for (uint32_t i = 0; i < plan->count && !failed; i++) {
+		if (phase_of(&plan->ops[i]) != PHASE_CHILD)
 			continue;
+		s.op = i;
 		s.what = "";
-		failed = execute(&s, &plan->ops[s.op]) < 0;
-		if (failed)
-			break;
+		failed = execute(&s, &plan->ops[i]) < 0;
 	}
 	send_message(&s, MESSAGE_ERROR, errno, s.what, -1);
 	_exit(127);
@@ -179,50 +217,55 @@ static int run_phase(struct parent *p, enum op_phase phase)
 	return 0;
 }
 
-static pid_t clone_child(struct parent *p)
+void sandbox_go(int control, pid_t pid)
 {
-	const uint32_t allowed = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
-	struct clone_args args = { .flags = p->plan->clone_flags & allowed, .exit_signal = SIGCHLD };
-	if (p->cgroup >= 0) {
-		args.flags |= CLONE_INTO_CGROUP;
-		args.cgroup = (uint64_t)p->cgroup;
-	}
-	p->op = 0;
-	p->what = "clone";
-	return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+	uint32_t number = (uint32_t)pid;
+	send(control, &number, sizeof number, MSG_NOSIGNAL);
 }
 
-/* Closes what the parent opened, keeping errno. */
-static void close_parent(struct parent *p)
+/* The process in between has entered the namespaces and tells who was born there. */
+static int replace_pid(struct parent *p, int control, struct problem *problem)
 {
-	int error = errno;
-	for (int i = 0; i < p->joins; i++)
-		close(p->join[i].fd);
-	for (int i = 0; i < p->hierarchies; i++)
-		close(p->tasks[i]);
-	if (p->cgroup >= 0)
-		close(p->cgroup);
-	errno = error;
+	struct message message;
+	int fd;
+	sandbox_go(control, p->pid);
+	if (!receive_message(control, &message, &fd)) {
+		p->what = "the process that enters namespaces died";
+		errno = ECHILD;
+		return -1;
+	}
+	if (message.kind != MESSAGE_PID) {
+		p->op = message.op;
+		memcpy(problem->text, message.text, sizeof problem->text);
+		p->what = NULL;
+		errno = (int)message.error;
+		return -1;
+	}
+	waitpid(p->pid, NULL, 0);
+	p->pid = (pid_t)message.error;
+	return 0;
 }
 
 static pid_t fail(struct parent *p, struct problem *problem)
 {
 	int error = errno;
 	problem->op = p->op;
-	snprintf(problem->text, sizeof problem->text, "%s", p->what);
+	if (p->what)
+		snprintf(problem->text, sizeof problem->text, "%s", p->what);
 	if (p->pid > 0) {
 		kill(p->pid, SIGKILL);
 		waitpid(p->pid, NULL, 0);
 	}
+	parent_close(p);
 	errno = error;
-	close_parent(p);
 	return -1;
 }
 
 pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, struct problem *problem)
 {
 	int pair[2];
-	struct parent p = { .plan = plan, .cgroup = -1, .what = "clone" };
+	static struct parent p;
+	p = (struct parent){ .plan = plan, .cgroup = -1, .start_socket = -1, .listener = -1, .what = "clone" };
 	if (run_phase(&p, PHASE_BEFORE) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail(&p, problem);
 	p.pid = clone_child(&p);
@@ -231,14 +274,17 @@ pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, s
 		child(&p, stdio, pair[1]);
 	}
 	close(pair[1]);
-	if (p.pid < 0 || run_phase(&p, PHASE_AFTER) < 0) {
+	if (p.pid < 0 || run_phase(&p, PHASE_AFTER) < 0 || (plan->is_staged && replace_pid(&p, pair[0], problem) < 0) ||
+	    run_phase(&p, PHASE_NETWORK) < 0) {
 		pid_t failed = fail(&p, problem);
+		int error = errno;
 		close(pair[0]);
+		errno = error;
 		return failed;
 	}
-	if (plan->has_after)
-		send(pair[0], "", 1, MSG_NOSIGNAL);
-	close_parent(&p);
+	if (plan->has_after || plan->is_staged)
+		sandbox_go(pair[0], p.pid);
+	parent_close(&p);
 	*control = pair[0];
 	return p.pid;
 }

@@ -4,7 +4,13 @@
 #include "plan.h"
 #include <sys/types.h>
 
-enum message_kind { MESSAGE_ERROR = 1, MESSAGE_WARNING = 2, MESSAGE_TERMINAL = 3 };
+enum message_kind {
+	MESSAGE_ERROR = 1,
+	MESSAGE_WARNING = 2,
+	MESSAGE_TERMINAL = 3,
+	MESSAGE_SYNC = 4, /* `error` is a HOOK_*: run these, then sandbox_go */
+	MESSAGE_PID = 5,  /* `error` is the pid of the staged child; sandbox_start keeps it to itself */
+};
 
 /* One datagram on the control socket; a terminal comes with its master as SCM_RIGHTS. */
 struct message {
@@ -12,13 +18,18 @@ struct message {
 	char text[244];
 };
 
+struct parent;
+
 /* What an operation works with. */
 struct sandbox {
 	const struct plan *plan;
-	int control;      /* socket to the parent; closed by exec */
+	const struct parent *parent;
+	pid_t pid;        /* ours, as the parent sees it; 0 where it did not say */
+	int control;      /* socket to the parent, after OP_WAIT_START to whoever started us; closed by exec */
 	int root;         /* fd of the root mount, -1 before OP_ROOT */
 	int dev_null;     /* the host's, checked */
 	int files;        /* fd of the tmpfs with generated files, -1 before OP_ROOT */
+	int proc;         /* fd of a procfs that nobody else sees, -1 before it is needed */
 	int stdio[3];     /* what becomes 0, 1, 2; -1: as they are */
 	const int *tasks; /* `tasks` files of v1 cgroups to enter, opened by the parent */
 	int hierarchies;
@@ -28,6 +39,8 @@ struct sandbox {
 
 #define MAX_JOINS 8
 #define MAX_HIERARCHIES 24
+#define MAX_TREES 512
+#define MAX_IDMAPS 64
 
 /* The parent's side of a start: what it prepares for the child, and where it failed. */
 struct parent {
@@ -38,9 +51,15 @@ struct parent {
 	int tasks[MAX_HIERARCHIES]; /* of v1 cgroups, open for the child */
 	int joins;
 	struct {
-		uint32_t type;
+		uint32_t type, op;
 		int fd;
-	} join[MAX_JOINS]; /* namespaces that the child enters, in this order */
+	} join[MAX_JOINS]; /* namespaces that the child enters, in this order; a pidfd may stand for several */
+	int trees, idmaps;
+	int tree[MAX_TREES], idmap[MAX_IDMAPS];
+	const char *time_offsets; /* or NULL */
+	int start_socket;         /* or -1 */
+	int listener;             /* or -1 */
+	struct cursor listener_state;
 	uint32_t op;
 	const char *what;
 };
@@ -59,12 +78,39 @@ struct problem {
  */
 pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, struct problem *problem);
 
+/* Lets a child go on that waits for its parent or in OP_SYNC. */
+void sandbox_go(int control, pid_t pid);
+/*
+ * Does what a message asks of the parent: hooks (MESSAGE_SYNC), handing on a terminal (OP_CONSOLE). 0; -1 where that
+ * failed, with errno and *problem: the child is still there, waiting, and it is the caller's to kill.
+ */
+int sandbox_attend(const struct plan *plan, pid_t pid, int control, const struct message *message, int fd,
+		   struct problem *problem);
+
 /* parent.c: one operation of the parent's; 0, or -1 with errno and p->what */
 int parent_execute(struct parent *p, const struct op *op);
 /* cgroup.c */
 int cgroup_execute(struct parent *p, const struct op *op);
 int op_cgroup_self(struct sandbox *s);
 int op_cgroup_namespace(void);
+void parent_close(struct parent *p);
+
+/* stage.c */
+pid_t clone_child(struct parent *p);
+int wait_for_parent(struct sandbox *s);
+int enter_namespaces(struct sandbox *s);
+
+/* hooks.c: runs one hook, its state on standard input; 0, or -1 with errno and *what (static) */
+int run_hook(const struct plan *plan, struct cursor hook, const char *status, pid_t pid, const char **what);
+/* The state document of OP_STATE's three parts; its length, or -1 where it does not fit. */
+int write_state(struct cursor parts, const char *status, pid_t pid, char *buffer, size_t size);
+
+/* connect.c: a unix socket by path of any length, connected or bound; -1 with errno */
+int connect_path(const char *path, int type);
+int listen_path(const char *path);
+int send_descriptor(int socket, const void *bytes, size_t size, int fd);
+int op_wait_start(struct sandbox *s);
+int send_listener(struct sandbox *s, int filter);
 
 void send_message(struct sandbox *s, enum message_kind kind, int error, const char *text, int fd);
 
@@ -81,17 +127,43 @@ int op_mask(struct sandbox *s, struct cursor c);
 int op_readonly(struct sandbox *s, struct cursor c);
 int op_root_readonly(struct sandbox *s);
 int op_pivot(struct sandbox *s);
-/* an fd inside the root, resolved there; flags as openat2 */
+int op_chroot(struct sandbox *s);
+
+/* paths.c: everything by descriptor, resolved inside the root; -1 with errno and s->what */
+int in_root(struct sandbox *s, int at, const char *path, int flags);
 int open_in_root(struct sandbox *s, const char *path, int flags);
+/* the directory that holds `path`, made where it is missing; *name (NAME_MAX + 1) is the last component */
+int open_parent(struct sandbox *s, const char *path, char *name);
+/* a mount target; an empty file or directory is made where there is none */
+int open_target(struct sandbox *s, const char *path, int directory);
+int is_directory(int fd);
+int make_private(const char *path);
+
+/* attach.c */
+int op_attach(struct sandbox *s, struct cursor c);
+int op_device(struct sandbox *s, struct cursor c);
+int move_onto(int mount, int target);
+int copy_up(int from, int to);
+
+/* kernel.c: what is written through a procfs of our own, and single system calls */
+int op_oom(struct sandbox *s, struct cursor c);
+int op_sysctl(struct sandbox *s, struct cursor c);
+int op_label(struct sandbox *s, struct cursor c);
+int op_keyring(struct cursor c);
+int op_scheduler(struct cursor c);
+int op_ioprio(struct cursor c);
+int op_affinity(const struct op *op);
+int op_mempolicy(const struct op *op);
 
 /* process.c */
 int op_terminal(struct sandbox *s, struct cursor c);
 int op_loopback(void);
 int op_cwd(struct sandbox *s, struct cursor c);
 int op_rlimit(struct sandbox *s, struct cursor c);
-int op_oom(struct cursor c);
 int op_credentials(struct cursor c);
-int op_seccomp(const struct op *op);
+int op_seccomp(struct sandbox *s, struct cursor c);
+int op_home(struct sandbox *s, struct cursor c); /* home.c */
+int op_exec_check(struct sandbox *s);
 int op_exec(struct sandbox *s);
 
 #endif

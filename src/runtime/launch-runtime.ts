@@ -8,9 +8,10 @@ import {
   type LaunchProblem,
   type LaunchServer,
 } from '../../native/launcher.ts';
-import { encodePlan, type PlanOp } from '../../native/plan.ts';
-import { errnoName, layOut, type Machine } from './layout.ts';
-import type { Container, ContainerSpec, ExitStatus, Runtime, Signal, Stdio } from './runtime.ts';
+import { encodePlan } from '../../native/plan.ts';
+import type { PlanOp } from '../../native/plan-ops.ts';
+import { errnoName, layOut, layOutExec, type Machine } from './layout.ts';
+import type { Container, ExitStatus, ProcessSpec, Runtime, Signal, StartOptions, Stdio } from './runtime.ts';
 
 export interface LaunchRuntimeOptions {
   /** Path of tsbuild-launch. */
@@ -28,62 +29,69 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
     return server.start(plan, events);
   }
 
-  return {
-    start(spec, stdio, { signal, onWarning }) {
-      const ops = layOut(spec, machine);
-      const plan = encodePlan(ops);
-      return new Promise<Container>((resolveStart, rejectStart) => {
-        let settleExit: (status: ExitStatus) => void = () => undefined;
-        let failExit: (error: unknown) => void = () => undefined;
-        const exited = new Promise<ExitStatus>(
-          (resolve, reject) => ([settleExit, failExit] = [resolve, reject]),
-        );
-        // why: whoever only waits for the start must not be told of a later loss as an unhandled rejection.
-        exited.catch(() => undefined);
-        let over = false;
-        const end = (): void => {
-          over = true;
-          signal.removeEventListener('abort', abort);
-        };
-        const handle = launch(plan, stdio, {
-          started: (pid) => resolveStart(containerOf(pid)),
-          output: (stream, data) => {
-            if (stdio.kind === 'capture') stdio.onOutput(stream, data);
-          },
-          exited: ({ signaled, value }) => {
-            end();
-            settleExit(signaled ? { kind: 'signaled', signal: value } : { kind: 'exited', code: value });
-          },
-          failed: (problem) => {
-            end();
-            rejectStart(startError(problem, ops, spec));
-          },
-          warned: ({ op, text }) => onWarning?.(`${ops[op]?.subject ?? 'container'}: ${text}`),
-          lost: (reason) => {
-            end();
-            const error = new TsbuildError('CONTAINER_START_FAILED', `lost the launcher: ${reason}`);
-            rejectStart(error);
-            failExit(error);
-          },
-        });
-        const abort = (): void => handle.kill(constants.signals.SIGKILL);
-        signal.addEventListener('abort', abort);
-        if (signal.aborted) abort();
-
-        function containerOf(pid: number): Container {
-          return {
-            pid,
-            exited,
-            kill: (name: Signal) => handle.kill(constants.signals[name]),
-            async [Symbol.asyncDispose]() {
-              if (over) return;
-              handle.kill(constants.signals.SIGKILL);
-              await exited.catch(() => undefined);
-            },
-          };
-        }
+  function begin(
+    ops: readonly PlanOp[],
+    spec: ProcessSpec,
+    stdio: Stdio,
+    { signal, onWarning }: StartOptions,
+  ): Promise<Container> {
+    const plan = encodePlan(ops);
+    return new Promise<Container>((resolveStart, rejectStart) => {
+      let settleExit: (status: ExitStatus) => void = () => undefined;
+      let failExit: (error: unknown) => void = () => undefined;
+      const exited = new Promise<ExitStatus>(
+        (resolve, reject) => ([settleExit, failExit] = [resolve, reject]),
+      );
+      // why: whoever only waits for the start must not be told of a later loss as an unhandled rejection.
+      exited.catch(() => undefined);
+      let over = false;
+      const end = (): void => {
+        over = true;
+        signal.removeEventListener('abort', abort);
+      };
+      const handle = launch(plan, stdio, {
+        started: (pid) => resolveStart(containerOf(pid)),
+        output: (stream, data) => {
+          if (stdio.kind === 'capture') stdio.onOutput(stream, data);
+        },
+        exited: ({ signaled, value }) => {
+          end();
+          settleExit(signaled ? { kind: 'signaled', signal: value } : { kind: 'exited', code: value });
+        },
+        failed: (problem) => {
+          end();
+          rejectStart(startError(problem, ops, spec));
+        },
+        warned: ({ op, text }) => onWarning?.(`${ops[op]?.subject ?? 'container'}: ${text}`),
+        lost: (reason) => {
+          end();
+          const error = new TsbuildError('CONTAINER_START_FAILED', `lost the launcher: ${reason}`);
+          rejectStart(error);
+          failExit(error);
+        },
       });
-    },
+      const abort = (): void => handle.kill(constants.signals.SIGKILL);
+      signal.addEventListener('abort', abort);
+      if (signal.aborted) abort();
+
+      function containerOf(pid: number): Container {
+        return {
+          pid,
+          exited,
+          kill: (name: Signal) => handle.kill(constants.signals[name]),
+          async [Symbol.asyncDispose]() {
+            if (over) return;
+            handle.kill(constants.signals.SIGKILL);
+            await exited.catch(() => undefined);
+          },
+        };
+      }
+    });
+  }
+
+  return {
+    start: async (spec, stdio, options) => begin(layOut(spec, machine), spec, stdio, options),
+    exec: async (spec, stdio, options) => begin(layOutExec(spec, machine), spec, stdio, options),
     async [Symbol.asyncDispose]() {
       const closing = server;
       server = undefined;
@@ -92,10 +100,11 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
   };
 }
 
-function startError(
+/** What the launcher said about a plan, in the spec's terms. */
+export function startError(
   { op, errno, text }: LaunchProblem,
   ops: readonly PlanOp[],
-  spec: ContainerSpec,
+  spec: ProcessSpec,
 ): TsbuildError {
   const failed = ops[op];
   const name = errnoName(errno);
@@ -107,7 +116,7 @@ function startError(
   );
 }
 
-function execError(errno: string, spec: ContainerSpec): TsbuildError {
+function execError(errno: string, spec: ProcessSpec): TsbuildError {
   const program = JSON.stringify(spec.args[0] ?? '');
   const quoted = { exitCode: errno === 'ENOENT' ? 127 : 126 };
   if (errno === 'ENOENT')

@@ -6,6 +6,7 @@
  */
 import type { Mount } from '../../native/mount.ts';
 import type { CgroupDescription } from './cgroups/cgroup.ts';
+import type { SeccompProfile } from './seccomp/profile.ts';
 
 export type Signal = NodeJS.Signals;
 
@@ -20,6 +21,33 @@ export interface Rlimit {
   readonly type: string;
   readonly soft: number;
   readonly hard: number;
+}
+
+/** One entry of the OCI config's mounts, its options understood. Attributes are MOUNT_ATTR_*. */
+export interface Attachment {
+  /** File system type; ignored for binds. */
+  readonly type: string;
+  readonly source: string;
+  readonly target: string;
+  readonly bind: boolean;
+  /** With what is mounted below the source. */
+  readonly recursive: boolean;
+  /** What lies at the target is copied into the new file system. */
+  readonly copyUp: boolean;
+  /** Only attributes of what is mounted there change. */
+  readonly remount: boolean;
+  readonly set: number;
+  readonly clear: number;
+  readonly setBelow: number;
+  readonly clearBelow: number;
+  /** MS_*; 0: as it is. */
+  readonly propagation: number;
+  /** File system options; an empty value is a flag. */
+  readonly options: readonly (readonly [string, string])[];
+  /** The ids of the source's files are mapped. */
+  readonly idMaps?: IdMaps & { readonly recursive: boolean };
+  /** The source is opened by the launcher's parent process, outside a user namespace. */
+  readonly outside?: boolean;
 }
 
 /** A further mount in the container; targets are resolved inside its root, never by string. */
@@ -50,6 +78,8 @@ export type ContainerMount =
       readonly target: string;
       readonly readonly: boolean;
     }
+  /** Any mount of the OCI config. */
+  | ({ readonly kind: 'attach' } & Attachment)
   /** A small file with this content (hosts, resolv.conf, secrets), on a tmpfs, never in the snapshot. */
   | {
       readonly kind: 'file';
@@ -64,33 +94,174 @@ export type ContainerMount =
 /** `none`: a namespace of its own with nothing but a loopback. `join`: the namespace at this path. */
 export type ContainerNetwork = 'host' | 'none' | { readonly join: string };
 
-export interface ContainerSpec {
-  /** Lower-case letters, digits, `-`; names cgroups and messages. */
-  readonly id: string;
-  /** How to make the root: mounted by the launcher inside the container's mount namespace. */
-  readonly root: { readonly mounts: readonly Mount[]; readonly readonly: boolean };
+export type NamespaceKind = 'mount' | 'cgroup' | 'uts' | 'ipc' | 'pid' | 'network' | 'user' | 'time';
+/** `host`: the caller's. `join`: the namespace at this path. */
+export type NamespaceChoice = 'new' | 'host' | { readonly join: string };
+
+/** As in uid_map(5): `size` ids from `inside` on are those from `outside` on. */
+export interface IdMap {
+  readonly inside: number;
+  readonly outside: number;
+  readonly size: number;
+}
+
+export interface IdMaps {
+  readonly uids: readonly IdMap[];
+  readonly gids: readonly IdMap[];
+}
+
+/** Nanoseconds are below 10⁹; seconds may be negative. */
+export interface TimeOffset {
+  readonly secs: number;
+  readonly nanosecs: number;
+}
+
+export interface DeviceNode {
+  readonly path: string;
+  readonly type: 'char' | 'block' | 'fifo';
+  readonly major: number;
+  readonly minor: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Capability names per set; `capabilities` of a spec stands for the usual ones. */
+export interface CapabilitySets {
+  readonly bounding: readonly string[];
+  readonly effective: readonly string[];
+  readonly permitted: readonly string[];
+  readonly inheritable: readonly string[];
+  readonly ambient: readonly string[];
+}
+
+/** A program that is told the container's state on its standard input; paths are those of the phase's place. */
+export interface Hook {
+  readonly path: string;
+  /** argv, its first word included; empty: the path. */
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly timeoutMs?: number;
+}
+
+export interface ContainerHooks {
+  /** On the host, while the container is there but has no program yet (prestart, createRuntime). */
+  readonly runtime: readonly Hook[];
+  /** In the container's namespaces, with the host's root. */
+  readonly container: readonly Hook[];
+  /** In the container, before its program. */
+  readonly start: readonly Hook[];
+}
+
+/** Numbers of sched_setattr(2). */
+export interface Scheduling {
+  readonly policy: number;
+  readonly nice: number;
+  readonly priority: number;
+  readonly flags: bigint;
+  readonly runtime: bigint;
+  readonly deadline: bigint;
+  readonly period: bigint;
+}
+
+/** What a process is and may do: of a container's first one as of a further one. */
+export interface ProcessSpec {
   readonly args: readonly string[];
   readonly env: readonly string[];
   /** Created (0755 root) where it is missing. */
   readonly cwd: string;
   readonly user: ContainerUser;
   readonly umask: number;
-  readonly hostname: string;
   readonly terminal: boolean;
-  readonly network: ContainerNetwork;
+  /** Rows and columns of a terminal at its start. */
+  readonly consoleSize?: { readonly rows: number; readonly columns: number };
+  /** Who gets the terminal's master: a unix socket; absent: whoever started the container. */
+  readonly consoleSocket?: string;
   /** Capability names (`CAP_CHOWN`) of the bounding set; effective and permitted only for uid 0. */
   readonly capabilities: readonly string[];
+  /** Instead of `capabilities`, exactly. */
+  readonly capabilitySets?: CapabilitySets;
   readonly noNewPrivileges: boolean;
-  readonly seccomp: 'default' | 'unconfined';
+  /** `default` is docker's profile for these capabilities. */
+  readonly seccomp: 'default' | 'unconfined' | SeccompProfile;
   readonly rlimits: readonly Rlimit[];
+  /** An rlimit that cannot be set is an error instead of a warning. */
+  readonly strictRlimits?: boolean;
+  readonly oomScoreAdj?: number;
+  readonly apparmorProfile?: string;
+  readonly selinuxLabel?: string;
+  /** Of personality(2). */
+  readonly personality?: number;
+  readonly scheduling?: Scheduling;
+  /** Of ioprio_set(2). */
+  readonly ioPriority?: number;
+  /** Bit n of byte n/8: cpu n. */
+  readonly cpuAffinity?: Uint8Array;
+  /** Of set_mempolicy(2). */
+  readonly memoryPolicy?: { readonly mode: number; readonly nodes: Uint8Array };
+  /** HOME is taken from the container's /etc/passwd where the environment has none. */
+  readonly findHome?: boolean;
+  /** Descriptors of the launcher that become 3… of the program. */
+  readonly preserveFds?: { readonly first: number; readonly count: number };
+  /** Limits (see cgroups/describe.ts); removing it afterwards is the caller's. Absent: where the caller is. */
+  readonly cgroup?: CgroupDescription;
+  /** The process outlives the launcher that starts it. */
+  readonly survive?: boolean;
+}
+
+export interface ContainerSpec extends ProcessSpec {
+  /** Lower-case letters, digits, `-`; names cgroups and messages. */
+  readonly id: string;
+  /** How to make the root: mounted by the launcher inside the container's mount namespace. */
+  readonly root: {
+    readonly mounts: readonly Mount[];
+    readonly readonly: boolean;
+    /** Where it is attached while it is built, instead of the machine's mount point. */
+    readonly point?: string;
+    /** MS_* flags: of "/" in the container, and of what the container sees of the host's mounts. */
+    readonly propagation?: number;
+    /** False: it covers the old root instead (a host on an initramfs). */
+    readonly pivot?: boolean;
+  };
+  /** Empty: as it is. */
+  readonly hostname: string;
+  readonly domainname?: string;
+  readonly network: ContainerNetwork;
+  /** Absent ones: mount, uts, ipc, pid and cgroup are new, user and time the host's; network as `network` says. */
+  readonly namespaces?: Partial<Record<Exclude<NamespaceKind, 'network'>, NamespaceChoice>>;
+  /** For a new user namespace. */
+  readonly idMaps?: IdMaps;
+  /** For a new time namespace. */
+  readonly timeOffsets?: { readonly monotonic?: TimeOffset; readonly boottime?: TimeOffset };
+  /** False: /proc, /sys and /dev are in `mounts`, in their order. */
+  readonly kernelMounts?: boolean;
   /** Bytes of /dev/shm; absent: 64 MiB. */
   readonly shmSize?: number;
   readonly mounts: readonly ContainerMount[];
+  /** Beside the usual ones. */
+  readonly devices?: readonly DeviceNode[];
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
-  readonly oomScoreAdj?: number;
-  /** Limits (see cgroups/describe.ts); removing it afterwards is the caller's. Absent: where the caller is. */
-  readonly cgroup?: CgroupDescription;
+  /** By name (`net.ipv4.ip_forward`). */
+  readonly sysctls?: Readonly<Record<string, string>>;
+  readonly hooks?: ContainerHooks;
+  /** The state document of hooks and filters' listeners, around the status and the pid. */
+  readonly state?: readonly [string, string, string];
+  /** The program waits for a connection to this socket, which is made. */
+  readonly startSocket?: string;
+  /** Name of a new session keyring. */
+  readonly keyring?: string;
+}
+
+/** A further process in a running container. */
+export interface ExecSpec extends ProcessSpec {
+  readonly target: {
+    readonly pid: number;
+    /** In clock ticks after boot, field 22 of /proc/PID/stat: another process with this pid is refused. */
+    readonly started: bigint;
+    /** CLONE_NEW* of the namespaces that it does not share with the caller, see `namespacesOf`. */
+    readonly namespaces: number;
+  };
 }
 
 /** How the process ended: exactly one of the two. */
@@ -115,15 +286,19 @@ export interface Container extends AsyncDisposable {
   kill(signal: Signal): void;
 }
 
+export interface StartOptions {
+  /** When it fires, the process is killed. */
+  readonly signal: AbortSignal;
+  /** Hears what was degraded (a hard rlimit that cannot be raised). */
+  readonly onWarning?: (message: string) => void;
+}
+
 export interface Runtime extends AsyncDisposable {
   /**
    * Resolves when the program was exec'ed. Throws CONTAINER_START_FAILED, COMMAND_NOT_FOUND (no such file),
-   * COMMAND_NOT_EXECUTABLE, SPEC_INVALID; messages name the part of the spec and the errno. When `signal` fires
-   * the container is killed. `onWarning` hears what was degraded (a hard rlimit that cannot be raised).
+   * COMMAND_NOT_EXECUTABLE, SPEC_INVALID; messages name the part of the spec and the errno.
    */
-  start(
-    spec: ContainerSpec,
-    stdio: Stdio,
-    options: { readonly signal: AbortSignal; readonly onWarning?: (message: string) => void },
-  ): Promise<Container>;
+  start(spec: ContainerSpec, stdio: Stdio, options: StartOptions): Promise<Container>;
+  /** The same for a further process of a running container; disposing of it kills that process alone. */
+  exec(spec: ExecSpec, stdio: Stdio, options: StartOptions): Promise<Container>;
 }

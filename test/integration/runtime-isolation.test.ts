@@ -93,9 +93,8 @@ test('a target that is a symlink stays inside the root (CVE-2021-30465)', async 
   symlinkSync(outside, join(box.root, 'link'));
   symlinkSync('/../../tmp', join(box.root, 'inner'));
   const volume = (target: string) => ({ kind: 'tmpfs', target, mode: 0o755 }) as const;
-  await assert.rejects(box.sh('echo in > /link/f', { volumes: [volume('/link')] }), (error) =>
-    isTsbuildError(error, 'CONTAINER_START_FAILED'),
-  );
+  const followed = await box.sh(`echo in > /link/f; cat ${outside}/f`, { volumes: [volume('/link')] });
+  assert.equal(followed.stdout, 'in\n');
   assert.deepEqual(readdirSync(outside), []);
   const { stdout } = await box.sh('echo in > /inner/f; cat /tmp/f', { volumes: [volume('/inner')] });
   assert.equal(stdout, 'in\n');

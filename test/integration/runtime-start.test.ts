@@ -134,7 +134,7 @@ test('a failure names the part of the spec and the errno', async () => {
 });
 
 test('a NUL in an argument is refused before anything starts', async () => {
-  assert.throws(
+  await assert.rejects(
     () =>
       box.runtime.start(
         box.spec(['echo', 'a\0b']),

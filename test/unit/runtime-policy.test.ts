@@ -9,7 +9,8 @@ import {
 } from '../../src/runtime/capabilities.ts';
 import { createContainerSpec, type ContainerInput } from '../../src/runtime/default-spec.ts';
 import { layOut } from '../../src/runtime/layout.ts';
-import { compileDefaultProfile, encodeProgram, type Instruction } from '../../src/runtime/seccomp/compile.ts';
+import { compileDefaultProfile } from '../../src/runtime/seccomp/compile.ts';
+import { encodeProgram, type Instruction } from '../../src/runtime/seccomp/program.ts';
 import { NEWEST_KNOWN, syscallNumbers } from '../../src/runtime/seccomp/syscalls.ts';
 import { encodePlan } from '../../native/plan.ts';
 

@@ -6,7 +6,7 @@
  * state: what runs in it, what it used, pausing and removing are questions about a place (stats.ts, freeze.ts,
  * members.ts, remove.ts, update.ts), asked by any process at any time.
  */
-import type { PlanOp } from '../../../native/plan.ts';
+import type { PlanOp } from '../../../native/plan-ops.ts';
 
 /** A cgroup in one hierarchy. */
 export interface PlaceInHierarchy {

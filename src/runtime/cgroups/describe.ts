@@ -1,6 +1,6 @@
 /** From resources to a cgroup's description: which hierarchies, which directories, which values. Pure. */
 import { TsbuildError } from '../../base/errors.ts';
-import type { PlanOp } from '../../../native/plan.ts';
+import type { PlanOp } from '../../../native/plan-ops.ts';
 import { directoryOf, type CgroupDescription, type CgroupPlace, type PlaceInHierarchy } from './cgroup.ts';
 import { compileDeviceProgram } from './device-program.ts';
 import { isDeviceRule, ruleText } from './device-rules.ts';

@@ -41,7 +41,8 @@ sigpending sigprocmask sigreturn sigsuspend socketcall socketpair splice stat st
 symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time timer_create timer_delete
 timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64 timerfd_create timerfd_gettime
 timerfd_gettime64 timerfd_settime timerfd_settime64 times tkill truncate truncate64 ugetrlimit umask uname
-unlink unlinkat utime utimensat utimensat_time64 utimes vfork wait4 waitid waitpid write writev
+unlink unlinkat cachestat fchmodat2 futex_requeue futex_wait futex_wake getxattrat listxattrat lsm_get_self_attr
+lsm_list_modules lsm_set_self_attr map_shadow_stack mseal removexattrat setxattrat utime utimensat utimensat_time64 utimes vfork wait4 waitid waitpid write writev
 `
   .trim()
   .split(/\s+/);

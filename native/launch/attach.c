@@ -1,0 +1,181 @@
+/* Mounts as the OCI config describes them: any type, attributes for one mount or all below it, propagation. */
+#include "sandbox.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+struct attachment {
+	uint32_t flags, set, clear, set_below, clear_below, propagation, tree, options;
+	const char *type, *source, *target;
+};
+
+static int configure(struct sandbox *s, int fs, const char *key, const char *value)
+{
+	s->what = key;
+	if (*value)
+		return (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, key, value, 0);
+	return (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, key, NULL, 0);
+}
+
+static int clone_tree(int at, const char *path, int recursive)
+{
+	return (int)syscall(SYS_open_tree, at, path,
+			    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
+}
+
+/* In a user namespace some file systems can only be borrowed from the host. */
+static const char *borrowed(const char *type)
+{
+	return !strcmp(type, "sysfs") ? "/sys" : !strcmp(type, "mqueue") ? "/dev/mqueue" : NULL;
+}
+
+static int make_file_system(struct sandbox *s, const struct attachment *a, struct cursor options)
+{
+	s->what = a->type;
+	int fs = (int)syscall(SYS_fsopen, a->type, FSOPEN_CLOEXEC);
+	if (fs < 0)
+		return -1;
+	int failed = *a->source && configure(s, fs, "source", a->source) < 0;
+	for (uint32_t i = 0; i < a->options && !failed; i++) {
+		const char *key = take_string(&options), *value = take_string(&options);
+		failed = configure(s, fs, key, value) < 0;
+	}
+	if (!failed)
+		s->what = a->type;
+	failed = failed || syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0;
+	int mount = failed ? -1 : (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+	int error = errno;
+	close(fs);
+	errno = error;
+	if (mount >= 0 || errno != EPERM || !borrowed(a->type))
+		return mount;
+	return clone_tree(AT_FDCWD, borrowed(a->type), 1);
+}
+
+static int change(int mount, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
+{
+	if (!set && !clear && !propagation)
+		return 0;
+	struct mount_attr attr = { .attr_set = set, .attr_clr = clear, .propagation = propagation };
+	return (int)syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
+}
+
+static int change_all(int mount, const struct attachment *a)
+{
+	if (change(mount, a->set_below, a->clear_below, 0, 1) < 0 || change(mount, a->set, a->clear, 0, 0) < 0)
+		return -1;
+	return change(mount, 0, 0, a->propagation & ~(uint32_t)MS_REC, (a->propagation & MS_REC) != 0);
+}
+
+/* What lies at the target comes along into the tmpfs that hides it. */
+static int fill(struct sandbox *s, int mount, const char *target)
+{
+	int from = open_in_root(s, target, O_RDONLY | O_DIRECTORY);
+	if (from < 0)
+		return errno == ENOENT ? 0 : -1;
+	int to = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int done = to < 0 ? -1 : copy_up(from, to);
+	int error = errno;
+	close(from);
+	if (to >= 0)
+		close(to);
+	errno = error;
+	return done;
+}
+
+static int remount(struct sandbox *s, const struct attachment *a)
+{
+	int at = open_in_root(s, a->target, O_PATH);
+	int done = at < 0 ? -1 : change_all(at, a);
+	if (at >= 0)
+		close(at);
+	return done;
+}
+
+int op_attach(struct sandbox *s, struct cursor c)
+{
+	struct attachment a = { .flags = take_u32(&c) };
+	uint32_t *const numbers[] = { &a.set, &a.clear, &a.set_below, &a.clear_below, &a.propagation, &a.tree, &a.options };
+	for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		*numbers[i] = take_u32(&c);
+	a.type = take_string(&c);
+	a.source = take_string(&c);
+	a.target = take_string(&c);
+	if (a.flags & ATTACH_REMOUNT)
+		return remount(s, &a);
+	int mount;
+	s->what = a.source;
+	if (a.tree > 0 && a.tree <= (uint32_t)s->parent->trees)
+		mount = s->parent->tree[a.tree - 1];
+	else if (a.flags & ATTACH_BIND)
+		mount = clone_tree(AT_FDCWD, a.source, (a.flags & ATTACH_RECURSIVE) != 0);
+	else
+		mount = make_file_system(s, &a, c);
+	if (mount < 0)
+		return -1;
+	if (a.flags & ATTACH_COPY_UP && fill(s, mount, a.target) < 0)
+		return -1;
+	int at = open_target(s, a.target, is_directory(mount));
+	if (at < 0)
+		return -1;
+	s->what = a.target;
+	int done = move_onto(mount, at);
+	if (done == 0)
+		done = change_all(mount, &a);
+	int error = errno;
+	close(at);
+	close(mount);
+	errno = error;
+	return done;
+}
+
+/* A device of the host under the same path, where none can be made (user namespaces). */
+static int bind_device(struct sandbox *s, const char *path)
+{
+	int mount = clone_tree(AT_FDCWD, path, 0);
+	int at = mount < 0 ? -1 : open_target(s, path, 0);
+	int done = at < 0 ? -1 : move_onto(mount, at);
+	int error = errno;
+	if (mount >= 0)
+		close(mount);
+	if (at >= 0)
+		close(at);
+	errno = error;
+	return done;
+}
+
+int op_device(struct sandbox *s, struct cursor c)
+{
+	uint32_t mode = take_u32(&c), major_number = take_u32(&c), minor_number = take_u32(&c);
+	uint32_t uid = take_u32(&c), gid = take_u32(&c), bind = take_u32(&c);
+	const char *path = take_string(&c);
+	char name[NAME_MAX + 1];
+	s->what = path;
+	if (bind)
+		return bind_device(s, path);
+	int parent = open_parent(s, path, name);
+	if (parent < 0)
+		return -1;
+	int done = mknodat(parent, name, mode, makedev(major_number, minor_number));
+	if (done == 0)
+		done = fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+	else if (errno == EEXIST)
+		done = 0;
+	int error = errno;
+	close(parent);
+	if (done < 0 && error == EPERM)
+		return bind_device(s, path);
+	errno = error;
+	return done;
+}

@@ -1,0 +1,150 @@
+/*
+ * From the parent to the place where a plan is carried out.
+ *
+ * Simple: clone3 with the plan's namespaces; what is joined is entered afterwards. Staged, where a user, pid, time or
+ * mount namespace is entered: a process in between enters and unshares, and the child is born from there with the
+ * launcher as its parent (CLONE_PARENT), since pid and time namespaces take effect at birth only.
+ */
+#include "sandbox.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const uint32_t NAMESPACES = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP |
+				   CLONE_NEWUSER | CLONE_NEWTIME;
+
+pid_t clone_child(struct parent *p)
+{
+	uint32_t flags = p->plan->clone_flags & NAMESPACES;
+	if (p->plan->is_staged)
+		flags &= CLONE_NEWUSER;
+	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
+	if (p->cgroup >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)p->cgroup;
+	}
+	p->op = 0;
+	p->what = "clone";
+	return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+}
+
+int wait_for_parent(struct sandbox *s)
+{
+	uint32_t pid;
+	ssize_t n;
+	while ((n = recv(s->control, &pid, sizeof pid, 0)) < 0 && errno == EINTR)
+		;
+	if (n == (ssize_t)sizeof pid) {
+		s->pid = (pid_t)pid;
+		return 0;
+	}
+	s->what = "the launcher went away";
+	errno = EPIPE;
+	return -1;
+}
+
+/* Root of the user namespace that we are in, where it has one. */
+static void become_root(void)
+{
+	if (setresgid(0, 0, 0) == 0)
+		setgroups(0, NULL);
+	if (setresuid(0, 0, 0) == 0)
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static int join(struct sandbox *s, int i)
+{
+	const struct parent *p = s->parent;
+	s->op = p->join[i].op;
+	s->what = "entering a namespace";
+	if (setns(p->join[i].fd, (int)p->join[i].type) < 0)
+		return -1;
+	if (p->join[i].type & CLONE_NEWUSER)
+		become_root();
+	return 0;
+}
+
+/*
+ * Namespaces may belong to the host's user namespace or to the one that is entered as well: whatever can be entered
+ * before the user namespace is, the others after it.
+ */
+static int join_all(struct sandbox *s)
+{
+	const struct parent *p = s->parent;
+	int done[MAX_JOINS] = { 0 };
+	for (int i = 0; i < p->joins; i++)
+		if (!(p->join[i].type & CLONE_NEWUSER))
+			done[i] = join(s, i) == 0;
+	for (int i = 0; i < p->joins; i++)
+		if (p->join[i].type & CLONE_NEWUSER && join(s, i) < 0)
+			return -1;
+	for (int i = 0; i < p->joins; i++)
+		if (!done[i] && !(p->join[i].type & CLONE_NEWUSER) && join(s, i) < 0)
+			return -1;
+	return 0;
+}
+
+static int set_time_offsets(struct sandbox *s)
+{
+	const char *text = s->parent->time_offsets;
+	if (!text)
+		return 0;
+	s->what = "timens_offsets";
+	int fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = write(fd, text, strlen(text));
+	int error = errno;
+	close(fd);
+	errno = error;
+	return n == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+/* In the process in between: returns only in the child. */
+static int stage(struct sandbox *s)
+{
+	const uint32_t flags = s->plan->clone_flags & NAMESPACES & ~(uint32_t)CLONE_NEWUSER;
+	if (wait_for_parent(s) < 0)
+		return -1;
+	if (s->plan->clone_flags & CLONE_NEWUSER)
+		become_root();
+	if (join_all(s) < 0)
+		return -1;
+	s->op = 0;
+	s->what = "unshare";
+	if (unshare((int)flags) < 0 || set_time_offsets(s) < 0)
+		return -1;
+	s->what = "clone";
+	struct clone_args args = { .flags = CLONE_PARENT };
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+	if (pid < 0)
+		return -1;
+	if (pid == 0)
+		return 0;
+	struct message message = { .kind = MESSAGE_PID, .error = (uint32_t)pid };
+	send(s->control, &message, sizeof message, MSG_NOSIGNAL);
+	_exit(0);
+}
+
+int enter_namespaces(struct sandbox *s)
+{
+	const struct plan *plan = s->plan;
+	if (plan->start_flags & START_SURVIVE)
+		prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (plan->is_staged)
+		return stage(s) < 0 ? -1 : wait_for_parent(s);
+	if (plan->has_after && wait_for_parent(s) < 0)
+		return -1;
+	if (plan->clone_flags & CLONE_NEWUSER)
+		become_root();
+	return join_all(s);
+}

@@ -1,0 +1,240 @@
+/**
+ * From a container's mounts to operations: kernel file systems, the usual devices, what the spec adds.
+ *
+ * All targets are resolved inside the root by the launcher; here paths are only words.
+ */
+import type { Mount } from '../../native/mount.ts';
+import { ATTRIBUTE, type PlanOp } from '../../native/plan-ops.ts';
+import { TsbuildError } from '../base/errors.ts';
+import type { Attachment, ContainerMount, ContainerSpec, DeviceNode, IdMap, IdMaps } from './runtime.ts';
+import type { Machine } from './machine.ts';
+
+/** Bytes of /dev/shm, as docker has it. */
+const DEFAULT_SHM = 64 << 20;
+
+const { readonly: RDONLY, nosuid: NOSUID, nodev: NODEV, noexec: NOEXEC } = ATTRIBUTE;
+
+/** Mounts and nodes in the order in which they are made; what the launcher's parent must open comes first. */
+export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly PlanOp[] {
+  const usual = spec.kernelMounts === false ? [] : [...kernelFileSystems(machine), ...devices(spec)];
+  const outside: PlanOp[] = [];
+  let trees = 0;
+  let idmaps = 0;
+  const inside = spec.mounts.flatMap((mount, index) => {
+    const subject = `mounts[${index}] at ${JSON.stringify(mount.target)}`;
+    if (mount.kind !== 'attach') return mountOps(mount, subject, machine);
+    if (mount.idMaps === undefined && mount.outside !== true) return [attachOp(mount, subject, 0)];
+    if (mount.idMaps !== undefined) {
+      outside.push({ op: 'idmap', subject, ...idMapText(mount.idMaps) });
+      idmaps += 1;
+    }
+    outside.push({
+      op: 'tree',
+      subject,
+      source: mount.source,
+      recursive: mount.recursive,
+      idmap: mount.idMaps === undefined ? 0 : idmaps,
+      idmapRecursive: mount.idMaps?.recursive === true,
+    });
+    trees += 1;
+    return [attachOp(mount, subject, trees)];
+  });
+  return [...outside, ...usual, ...inside, ...(spec.devices ?? []).map((node) => deviceOp(node, spec))];
+}
+
+/** Lines of uid_map and gid_map. */
+export function idMapText({ uids, gids }: IdMaps): { readonly uids: string; readonly gids: string } {
+  const lines = (maps: readonly IdMap[]): string =>
+    maps.map(({ inside, outside, size }) => `${inside} ${outside} ${size}\n`).join('');
+  return { uids: lines(uids), gids: lines(gids) };
+}
+
+function attachOp(mount: Attachment, subject: string, tree: number): PlanOp {
+  const { type, source, target, bind, recursive, copyUp, remount } = mount;
+  const { set, clear, setBelow, clearBelow, propagation, options } = mount;
+  return {
+    ...{ op: 'attach', subject, type, source, target, bind, recursive, copyUp, remount },
+    ...{ set, clear, setBelow, clearBelow, propagation, options, tree },
+  };
+}
+
+const NODE_TYPE = { char: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
+
+function deviceOp({ path, type, mode, major, minor, uid, gid }: DeviceNode, spec: ContainerSpec): PlanOp {
+  const choice = spec.namespaces?.user ?? 'host';
+  return {
+    ...{
+      op: 'device',
+      subject: `device ${path}`,
+      path,
+      mode: NODE_TYPE[type] | mode,
+      major,
+      minor,
+      uid,
+      gid,
+    },
+    bind: choice !== 'host',
+  };
+}
+
+function kernelFileSystems(machine: Machine): readonly PlanOp[] {
+  const mount = (
+    type: string,
+    target: string,
+    attributes: number,
+    options: [string, string][] = [],
+  ): PlanOp => ({
+    op: 'mount',
+    subject: `mount of ${target}`,
+    type,
+    target,
+    attributes,
+    options,
+  });
+  return [
+    mount('proc', '/proc', NOSUID | NODEV | NOEXEC),
+    mount('sysfs', '/sys', RDONLY | NOSUID | NODEV | NOEXEC),
+    machine.cgroup2
+      ? mount('cgroup2', '/sys/fs/cgroup', RDONLY | NOSUID | NODEV | NOEXEC)
+      : mount('tmpfs', '/sys/fs/cgroup', RDONLY | NOSUID | NODEV | NOEXEC),
+    mount('tmpfs', '/dev', NOSUID, [
+      ['mode', '755'],
+      ['size', '65536k'],
+    ]),
+  ];
+}
+
+function devices(spec: ContainerSpec): readonly PlanOp[] {
+  const node = (name: string, major: number, minor: number): PlanOp => ({
+    op: 'mknod',
+    subject: `/dev/${name}`,
+    path: `/dev/${name}`,
+    mode: 0o020666,
+    major,
+    minor,
+  });
+  const link = (target: string, name: string): PlanOp => ({
+    op: 'symlink',
+    subject: `/dev/${name}`,
+    target,
+    path: `/dev/${name}`,
+  });
+  const mount = (
+    type: string,
+    name: string,
+    attributes: number,
+    options: [string, string][],
+  ): readonly PlanOp[] => [
+    { op: 'mkdir', subject: `/dev/${name}`, path: `/dev/${name}`, mode: 0o755 },
+    { op: 'mount', subject: `mount of /dev/${name}`, type, target: `/dev/${name}`, attributes, options },
+  ];
+  return [
+    node('null', 1, 3),
+    node('zero', 1, 5),
+    node('full', 1, 7),
+    node('random', 1, 8),
+    node('urandom', 1, 9),
+    node('tty', 5, 0),
+    link('/proc/self/fd', 'fd'),
+    link('/proc/self/fd/0', 'stdin'),
+    link('/proc/self/fd/1', 'stdout'),
+    link('/proc/self/fd/2', 'stderr'),
+    link('/proc/kcore', 'core'),
+    link('pts/ptmx', 'ptmx'),
+    ...mount('devpts', 'pts', NOSUID | NOEXEC, [
+      ['newinstance', ''],
+      ['ptmxmode', '0666'],
+      ['mode', '0620'],
+      ['gid', '5'],
+    ]),
+    ...mount('tmpfs', 'shm', NOSUID | NODEV | NOEXEC, [
+      ['mode', '1777'],
+      ['size', `${spec.shmSize ?? DEFAULT_SHM}`],
+    ]),
+    ...mount('mqueue', 'mqueue', NOSUID | NODEV | NOEXEC, []),
+    ...(spec.terminal
+      ? [
+          {
+            op: 'mknod',
+            subject: '/dev/console',
+            path: '/dev/console',
+            mode: 0o100620,
+            major: 0,
+            minor: 0,
+          } as const,
+        ]
+      : []),
+  ];
+}
+
+function mountOps(
+  mount: Exclude<ContainerMount, { kind: 'attach' }>,
+  named: string,
+  machine: Machine,
+): readonly PlanOp[] {
+  switch (mount.kind) {
+    case 'bind':
+      return [
+        {
+          op: 'bind',
+          subject: named,
+          source: mount.source,
+          target: mount.target,
+          readonly: mount.readonly,
+          recursive: mount.recursive,
+        },
+      ];
+    case 'tmpfs':
+      return [
+        {
+          op: 'mount',
+          subject: named,
+          type: 'tmpfs',
+          target: mount.target,
+          attributes: NOSUID | NODEV,
+          options: [
+            ['mode', mount.mode.toString(8)],
+            ...(mount.size === undefined ? [] : [['size', `${mount.size}`] as [string, string]]),
+          ],
+        },
+      ];
+    case 'assembled': {
+      const [first] = mount.mounts;
+      if (first === undefined) throw new TsbuildError('SPEC_INVALID', `${named} has nothing to mount`);
+      return [
+        {
+          op: 'assembled',
+          subject: named,
+          mount: mountable(first),
+          point: machine.mountPoint,
+          inside: mount.source,
+          target: mount.target,
+          readonly: mount.readonly,
+        },
+      ];
+    }
+    case 'file': {
+      const { target, mode, uid, gid, content } = mount;
+      const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+      return [
+        {
+          op: 'file',
+          subject: named,
+          target,
+          mode,
+          uid,
+          gid,
+          content: bytes,
+          readonly: mount.readonly,
+        },
+      ];
+    }
+  }
+}
+
+/** overlayfs refuses to show one directory alone; a bind mount shows the same. */
+function mountable(mount: Mount): Mount {
+  if (mount.kind !== 'overlay' || mount.upper !== undefined || mount.lower.length !== 1) return mount;
+  const [source = ''] = mount.lower;
+  return { kind: 'bind', source, readonly: true };
+}
