@@ -60,6 +60,12 @@ export type ErrorCode =
   | 'ADDRESS_IN_USE'
   | 'PORT_IN_USE' // a port of the host that is published or listened on already
   | 'CGROUP_FAILED' // the kernel refuses a limit, or to pause or remove a container's cgroup
+  // containers
+  | 'CONTAINER_NOT_FOUND'
+  | 'CONTAINER_NAME_IN_USE'
+  | 'CONTAINER_RUNNING' // refused because it runs (or is paused)
+  | 'CONTAINER_NOT_RUNNING'
+  | 'CONTAINER_LOST' // its monitor does not answer
   // images, blobs, snapshots
   | 'REFERENCE_INVALID'
   | 'IMAGE_NOT_FOUND'

@@ -1,4 +1,5 @@
 /** The one place that picks implementations and reads what is ambient. */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
@@ -66,6 +67,7 @@ export function compose(flags: ParsedFlags, version: string): Composed {
           platform: hostPlatform(process.arch),
           parallelism: 4,
           hostname: hostname(),
+          random: randomBytes,
           resolvConf: readResolvConf,
           async openRegistry() {
             const { createRegistry } = await import('../registry/client.ts');

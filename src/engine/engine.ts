@@ -16,6 +16,7 @@ import { openLayerStore } from '../layer/layer-store.ts';
 import type { LayerStore } from '../layer/layer.ts';
 import type { Platform } from '../oci/documents.ts';
 import type { Registry } from '../registry/registry.ts';
+import { openContainerStore, type ContainerStore } from '../runtime/container-store.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openRecordStore, type RecordStore } from '../solver/records.ts';
 import type { Snapshotter } from '../../snapshotter/snapshotter.ts';
@@ -30,6 +31,7 @@ export interface EngineOptions {
   readonly parallelism: number;
   /** The host's name, for containers that share its network. */
   readonly hostname: string;
+  readonly random: (size: number) => Uint8Array;
   /** Text of the host's resolv.conf. */
   readonly resolvConf: () => string;
   readonly openRegistry: () => Promise<Registry>;
@@ -44,6 +46,7 @@ export interface Engine extends AsyncDisposable {
   readonly images: ImageStore;
   readonly forms: Forms;
   readonly records: RecordStore;
+  readonly containers: ContainerStore;
   readonly snapshotter: () => Promise<Snapshotter>;
   readonly runtime: () => Promise<Runtime>;
   readonly registry: () => Promise<Registry>;
@@ -84,6 +87,11 @@ export function openEngine(options: EngineOptions): Engine {
     images,
     forms: createForms({ content, layers, compressed, images }),
     records: openRecordStore(join(root, 'records'), host),
+    containers: openContainerStore({
+      root: join(root, 'containers'),
+      host,
+      random: options.random,
+    }),
     snapshotter: snapshotter.get,
     runtime: runtime.get,
     registry: registry.get,
