@@ -168,9 +168,10 @@ export function lowerExpose(
   expand: Expander,
 ): void {
   const at = refAt(raw);
+  // Words are sorted as they are written, so a variable comes before every number.
   const expanded = words
-    .flatMap((word) => expand.words(word).map((text) => ({ text, at: narrow(at, word) })))
-    .sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
+    .toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+    .flatMap((word) => expand.words(word).map((text) => ({ text, at: narrow(at, word) })));
   const ports: string[] = [];
   for (const word of expanded) {
     for (const port of parsePort(word.text, word.at, stage.linter)) ports.push(port);

@@ -35,6 +35,13 @@ test('1.4 EXPOSE: ports, ranges, protocols, in the order of sorted words', async
   ]);
 });
 
+test('1.4 EXPOSE: words are sorted before they are expanded', async () => {
+  assert.deepEqual(
+    createdBy(await after('ENV P="9 10"\nEXPOSE 80 $P 7')).at(-1),
+    'EXPOSE [9/tcp 10/tcp 7/tcp 80/tcp]',
+  );
+});
+
 test('1.4 EXPOSE: what is no port is refused', async () => {
   const cases: readonly (readonly [word: string, message: RegExp])[] = [
     ['abc', /invalid container port "abc"/],
