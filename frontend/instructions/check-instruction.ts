@@ -3,26 +3,14 @@ import { narrow } from '../../src/base/errors.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
 import type { Instruction } from './instruction.ts';
 
-/** Keys of --mount that mean something without a value. */
-const VALUELESS = new Set(['readonly', 'ro', 'readwrite', 'rw', 'required', 'env']);
-
-/** Throws INSTRUCTION_INVALID. */
+/** Throws INSTRUCTION_INVALID. Of --mount, all but `from` is looked at when its stage is needed. */
 export function checkInstruction(instruction: Instruction): void {
   if (instruction.kind !== 'RUN') return;
   for (const flag of instruction.flags.all) {
     if (flag.name !== 'mount') continue;
     const at = refAt(instruction.raw, flag.from, flag.to);
     for (const field of mountFields(flag.value ?? '')) {
-      const equals = field.indexOf('=');
-      const key = (equals < 0 ? field : field.slice(0, equals)).trim().toLowerCase();
-      if (equals < 0 && !VALUELESS.has(key))
-        throw syntaxError(
-          'INSTRUCTION_INVALID',
-          `invalid field ${JSON.stringify(field)} in --mount`,
-          narrow(at, field),
-          field.startsWith('/') ? `write target=${field}` : 'write key=value',
-        );
-      if (key === 'from' && field.includes('$'))
+      if (/^from=/i.test(field) && /\$./.test(field))
         throw syntaxError(
           'INSTRUCTION_INVALID',
           "'from' of --mount does not support variables",
@@ -49,5 +37,5 @@ export function mountFields(text: string): readonly string[] {
       field = '';
     } else field += char;
   }
-  return [...fields, field].filter((each) => each !== '');
+  return [...fields, field];
 }

@@ -25,6 +25,17 @@ const KEYS: Readonly<Record<RunMount['kind'], readonly string[]>> = {
   ssh: ['id', 'target', 'required', 'mode', 'uid', 'gid'],
 };
 
+/** Keys that a type has no use for, and that are taken all the same, as BuildKit does. */
+const IDLE: Readonly<Record<RunMount['kind'], readonly string[]>> = {
+  bind: ['id'],
+  cache: [],
+  tmpfs: ['id', 'source', 'from', 'readonly'],
+  secret: ['readonly', 'readwrite'],
+  ssh: ['source', 'from', 'readonly', 'readwrite'],
+};
+/** Keys that mean something without a value. */
+const VALUELESS = new Set(['readonly', 'readwrite', 'required']);
+
 interface Context {
   readonly stage: StageState;
   readonly instruction: InstructionOf<'RUN'>;
@@ -85,11 +96,17 @@ function readFields(text: string, expand: Expander, fail: Context['fail']): Fiel
   let kind: RunMount['kind'] = 'bind';
   for (const field of mountFields(text)) {
     const equals = field.indexOf('=');
-    const written = (equals < 0 ? field : field.slice(0, equals)).trim().toLowerCase();
+    const written = (equals < 0 ? field : field.slice(0, equals)).toLowerCase();
     const key = (Object.hasOwn(ALIASES, written) ? ALIASES[written] : undefined) ?? written;
     const value = equals < 0 ? undefined : field.slice(equals + 1);
     if (key === 'env' && value === undefined)
       throw fail("'env' of --mount needs the name of a variable", 'write env=NAME', field);
+    if (value === undefined && !VALUELESS.has(key))
+      throw fail(
+        `invalid field ${JSON.stringify(field)} in --mount`,
+        field.startsWith('/') ? `write target=${field}` : 'write key=value',
+        field,
+      );
     fields.set(key, field);
     const expanded = value === undefined || key === 'from' ? value : expand.word(value);
     if (key === 'type') {
@@ -103,10 +120,15 @@ function readFields(text: string, expand: Expander, fail: Context['fail']): Fiel
         );
       }
       kind = type;
-    } else values.set(key, expanded ?? 'true');
+    } else {
+      // Of what contradicts itself, the last counts.
+      if (key === 'readonly') values.delete('readwrite');
+      if (key === 'readwrite') values.delete('readonly');
+      values.set(key, expanded ?? 'true');
+    }
   }
   for (const key of values.keys())
-    if (!KEYS[kind].includes(key)) {
+    if (!KEYS[kind].includes(key) && !IDLE[kind].includes(key)) {
       const field = fields.get(key);
       if (key === 'sharing')
         throw fail(

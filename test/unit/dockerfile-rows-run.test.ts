@@ -75,6 +75,26 @@ test('1.5 --mount generic: other names of keys, values that may be missing, quot
   assert.deepEqual(await mount('source=s,target=/t,rw=false'), { ...wanted, readonly: true });
 });
 
+test('1.5 --mount generic: keys that a type has no use for are taken, of two that contradict the last counts', async () => {
+  for (const fields of [
+    'type=bind,id=x,target=/t',
+    'type=tmpfs,id=x,source=/s,from=nowhere,ro,target=/t',
+    'type=secret,id=x,ro,rw',
+    'type=ssh,source=/s,ro',
+  ])
+    assert.ok((await mount(fields)) !== undefined, fields);
+  const last = async (fields: string): Promise<unknown> => {
+    const made = await mount(`target=/t,${fields}`);
+    return made?.kind === 'bind' && made.readonly;
+  };
+  assert.deepEqual([await last('ro,rw'), await last('rw,ro'), await last('rw=false')], [false, true, true]);
+});
+
+test('1.5 --mount generic: only from is looked at in stages that nobody needs', async () => {
+  await build('FROM a AS unused\nRUN --mount=foo x\nFROM a\nRUN x\n');
+  await refused('FROM a AS unused\nRUN --mount=from=$x y\nFROM a\n', 'INSTRUCTION_INVALID', /'from'/, 2);
+});
+
 test('1.5 --mount generic: targets below the working directory', async () => {
   const target = async (fields: string, before?: string): Promise<string | undefined> =>
     (await mount(fields, before))?.target;
@@ -102,6 +122,8 @@ test('1.5 --mount generic: what it does not know is refused, near names are name
   await refuses('type=constructor,target=/x', /unsupported mount type "constructor"/);
   await refuses('__proto__=1,target=/x', /unexpected key "__proto__"/);
   await refuses('target', /invalid field "target"/);
+  await refuses('type=bind,,target=/x', /invalid field ""/);
+  await refuses('"type=bind, target=/x"', /unexpected key " target" .* did you mean target/);
   await refuses('target=/x,ro=maybe', /invalid value "maybe" for readonly/);
 });
 
