@@ -112,20 +112,17 @@ export function openContentStore(root: string, host: Host): ContentStore {
     path: placeOf,
     size,
     ingest,
-    isVerifying: true,
-    async *open(blob, { signal, onProgress, isVerifiedBySink }) {
+    async *open(blob, { signal, onProgress }) {
       if (size(blob.digest) === undefined)
         throw new TsbuildError('BLOB_NOT_FOUND', `blob ${blob.digest} is not in the store`);
-      const digester = isVerifiedBySink === true ? undefined : createDigester();
-      let current = 0;
+      const digester = createDigester();
       for await (const chunk of createReadStream(placeOf(blob.digest), { highWaterMark: CHUNK, signal })) {
-        digester?.update(chunk as Uint8Array);
-        current += (chunk as Uint8Array).byteLength;
-        onProgress?.(current);
+        digester.update(chunk as Uint8Array);
+        onProgress?.(digester.size);
         yield chunk as Uint8Array;
       }
-      const actual = digester?.digest();
-      if (actual !== undefined && actual !== blob.digest)
+      const actual = digester.digest();
+      if (actual !== blob.digest)
         throw new TsbuildError(
           'DIGEST_MISMATCH',
           `blob ${blob.digest} in the store has the digest ${actual}`,
@@ -133,9 +130,9 @@ export function openContentStore(root: string, host: Host): ContentStore {
         );
     },
     has: (blob) => Promise.resolve(size(blob.digest) === blob.size),
-    async put(blob, open, { onProgress }) {
+    async put(blob, open) {
       if (size(blob.digest) === blob.size) return;
-      await ingest(reporting(open(), onProgress), blob);
+      await ingest(open(), blob);
     },
     write(document) {
       const bytes = typeof document === 'string' ? Buffer.from(document) : document;
@@ -179,18 +176,6 @@ export function openContentStore(root: string, host: Host): ContentStore {
         }
     },
   };
-}
-
-async function* reporting(
-  body: AsyncIterable<Uint8Array>,
-  onProgress: ((current: number) => void) | undefined,
-): AsyncGenerator<Uint8Array> {
-  let current = 0;
-  for await (const chunk of body) {
-    current += chunk.byteLength;
-    onProgress?.(current);
-    yield chunk;
-  }
 }
 
 function sizeMismatch(size: number, expected: Partial<Ingested>): TsbuildError {
