@@ -6,7 +6,7 @@
  * rights, and it needs no lock over all processes of the machine for a thread that moves itself (kernel >= 5.13;
  * cgroup.procs costs an RCU grace period for each hierarchy, 10 ms on a busy machine).
  */
-#include "sandbox.h"
+#include "cgroup.h"
 #include "../device-filter.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -131,18 +131,33 @@ static int has_word(const char *words, const char *word)
 	return 0;
 }
 
+/*
+ * Whether a cgroup has processes of its own and is not the root of all: it can then hand down no memory, and would
+ * become threaded, its children useless, if it handed down cpu or pids.
+ */
+static int is_inhabited(const char *directory)
+{
+	char path[PATH_MAX + LONGEST_NAME];
+	snprintf(path, sizeof path, "%s/cgroup.type", directory);
+	return access(path, F_OK) == 0 && is_occupied(directory);
+}
+
 static int enable_in(const char *directory, struct cursor c, uint32_t required, uint32_t optional)
 {
 	char path[PATH_MAX + LONGEST_NAME], enabled[1024];
 	snprintf(path, sizeof path, "%s/cgroup.subtree_control", directory);
 	read_file(path, enabled, sizeof enabled);
+	int inhabited = -1;
 	for (uint32_t i = 0; i < required + optional; i++) {
 		const char *controller = take_string(&c);
 		char word[64];
 		if (has_word(enabled, controller))
 			continue;
+		if (inhabited < 0)
+			inhabited = is_inhabited(directory);
+		errno = EBUSY;
 		snprintf(word, sizeof word, "+%s", controller);
-		if (write_file(path, word) < 0 && i < required)
+		if ((inhabited || write_file(path, word) < 0) && i < required)
 			return -1;
 	}
 	return 0;
@@ -201,6 +216,7 @@ static int open_birthplace(struct parent *p, struct cursor c)
 	p->what = take_string(&c);
 	if (p->cgroup >= 0)
 		close(p->cgroup);
+	p->born = p->op;
 	p->cgroup = open(p->what, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return p->cgroup < 0 ? -1 : 0;
 }

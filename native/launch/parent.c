@@ -1,4 +1,5 @@
 /* Operations of the parent's: before the clone what the child is born into, after it what only an outsider may do. */
+#include "cgroup.h"
 #include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
 /* The life of a container's first process up to exec: clone, then the plan's operations, one after the other. */
+#include "cgroup.h"
 #include "sandbox.h"
 #include "frames.h"
 #include <errno.h>

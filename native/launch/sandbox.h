@@ -47,6 +47,7 @@ struct parent {
 	const struct plan *plan;
 	pid_t pid;  /* of the child, in our pid namespace; 0 before the clone */
 	int cgroup; /* directory of a v2 cgroup to be born in, or -1 */
+	uint32_t born; /* the operation that opened it */
 	int hierarchies;
 	int tasks[MAX_HIERARCHIES]; /* of v1 cgroups, open for the child */
 	int joins;
@@ -89,10 +90,6 @@ int sandbox_attend(const struct plan *plan, pid_t pid, int control, const struct
 
 /* parent.c: one operation of the parent's; 0, or -1 with errno and p->what */
 int parent_execute(struct parent *p, const struct op *op);
-/* cgroup.c */
-int cgroup_execute(struct parent *p, const struct op *op);
-int op_cgroup_self(struct sandbox *s);
-int op_cgroup_namespace(void);
 void parent_close(struct parent *p);
 
 /* stage.c */

@@ -10,6 +10,7 @@ import {
 } from '../../native/launcher.ts';
 import { encodePlan } from '../../native/plan.ts';
 import type { PlanOp } from '../../native/plan-ops.ts';
+import { cgroupHint } from './cgroups/files.ts';
 import { errnoName, layOut, layOutExec, type Machine } from './layout.ts';
 import type { Container, ExitStatus, ProcessSpec, Runtime, Signal, StartOptions, Stdio } from './runtime.ts';
 
@@ -113,7 +114,13 @@ export function startError(
   return new TsbuildError(
     'CONTAINER_START_FAILED',
     `cannot start the container: ${failed?.subject ?? 'the plan'}${detail}: ${name}`,
+    hintOf(failed, name),
   );
+}
+
+function hintOf(failed: PlanOp | undefined, errno: string): { readonly hint?: string } {
+  const hint = failed?.op.startsWith('cgroup') === true ? cgroupHint(errno) : undefined;
+  return hint === undefined ? {} : { hint };
 }
 
 function execError(errno: string, spec: ProcessSpec): TsbuildError {

@@ -44,17 +44,17 @@ export function tryWrite(path: string, text: string): string | undefined {
 }
 
 export function cgroupError(action: string, path: string, errno: string): TsbuildError {
-  const hint = hintFor(errno);
+  const hint = cgroupHint(errno);
   return new TsbuildError('CGROUP_FAILED', `cannot ${action} (${JSON.stringify(path)}): ${errno}`, {
     ...(hint === undefined ? {} : { hint }),
   });
 }
 
 /** What usually lies behind a refusal. */
-export function hintFor(errno: string): string | undefined {
+export function cgroupHint(errno: string): string | undefined {
   switch (errno) {
     case 'EBUSY':
-      return 'choose a cgroup without processes of its own: its parent must be empty on cgroup v2, and memory in use above a new limit';
+      return 'choose another cgroup: one that has processes of its own can hand nothing down (cgroup v2), and one in use is not shared';
     case 'EOPNOTSUPP':
     case 'ENOTSUP':
       return 'choose another parent: the cgroup is threaded or of type "domain invalid", which cannot hold a container';

@@ -1,0 +1,155 @@
+/**
+ * A throw-away Linux for what this machine's kernel is not set up for: cgroup v2 alone, systemd.
+ *
+ * User-mode Linux (Debian: user-mode-linux) boots in seconds as an ordinary process. Its root is this machine's, read
+ * only, under a tmpfs; what the guest changes is gone with it. It has one processor, cpu, io, memory and pids in
+ * cgroup v2, BPF, namespaces, overlayfs; no cpuset, no hugetlb.
+ */
+import { spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { writeCpio } from './cpio.ts';
+
+const MODULES = '/usr/lib/uml/modules';
+const KERNEL = '/usr/bin/linux.uml';
+const BUSYBOX = ['/bin/busybox', '/usr/bin/busybox'].find(existsSync);
+const OVERLAY = overlayModule();
+
+export interface GuestOptions {
+  readonly cgroup: 'v2' | 'v1' | 'hybrid';
+  /** MiB; 1024 where absent. */
+  readonly memory?: number;
+  readonly timeoutMs: number;
+  /** MiB of a disk with ext4, mounted at /mnt. */
+  readonly disk?: number;
+}
+
+export interface GuestResult {
+  /** Of the guest's command; undefined where the machine stopped before it ended. */
+  readonly status: number | undefined;
+  /** Both streams of the command. */
+  readonly output: string;
+  /** All that the console and the kernel said. */
+  readonly console: string;
+}
+
+/** Why there can be no guest here; undefined where there can. */
+export function guestMissing(): string | undefined {
+  if (process.arch !== 'x64') return 'user-mode Linux is for x86-64 here';
+  if (!existsSync(KERNEL)) return 'linux.uml is not installed (apt-get install user-mode-linux)';
+  if (OVERLAY === undefined) return 'overlay.ko of linux.uml is missing';
+  if (BUSYBOX === undefined) return 'busybox is not installed (apt-get install busybox-static)';
+  return undefined;
+}
+
+/** Runs a shell script in a fresh machine, as root, in the package's directory. */
+export async function runInGuest(script: string, options: GuestOptions): Promise<GuestResult> {
+  const directory = mkdtempSync(join(tmpdir(), 'tsbuild-guest-'));
+  try {
+    writeFileSync(join(directory, 'initrd'), initialFiles(script));
+    if (options.disk !== undefined) {
+      writeFileSync(join(directory, 'disk'), '');
+      truncateSync(join(directory, 'disk'), options.disk << 20);
+    }
+    return await boot(directory, options);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+export function packageRoot(): string {
+  for (let at = dirname(fileURLToPath(import.meta.url)); ; at = dirname(at))
+    if (existsSync(join(at, 'package.json'))) return at;
+}
+
+function overlayModule(): string | undefined {
+  if (!existsSync(MODULES)) return undefined;
+  const found = readdirSync(MODULES, { recursive: true, encoding: 'utf8' }).find((name) =>
+    name.endsWith('/overlay.ko'),
+  );
+  return found === undefined ? undefined : join(MODULES, found);
+}
+
+function initialFiles(script: string): Buffer {
+  const root = packageRoot();
+  const quote = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
+  const command = `export PATH=${quote(process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin')} HOME=/root TERM=dumb\ncd ${quote(root)}\n${script}\n`;
+  const file = (path: string, mode: number, content: Uint8Array) => ({
+    path,
+    mode: 0o100000 | mode,
+    content,
+  });
+  return writeCpio([
+    { path: 'bin', mode: 0o040755 },
+    { path: 'dev', mode: 0o040755 },
+    { path: 'dev/console', mode: 0o020600, device: { major: 5, minor: 1 } },
+    file('bin/busybox', 0o755, readFileSync(BUSYBOX ?? '')),
+    file('overlay.ko', 0o644, readFileSync(OVERLAY ?? '')),
+    file('init', 0o755, readFileSync(join(root, 'test/vm/init.sh'))),
+    file('command', 0o644, Buffer.from(command)),
+  ]);
+}
+
+function boot(
+  directory: string,
+  { cgroup, memory = 1024, timeoutMs, disk }: GuestOptions,
+): Promise<GuestResult> {
+  const child = spawn(
+    KERNEL,
+    [
+      `mem=${memory}M`,
+      `initrd=${join(directory, 'initrd')}`,
+      'rdinit=/init',
+      'con=null',
+      'con0=null,fd:1',
+      'console=tty0',
+      'quiet',
+      'loglevel=1',
+      'random.trust_cpu=on',
+      `uml_dir=${directory}`,
+      'umid=guest',
+      `guest.cgroup=${cgroup}`,
+      ...(disk === undefined ? [] : [`ubda=${join(directory, 'disk')}`]),
+    ],
+    // A group of its own: the kernel and the guest's processes are all processes of this machine.
+    { detached: true, stdio: ['ignore', 'pipe', 'pipe'], cwd: directory },
+  );
+  const end = (): void => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+  };
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const timer = setTimeout(end, timeoutMs);
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (data: Buffer) => (text += data.toString('latin1')));
+    child.on('error', reject);
+    child.on('close', () => {
+      clearTimeout(timer);
+      end();
+      resolve(resultOf(text.replaceAll('\r', '')));
+    });
+  });
+}
+
+function resultOf(console: string): GuestResult {
+  const match = /@@guest-began@@\n([^]*?)\n@@guest-ended (\d+)@@/.exec(console);
+  return {
+    status: match === null ? undefined : Number(match[2]),
+    output: match?.[1] ?? '',
+    console,
+  };
+}
