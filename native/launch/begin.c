@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static uint8_t *read_plan(int fd, size_t *size)
+uint8_t *read_plan(int fd, size_t *size)
 {
 	uint8_t *bytes = malloc(PLAN_MAX_BYTES + 1);
 	*size = 0;

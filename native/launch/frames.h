@@ -8,12 +8,14 @@
 enum frame_type {
 	FRAME_START = 1, /* a plan */
 	FRAME_KILL = 2,  /* u32 signal */
+	FRAME_NET = 3,   /* a list of network operations; answered by FRAME_NET_DONE or FRAME_ERROR */
 	FRAME_STARTED = 10, /* u32 pid */
 	FRAME_STDOUT = 11,
 	FRAME_STDERR = 12,
 	FRAME_EXIT = 13,    /* u32 kind (0 exited, 1 signaled), u32 value */
 	FRAME_ERROR = 14,   /* u32 op, u32 errno, text: the program was not started */
 	FRAME_WARNING = 15, /* u32 op, u32 errno, text */
+	FRAME_NET_DONE = 16, /* i32 descriptor of the network namespace, the server's as long as it lives; -1: none */
 };
 
 struct frame {
@@ -28,6 +30,9 @@ int send_problem(int fd, uint32_t type, uint32_t id, uint32_t op, uint32_t error
 int read_all(int fd, void *buffer, size_t size);
 /* A message of a starting container; 0 at the end (the program runs). *fd is a terminal's master, or -1. */
 int receive_message(int control, struct message *message, int *fd);
+
+/* All of a pipe, at most PLAN_MAX_BYTES and one; NULL where there is no memory. The caller frees. */
+uint8_t *read_plan(int fd, size_t *size);
 
 int serve(int fd);
 int run_one(int plan_fd, int status_fd);

@@ -4,8 +4,10 @@
  *   tsbuild-launch server     plans and reports as frames on fd 3, until it closes
  *   tsbuild-launch run        one plan on fd 3, reports on fd 4, the caller's standard streams
  *   tsbuild-launch create     the same, but ends as soon as the program runs or waits for its start
+ *   tsbuild-launch net        a list of network operations on standard input, reports on standard output
  */
 #include "frames.h"
+#include "net.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -81,10 +83,12 @@ static void seal(char **argv, char **envp)
 int main(int argc, char **argv, char **envp)
 {
 	const char *call = argc == 2 ? argv[1] : "";
+	if (strcmp(call, "net") == 0)
+		return net_main(0, 1);
 	int is_server = strcmp(call, "server") == 0;
 	int is_create = strcmp(call, "create") == 0;
 	if (!is_server && !is_create && strcmp(call, "run") != 0) {
-		fprintf(stderr, "usage: tsbuild-launch server|run|create  (started by tsbuild, not by hand)\n");
+		fprintf(stderr, "usage: tsbuild-launch server|run|create|net  (started by tsbuild, not by hand)\n");
 		return 2;
 	}
 	seal(argv, envp);

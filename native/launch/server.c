@@ -3,6 +3,7 @@
  * Single-threaded, one poll loop. When the socket closes, everything that it started is killed.
  */
 #include "frames.h"
+#include "net.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -95,6 +96,18 @@ static void stop(uint32_t id, uint32_t signal_number)
 			kill(containers[i].pid, (int)signal_number);
 }
 
+/* Networks of the build: a namespace that they make is kept until the server ends. */
+static void do_net(int fd, uint32_t id, const uint8_t *bytes, uint32_t size)
+{
+	uint32_t bad = 0;
+	int32_t held = -1;
+	char text[244] = "";
+	if (net_execute(bytes, size, &held, &bad, text, NULL, NULL) < 0)
+		send_problem(fd, FRAME_ERROR, id, bad, (uint32_t)errno, text);
+	else
+		send_frame(fd, FRAME_NET_DONE, id, &held, sizeof held);
+}
+
 /* One request; 0 when the other side is gone or speaks nonsense. */
 static int request(int fd)
 {
@@ -108,6 +121,8 @@ static int request(int fd)
 	uint32_t signal_number = 0;
 	if (complete && head.type == FRAME_START)
 		start(fd, head.id, payload, head.length);
+	if (complete && head.type == FRAME_NET)
+		do_net(fd, head.id, payload, head.length);
 	if (complete && head.type == FRAME_KILL && head.length == sizeof signal_number) {
 		memcpy(&signal_number, payload, sizeof signal_number);
 		stop(head.id, signal_number);

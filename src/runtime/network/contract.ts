@@ -8,6 +8,7 @@
  *
  * Everything here is plain data; nothing is looked up in flags or images.
  */
+import type { NetCall } from '../../../native/net-call.ts';
 
 export type NetworkDriver = 'bridge' | 'macvlan' | 'ipvlan' | 'vxlan';
 export type Protocol = 'tcp' | 'udp' | 'sctp';
@@ -130,6 +131,11 @@ export interface AttachRequest {
   readonly dns: DnsOptions;
   /** `name:ip`; the ip may be `host-gateway`. */
   readonly extraHosts: readonly string[];
+  /**
+   * Who makes the namespace and holds it, unpinned, instead of a file: the launcher's server of a build. Such an
+   * attachment is isolated from others of its kind on the same network.
+   */
+  readonly heldBy?: NetCall;
 }
 
 /** The name service of a namespace, for whoever serves it: the container's monitor, the server of a build. */
@@ -149,7 +155,8 @@ export interface Attachment {
   /** Content of /etc/hosts and /etc/resolv.conf. */
   readonly hosts: string;
   readonly resolvConf: string;
-  readonly nameService: NameService;
+  /** There where /etc/resolv.conf leads to it: then somebody must serve it. */
+  readonly nameService?: NameService;
   /** Settings of the host that were changed for it, and what may stand in its way. */
   readonly notes: readonly string[];
 }
