@@ -141,9 +141,9 @@ test('1.2 BUILDKIT_* args: BUILDKIT_CONTEXT_KEEP_GIT_DIR keeps .git of a context
   importBusybox(space);
   await using repository = await serveRepository(space);
   const own = space.context('own', {
-    Dockerfile: 'FROM bb:1\nCOPY . /c\nRUN ls -d /c/.git || echo no .git\n',
+    Dockerfile: 'FROM bb:1\nCOPY --from=src . /c\nRUN ls -d /c/.git || echo no .git\n',
   });
-  const args = plain('-f', `${own}/Dockerfile`, repository.url);
+  const args = plain('--build-context', `src=${repository.url}`, own);
   assert.match(space.ok(args).stderr, /no \.git/);
   const kept = space.ok([...args, '--build-arg', 'BUILDKIT_CONTEXT_KEEP_GIT_DIR=1']);
   assert.match(kept.stderr, /^#\d+ [\d.]+ \/c\/\.git$/m);
