@@ -66,6 +66,9 @@ export type ErrorCode =
   | 'CONTAINER_RUNNING' // refused because it runs (or is paused)
   | 'CONTAINER_NOT_RUNNING'
   | 'CONTAINER_LOST' // its monitor does not answer
+  // volumes
+  | 'VOLUME_NOT_FOUND'
+  | 'VOLUME_IN_USE' // a container has it
   // images, blobs, snapshots
   | 'REFERENCE_INVALID'
   | 'IMAGE_NOT_FOUND'

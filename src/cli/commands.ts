@@ -1,11 +1,8 @@
 /** All commands: names, flags, and where their code is. Code of a command is loaded when it runs. */
-import type { CommandSpec, FlagTable, ParsedFlags } from './flags.ts';
-import type { Session } from './session.ts';
-
-export interface CommandEntry {
-  readonly spec: CommandSpec;
-  readonly run: (flags: ParsedFlags, session: Session) => Promise<number>;
-}
+import type { CommandEntry } from './command.ts';
+import { FILTER, FORMAT, INSPECT_FORMAT, MANY } from './entries/flag-tables.ts';
+import { VOLUME_COMMANDS } from './entries/volume.ts';
+import type { FlagTable } from './flags.ts';
 
 const BUILD_FLAGS: FlagTable = {
   tag: { kind: 'list', short: 't', value: 'NAME', help: 'name for the image, [registry/]repository[:tag]' },
@@ -88,16 +85,6 @@ const PROGRESS: FlagTable = {
   quiet: { kind: 'boolean', short: 'q', help: 'print as little as possible' },
 };
 const PLATFORM: FlagTable = { platform: { kind: 'text', value: 'OS/ARCH', help: 'platform to choose' } };
-const FORMAT: FlagTable = {
-  format: { kind: 'text', value: 'FORMAT', help: 'json, table, table TEMPLATE, or a Go template' },
-};
-
-const FILTER: FlagTable = {
-  filter: { kind: 'list', value: 'KEY=VALUE', help: 'show only what matches' },
-};
-
-const MANY = Number.POSITIVE_INFINITY;
-
 export const COMMANDS: readonly CommandEntry[] = [
   {
     spec: {
@@ -178,7 +165,7 @@ export const COMMANDS: readonly CommandEntry[] = [
       name: 'inspect',
       usage: 'IMAGE…',
       summary: 'Show images as JSON.',
-      flags: FORMAT,
+      flags: INSPECT_FORMAT,
       minimum: 1,
       maximum: MANY,
     },
@@ -312,4 +299,5 @@ export const COMMANDS: readonly CommandEntry[] = [
     },
     run: async (flags, session) => (await import('./commands/debug.ts')).runDebug(flags, session),
   },
+  ...VOLUME_COMMANDS,
 ];

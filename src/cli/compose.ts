@@ -1,15 +1,15 @@
 /** The one place that picks implementations and reads what is ambient. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { homedir, hostname } from 'node:os';
-import { join, resolve } from 'node:path';
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
 import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { startTimeOf } from '../base/owner.ts';
 import { openEngine, type Engine, type EngineOptions } from '../engine/engine.ts';
 import { hostPlatform } from '../oci/platform.ts';
-import type { RegistrySettings } from '../registry/settings.ts';
 import type { ParsedFlags } from './flags.ts';
+import type { RegistrySettings } from '../registry/settings.ts';
 import type { Session } from './session.ts';
 
 const DEFAULT_ROOT = '/var/lib/tsbuild';
@@ -34,7 +34,11 @@ export function compose(flags: ParsedFlags, version: string): Composed {
   const { env } = process;
   const cwd = process.cwd();
   const host = createHost();
-  const registrySettings = readRegistrySettings(flags, env, version);
+  async function registrySettings(): Promise<RegistrySettings> {
+    const { readRegistrySettings } = await import('./registry-settings.ts');
+    const trace = (line: string): void => void process.stderr.write(`${line}\n`);
+    return readRegistrySettings(flags, { env, cwd, version, trace });
+  }
   let engine: Engine | undefined;
   const abort = new AbortController();
   let handler: ((signal: NodeJS.Signals) => void) | undefined;
@@ -67,7 +71,7 @@ export function compose(flags: ParsedFlags, version: string): Composed {
           resolvConf: readResolvConf,
           async openRegistry() {
             const { createRegistry } = await import('../registry/client.ts');
-            return createRegistry(registrySettings, host);
+            return createRegistry(await registrySettings(), host);
           },
         })),
       onSignal: (next) => (handler = next),
@@ -93,35 +97,4 @@ function readResolvConf(): string {
   } catch {
     return '';
   }
-}
-
-function readRegistrySettings(flags: ParsedFlags, env: NodeJS.ProcessEnv, version: string): RegistrySettings {
-  const home = env['HOME'] ?? homedir();
-  const authorities = new Map<string, string[]>();
-  for (const each of flags.list('registry-ca')) {
-    const [host, file] = each.split('=', 2);
-    if (host === undefined || file === undefined || file === '')
-      throw new TsbuildError('USAGE', `invalid --registry-ca ${JSON.stringify(each)}`, {
-        hint: 'write HOST=FILE',
-      });
-    authorities.set(host, [...(authorities.get(host) ?? []), file]);
-  }
-  const config = env['DOCKER_CONFIG'] ?? join(home, '.docker');
-  return {
-    insecure: flags.list('insecure-registry'),
-    authorities,
-    certificateDirectories: [
-      join(home, '.config/containers/certs.d'),
-      '/etc/containers/certs.d',
-      '/etc/docker/certs.d',
-    ],
-    configFiles: [
-      ...(env['REGISTRY_AUTH_FILE'] === undefined ? [] : [env['REGISTRY_AUTH_FILE']]),
-      join(config, 'config.json'),
-      ...(env['XDG_RUNTIME_DIR'] === undefined ? [] : [join(env['XDG_RUNTIME_DIR'], 'containers/auth.json')]),
-      join(home, '.config/containers/auth.json'),
-    ],
-    userAgent: `tsbuild/${version}`,
-    random: () => Math.random(),
-  };
 }

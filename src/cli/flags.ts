@@ -54,7 +54,8 @@ export const GLOBAL_FLAGS: FlagTable = {
 export function parseFlags(spec: CommandSpec, argv: readonly string[]): ParsedFlags {
   const table: FlagTable = { ...spec.flags, ...GLOBAL_FLAGS };
   const shorts = new Map(
-    Object.entries(table).flatMap(([name, { short }]) =>
+    // A command's own letter wins: -h of run is --hostname.
+    Object.entries({ ...GLOBAL_FLAGS, ...spec.flags }).flatMap(([name, { short }]) =>
       short === undefined ? [] : [[short, name] as const],
     ),
   );

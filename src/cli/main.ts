@@ -2,14 +2,17 @@
 /** The command line: parses, runs one command, renders what went wrong. Alone here everything is caught. */
 import { TsbuildError } from '../base/errors.ts';
 import { suggest } from '../base/suggest.ts';
-import { COMMANDS, type CommandEntry } from './commands.ts';
+import { actionsOf, findCommand, type CommandEntry } from './command.ts';
+import { COMMANDS } from './commands.ts';
 import { compose } from './compose.ts';
 import { helpText, parseFlags } from './flags.ts';
 
 export const VERSION = '0.1.0';
 
 function overview(): string {
-  const rows = COMMANDS.map(({ spec }) => `  ${spec.name.padEnd(10)} ${spec.summary}`);
+  const rows = COMMANDS.filter(({ hidden }) => hidden !== true).map(
+    ({ spec }) => `  ${spec.name.padEnd(15)} ${spec.summary}`,
+  );
   return `Usage: tsbuild [COMMAND] [OPTIONS] …\n\n  tsbuild -t IMAGE .        build the Dockerfile in this directory\n  tsbuild run IMAGE         run the result\n\nCommands:\n${rows.join('\n')}\n\nsee "tsbuild COMMAND --help"\n`;
 }
 
@@ -28,8 +31,14 @@ function choose(argv: readonly string[]): Chosen {
     at += word.includes('=') || word === '--debug' ? 1 : 2;
   }
   const name = argv[at];
-  const entry = COMMANDS.find(({ spec }) => spec.name === name);
-  if (entry !== undefined) return { entry, rest: [...argv.slice(0, at), ...argv.slice(at + 1)] };
+  const found = findCommand(COMMANDS, name, argv[at + 1]);
+  if (found !== undefined)
+    return { entry: found.entry, rest: [...argv.slice(0, at), ...argv.slice(at + found.words)] };
+  const actions = actionsOf(COMMANDS, name);
+  if (actions.length > 0)
+    throw new TsbuildError('USAGE', `"tsbuild ${name ?? ''}" needs to know what to do`, {
+      hint: `use one of ${actions.join(', ')}`,
+    });
   // A path is a build context; a bare word that is nearly a command is a typing error.
   const near =
     name === undefined || /[./]/.test(name)
@@ -67,7 +76,12 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const { entry, rest } =
-    first === 'help' ? { entry: find(argv[1] ?? 'build'), rest: ['--help'] } : choose(argv);
+    first === 'help'
+      ? {
+          entry: findCommand(COMMANDS, argv[1] ?? 'build', argv[2])?.entry ?? find('build'),
+          rest: ['--help'],
+        }
+      : choose(argv);
   const flags = parseFlags(entry.spec, rest);
   if (flags.has('help')) {
     process.stdout.write(helpText(entry.spec));

@@ -13,7 +13,7 @@ export interface Session {
   /** Fires on the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
   readonly engine: () => Engine;
-  readonly registrySettings: RegistrySettings;
+  readonly registrySettings: () => Promise<RegistrySettings>;
   /** Takes a handler off the process's signals while a container in the foreground has them. */
   readonly onSignal: (handler: ((signal: NodeJS.Signals) => void) | undefined) => void;
 }

@@ -4,7 +4,7 @@
  * A cached build touches neither snapshots nor containers nor a registry, so their code is not even loaded. The
  * state root may be shared by any number of engines, in this and in other processes.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
@@ -19,6 +19,7 @@ import type { Registry } from '../registry/registry.ts';
 import { openContainerStore, type ContainerStore } from '../runtime/container-store.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openRecordStore, type RecordStore } from '../solver/records.ts';
+import { openVolumes, type Volumes } from './volumes.ts';
 import type { Snapshotter } from '../../snapshotter/snapshotter.ts';
 
 export interface EngineOptions {
@@ -47,6 +48,7 @@ export interface Engine extends AsyncDisposable {
   readonly forms: Forms;
   readonly records: RecordStore;
   readonly containers: ContainerStore;
+  readonly volumes: Volumes;
   readonly snapshotter: () => Promise<Snapshotter>;
   readonly runtime: () => Promise<Runtime>;
   readonly registry: () => Promise<Registry>;
@@ -91,6 +93,12 @@ export function openEngine(options: EngineOptions): Engine {
       root: join(root, 'containers'),
       host,
       random: options.random,
+    }),
+    volumes: openVolumes({
+      root: join(root, 'volumes'),
+      host,
+      random: options.random,
+      containerExists: (id) => existsSync(join(root, 'containers', id)),
     }),
     snapshotter: snapshotter.get,
     runtime: runtime.get,

@@ -114,6 +114,7 @@ function layoutSink(root: string, host: Host): BlobSink {
   const place = (digest: Digest): string => join(root, 'blobs', 'sha256', hexOf(digest));
   mkdirSync(join(root, 'blobs', 'sha256'), { recursive: true });
   return {
+    isVerifying: true,
     has: (blob) =>
       Promise.resolve(statSync(place(blob.digest), { throwIfNoEntry: false })?.size === blob.size),
     async put(blob, open, { onProgress }) {

@@ -40,7 +40,9 @@ export interface Manifest {
 export interface Index {
   readonly schemaVersion: 2;
   readonly mediaType: string;
+  readonly artifactType?: string;
   readonly manifests: readonly Descriptor[];
+  readonly subject?: Descriptor;
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
@@ -104,6 +106,13 @@ export const MEDIA_TYPES = {
   dockerConfig: 'application/vnd.docker.container.image.v1+json',
   dockerLayer: 'application/vnd.docker.image.rootfs.diff.tar',
   dockerLayerGzip: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
+  dockerLayerZstd: 'application/vnd.docker.image.rootfs.diff.tar.zstd',
+  foreignLayer: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
+  foreignLayerGzip: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+  foreignLayerZstd: 'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd',
+  dockerForeignLayer: 'application/vnd.docker.image.rootfs.foreign.diff.tar',
+  dockerForeignLayerGzip: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+  empty: 'application/vnd.oci.empty.v1+json',
 } as const;
 
 /** RFC 3339 in UTC, with as many digits of a second as say something: as the peers write it. `ms` since the epoch. */

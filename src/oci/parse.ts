@@ -23,9 +23,10 @@ export const MAX_DOCUMENT = 8 << 20;
 const INDEX_TYPES: ReadonlySet<string> = new Set([MEDIA_TYPES.index, MEDIA_TYPES.dockerIndex]);
 const MANIFEST_TYPES: ReadonlySet<string> = new Set([MEDIA_TYPES.manifest, MEDIA_TYPES.dockerManifest]);
 
+/** `statesType`: the document has a media type of its own; where it has none, one is put in. */
 export type ManifestOrIndex =
-  | { readonly kind: 'manifest'; readonly manifest: Manifest }
-  | { readonly kind: 'index'; readonly index: Index };
+  | { readonly kind: 'manifest'; readonly manifest: Manifest; readonly statesType: boolean }
+  | { readonly kind: 'index'; readonly index: Index; readonly statesType: boolean };
 
 /** `what` is for messages, e.g. the reference. */
 export function parseManifestOrIndex(bytes: Uint8Array, what: string): ManifestOrIndex {
@@ -51,10 +52,13 @@ export function parseManifestOrIndex(bytes: Uint8Array, what: string): ManifestO
     );
     return {
       kind: 'index',
+      statesType: type !== undefined,
       index: {
         schemaVersion: 2,
         mediaType: type ?? MEDIA_TYPES.index,
+        ...optionalText(value, 'artifactType', '', fail),
         manifests,
+        ...subjectOf(value, fail),
         ...annotationsOf(value, 'annotations', fail),
       },
     };
@@ -69,14 +73,24 @@ export function parseManifestOrIndex(bytes: Uint8Array, what: string): ManifestO
   );
   return {
     kind: 'manifest',
+    statesType: type !== undefined,
     manifest: {
       schemaVersion: 2,
       mediaType: type ?? MEDIA_TYPES.manifest,
+      ...optionalText(value, 'artifactType', '', fail),
       config,
       layers,
+      ...subjectOf(value, fail),
       ...annotationsOf(value, 'annotations', fail),
     },
   };
+}
+
+function subjectOf(value: JsonObject, fail: Fail): { readonly subject?: Descriptor } {
+  const { subject } = value;
+  return subject === undefined || subject === null
+    ? {}
+    : { subject: parseDescriptor(subject, 'subject', fail) };
 }
 
 type Fail = (message: string) => TsbuildError;
@@ -156,6 +170,7 @@ export function parseDescriptor(value: unknown, path: string, fail: Fail): Descr
     ...(isJsonObject(platform) ? { platform: parsePlatformObject(platform, `${path}.platform.`, fail) } : {}),
     ...optionalText(value, 'artifactType', `${path}.`, fail),
     ...(urls === undefined || urls === null ? {} : { urls: textsOf(urls, `${path}.urls`, fail) }),
+    ...optionalText(value, 'data', `${path}.`, fail),
   };
 }
 

@@ -1,329 +1,234 @@
 /**
- * HTTP to registries: pools per host, TLS identities, authentication, redirects, retries.
+ * Requests to registries: authentication, redirects, retries over the pools.
  *
- * Credentials never leave for another host: a redirect elsewhere goes without them, and its query is used as it
- * is. A request is tried again after network faults and statuses that mean "later", with full jitter and
- * Retry-After; bodies are opened anew for each try.
+ * A request is tried again after network faults and statuses that mean "later", with full jitter and Retry-After;
+ * a 401 gets one fresh token; a connection that had been closed while idle is no failure. Bodies are opened anew for
+ * each try.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { rootCertificates } from 'node:tls';
-import type { Agent, Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
-import { createAuthorizer, type Authorizer } from './auth.ts';
-import { statusError, unreachable, type Asked } from './registry-error.ts';
-import { mayBePlain, type RegistrySettings } from './settings.ts';
-
-export interface Request {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Path with query below the host, or an absolute URL (a Location). */
-  readonly url: string;
-  readonly asked: Asked;
-  /** `repository:NAME:pull,push`, own repository first. */
-  readonly scopes: readonly string[];
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Opened anew for each try. */
-  readonly body?: () => AsyncIterable<Uint8Array> | Uint8Array;
-  /** Statuses that are answers, not errors. */
-  readonly accept: readonly number[];
-  readonly signal: AbortSignal;
-  readonly tries?: number;
-}
-
-export interface Response {
-  readonly status: number;
-  header(name: string): string | undefined;
-  readonly body: AsyncIterable<Uint8Array>;
-  /** Reads and drops the body. */
-  discard(): Promise<void>;
-  /** Where it came from, after redirects. */
-  readonly url: string;
-}
+import { readText, responseOf, type Response } from './answer.ts';
+import { createAuthorizer, type Attempts, type Authorizer } from './auth.ts';
+import type { Endpoint } from './endpoints.ts';
+import type { Credentials } from './auth-file.ts';
+import { createPools, type Exchange } from './pools.ts';
+import { followRedirects } from './redirects.ts';
+import { isWrongVersion, protocolError, readRefusal, refusalError, unreachable } from './registry-error.ts';
+import type { Request } from './request.ts';
+import {
+  backoff,
+  createHostPause,
+  isPassing,
+  isRetryable,
+  isStale,
+  isTooLong,
+  networkCode,
+  parseRetryAfter,
+  sleep,
+  type HostPause,
+} from './retry.ts';
+import type { RegistrySettings } from './settings.ts';
+import { traceAnswer, traceFailure, traceRequest } from './trace.ts';
+import { watchBody } from './write-watch.ts';
 
 export interface Transport {
-  request(host: string, request: Request): Promise<Response>;
+  /** Throws REGISTRY_*, or ABORTED. */
+  request(endpoint: Endpoint, request: Request): Promise<Response>;
   close(): Promise<void>;
 }
 
-const MAX_REDIRECTS = 10;
-const TRIES = 5;
-const BASE_DELAY_MS = 300;
-const MAX_DELAY_MS = 30_000;
-const MAX_RETRY_AFTER_MS = 120_000;
-const MAX_ERROR_BODY = 64 * 1024;
-/** A registry hashes a large upload before it answers. */
-const ANSWER_TIMEOUT_MS = 15 * 60_000;
-const IDLE_TIMEOUT_MS = 60_000;
-const RETRYABLE = new Set([408, 429, 499, 500, 502, 503, 504, 522]);
-
 interface HostState {
-  readonly scheme: Promise<'https' | 'http'>;
   readonly authorizer: Authorizer;
+  readonly pause: HostPause;
+  scheme: 'https' | 'http' | undefined;
 }
 
-export function createTransport(settings: RegistrySettings, host: Host): Transport {
-  const agents = new Map<string, Agent>();
+/** Refused connections are given up sooner: nobody listens. */
+const REFUSED_TRIES = 2;
+const STALE_TRIES = 2;
+
+/** `credentials`: instead of the keychain's. */
+export function createTransport(
+  settings: RegistrySettings,
+  host: Host,
+  credentials?: Credentials,
+): Transport {
+  const pools = createPools(settings);
   const hosts = new Map<string, HostState>();
+  const warned = new Set<string>();
 
-  async function agentFor(authority: string): Promise<Agent> {
-    const known = agents.get(authority);
-    if (known !== undefined) return known;
-    const { Agent: UndiciAgent } = await import('./http-client.ts');
-    const identity = tlsIdentity(authority, settings);
-    const made = new UndiciAgent({
-      connect: { timeout: 30_000, rejectUnauthorized: !settings.insecure.includes(authority), ...identity },
-      headersTimeout: ANSWER_TIMEOUT_MS,
-      bodyTimeout: IDLE_TIMEOUT_MS,
-      connections: 8,
-      pipelining: 1,
-    });
-    agents.set(authority, made);
-    return made;
-  }
-
-  function stateOf(authority: string): HostState {
-    const known = hosts.get(authority);
+  function stateOf(endpoint: Endpoint): HostState {
+    const key = `${endpoint.authority} ${endpoint.scheme ?? ''} ${endpoint.mayBePlain}`;
+    const known = hosts.get(key);
     if (known !== undefined) return known;
     const state: HostState = {
-      scheme: findScheme(authority),
-      authorizer: createAuthorizer({ authority, settings, host, send: (url, init) => sendOnce(url, init) }),
+      authorizer: createAuthorizer({
+        endpoint,
+        settings,
+        host,
+        ...(credentials === undefined ? {} : { credentials }),
+        send: (exchange) => send(exchange, endpoint),
+        ping: (signal) => ping(endpoint, state.scheme ?? 'https', signal),
+      }),
+      pause: createHostPause(host),
+      scheme: endpoint.scheme ?? (endpoint.mayBePlain ? undefined : 'https'),
     };
-    hosts.set(authority, state);
+    hosts.set(key, state);
     return state;
   }
 
-  /** https, unless the host may be plain and does not speak TLS. */
-  async function findScheme(authority: string): Promise<'https' | 'http'> {
-    if (!mayBePlain(authority, settings.insecure)) return 'https';
+  /** Some registries name their challenge there alone. */
+  async function ping(endpoint: Endpoint, scheme: string, signal: AbortSignal): Promise<Response> {
+    const url = `${scheme}://${endpoint.authority}${endpoint.apiPath}/`;
+    const headers = { 'user-agent': settings.userAgent };
+    const { idleMs } = settings.timeouts;
+    return responseOf(await send({ method: 'GET', url, headers, answerMs: idleMs, signal }, endpoint), url);
+  }
+
+  async function send(exchange: Exchange, endpoint: Endpoint): Promise<Dispatcher.ResponseData> {
+    const started = host.now();
+    settings.trace?.(traceRequest(exchange));
     try {
-      const { body } = await sendOnce(`https://${authority}/v2/`, { method: 'GET' });
-      await body.dump();
-      return 'https';
+      const response = await pools.send(exchange, endpoint);
+      settings.trace?.(traceAnswer(exchange, response, host.now() - started));
+      return response;
     } catch (error) {
-      return isNotTls(error) ? 'http' : 'https';
+      settings.trace?.(traceFailure(exchange, error, host.now() - started));
+      throw error;
     }
   }
 
-  async function sendOnce(
-    url: string,
-    init: Omit<Dispatcher.RequestOptions, 'origin' | 'path'>,
-  ): Promise<Dispatcher.ResponseData> {
-    const { request } = await import('./http-client.ts');
-    const parsed = new URL(url);
-    return request(url, { ...init, dispatcher: await agentFor(parsed.host) });
-  }
-
-  async function attempt(authority: string, request: Request, fresh: boolean): Promise<Response> {
-    const { scheme, authorizer } = stateOf(authority);
-    const base = `${await scheme}://${authority}`;
-    let url = /^https?:\/\//.test(request.url) ? request.url : `${base}${request.url}`;
-    let { method } = request;
-    for (let hops = 0; hops <= MAX_REDIRECTS; hops += 1) {
-      // Credentials go to the registry's own origin alone: not to another host, port or scheme.
-      const isOwn = new URL(url).origin === new URL(base).origin;
-      const authorization = isOwn
-        ? await authorizer.authorization(request.scopes, {
-            fresh,
-            asked: request.asked,
-            signal: request.signal,
-          })
-        : undefined;
-      const response = await sendOnce(url, {
-        method,
-        signal: request.signal,
-        headersTimeout: method === 'PUT' ? ANSWER_TIMEOUT_MS : IDLE_TIMEOUT_MS,
-        headers: {
-          'user-agent': settings.userAgent,
-          ...(isOwn ? request.headers : withoutAuthorization(request.headers)),
-          ...(authorization === undefined ? {} : { authorization }),
-        },
-        ...(request.body === undefined ? {} : { body: bodyOf(request.body()) }),
+  async function attempt(endpoint: Endpoint, request: Request, attempts: Attempts): Promise<Response> {
+    const state = stateOf(endpoint);
+    const { timeouts } = settings;
+    const finishesUpload = request.method === 'PUT' || request.method === 'PATCH';
+    const body = request.body?.();
+    const watch = watchBody(body, request.signal, timeouts.idleMs);
+    const pull = async (scheme: 'https' | 'http'): Promise<Response> => {
+      const origin = `${scheme}://${endpoint.authority}`;
+      const start = /^https?:\/\//i.test(request.url)
+        ? request.url
+        : `${origin}${endpoint.apiPath}${request.url}`;
+      const { response, url } = await followRedirects({
+        start,
+        origin,
+        request,
+        authorization: () => attempts.header(),
+        anonymous: (response) => state.authorizer.anonymous(response, request),
+        send: (exchange) => send(exchange, endpoint),
+        headers: { 'user-agent': settings.userAgent, 'accept-encoding': 'identity', ...endpoint.headers },
+        answerMs: finishesUpload ? timeouts.answerMs : timeouts.idleMs,
+        body: watch.body,
+        signal: watch.signal,
       });
-      const location = headerOf(response, 'location');
-      const isRedirect =
-        [301, 302, 303, 307, 308].includes(response.statusCode) &&
-        location !== undefined &&
-        !request.accept.includes(response.statusCode);
-      if (!isRedirect) {
-        if (response.statusCode === 401 && isOwn) authorizer.challenged(response.headers['www-authenticate']);
-        return responseOf(response, url);
-      }
-      await response.body.dump();
-      if (request.body !== undefined && response.statusCode !== 307 && response.statusCode !== 308)
-        throw new TsbuildError(
-          'REGISTRY_PROTOCOL',
-          `${request.asked.host} redirects an upload with status ${response.statusCode}`,
-        );
-      url = new URL(location, url).href;
-      if (response.statusCode === 303) method = 'GET';
+      return responseOf(response, url);
+    };
+    try {
+      return await withScheme(state, pull, body !== undefined);
+    } finally {
+      watch.stop();
     }
-    throw new TsbuildError(
-      'REGISTRY_PROTOCOL',
-      `${request.asked.host} redirects more than ${MAX_REDIRECTS} times`,
-    );
   }
 
-  async function wait(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) throw new TsbuildError('ABORTED', 'aborted while waiting for a registry');
-    await new Promise<void>((resolve, reject) => {
-      const stop = (): void => {
-        clearTimeout(timer);
-        reject(new TsbuildError('ABORTED', 'aborted while waiting for a registry'));
-      };
-      const timer = setTimeout(() => {
-        signal.removeEventListener('abort', stop);
-        resolve();
-      }, ms);
-      signal.addEventListener('abort', stop, { once: true });
-    });
+  /** https first; http where the host may be plain and does not speak TLS. */
+  async function withScheme(
+    state: HostState,
+    pull: (scheme: 'https' | 'http') => Promise<Response>,
+    hasBody: boolean,
+  ): Promise<Response> {
+    if (state.scheme !== undefined) return pull(state.scheme);
+    // why: a first request has no body to lose; if one should have, plain is what was asked for by naming the host.
+    if (hasBody) return pull('https');
+    try {
+      const response = await pull('https');
+      state.scheme = 'https';
+      return response;
+    } catch (error) {
+      if (!speaksNoTls(error)) throw error;
+      const response = await pull('http');
+      state.scheme = 'http';
+      return response;
+    }
   }
 
-  function delayOf(tried: number, retryAfter: string | undefined): number {
-    const asked =
-      retryAfter === undefined
-        ? NaN
-        : /^\d+$/.test(retryAfter)
-          ? Number(retryAfter) * 1000
-          : Date.parse(retryAfter) - host.now();
-    if (asked > 0) return Math.min(asked, MAX_RETRY_AFTER_MS);
-    return settings.random() * Math.min(MAX_DELAY_MS, BASE_DELAY_MS * 2 ** tried);
+  function warn(endpoint: Endpoint, response: Response, { onNotice }: Request): void {
+    for (const text of response.warnings()) {
+      const key = `${endpoint.authority} ${text}`;
+      if (warned.has(key)) continue;
+      warned.add(key);
+      onNotice?.({ kind: 'warning', host: endpoint.authority, text });
+    }
   }
 
   return {
-    async request(authority, request) {
-      const tries = request.tries ?? TRIES;
-      let reauthorized = false;
-      for (let tried = 0; ; tried += 1) {
+    async request(endpoint, request) {
+      const { signal, asked } = request;
+      const state = stateOf(endpoint);
+      const tries = request.tries ?? settings.retry.tries;
+      let failures = 0;
+      let stale = 0;
+      const attempts = state.authorizer.begin(request);
+
+      async function pause(reason: string, askedMs?: number): Promise<void> {
+        const waitMs = askedMs ?? backoff(settings.retry, failures, settings.random);
+        if (askedMs !== undefined) state.pause.hold(askedMs);
+        request.onNotice?.({ kind: 'retry', host: endpoint.authority, reason, waitMs });
+        settings.trace?.(`http = waiting ${waitMs} ms: ${reason}`);
+        await sleep(waitMs, signal);
+      }
+
+      for (;;) {
+        await state.pause.ready(signal);
         let response: Response;
         try {
-          response = await attempt(authority, request, reauthorized);
+          response = await attempt(endpoint, request, attempts);
         } catch (error) {
-          if (request.signal.aborted)
-            throw new TsbuildError('ABORTED', 'the transfer was aborted', { cause: error });
-          if (error instanceof TsbuildError || !isPassing(error) || tried + 1 >= tries)
-            throw unreachable(request.asked, error);
-          await wait(delayOf(tried, undefined), request.signal);
+          if (signal.aborted) throw new TsbuildError('ABORTED', 'the transfer was aborted', { cause: error });
+          if (isStale(error) && request.body === undefined && stale < STALE_TRIES) {
+            stale += 1;
+            continue;
+          }
+          failures += 1;
+          const limit = networkCode(error) === 'ECONNREFUSED' ? Math.min(tries, REFUSED_TRIES) : tries;
+          if (error instanceof TsbuildError || !isPassing(error) || failures >= limit)
+            throw unreachable(asked, error);
+          await pause(networkCode(error));
           continue;
         }
-        if (request.accept.includes(response.status)) return response;
-        if (response.status === 401 && !reauthorized) {
+        warn(endpoint, response, request);
+        if (request.accept.includes(response.status)) return checked(response, request);
+        const isUnauthorized =
+          response.status === 401 || (response.status === 403 && response.saysInsufficientScope());
+        if (isUnauthorized && attempts.refused(response)) {
           await response.discard();
-          reauthorized = true;
-          tried -= 1;
           continue;
         }
-        if (RETRYABLE.has(response.status) && tried + 1 < tries) {
-          await response.discard();
-          await wait(delayOf(tried, response.header('retry-after')), request.signal);
-          continue;
-        }
-        throw statusError(request.asked, response.status, await textOf(response));
+        const refusal = readRefusal(response.status, await readText(response));
+        failures += 1;
+        const retryAfter = parseRetryAfter(response.header('retry-after'), host.now());
+        const isLate = failures >= tries || isTooLong(response.status, refusal.words, retryAfter ?? Infinity);
+        if (!isRetryable(response.status) || isLate) throw refusalError(asked, refusal);
+        await pause(`status ${response.status}`, retryAfter);
       }
     },
-    async close() {
-      await Promise.all([...agents.values()].map((agent) => agent.destroy()));
-    },
+    close: () => pools.close(),
   };
 }
 
-function withoutAuthorization(headers: Request['headers']): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers ?? {}).filter(([name]) => name.toLowerCase() !== 'authorization'),
+/** A page for people, where a registry should answer: a login portal, or a proxy's own page. */
+function checked(response: Response, { asked, method }: Request): Response {
+  const type = response.header('content-type') ?? '';
+  const isPage = response.status < 300 && /^text\/html\b/i.test(type);
+  if (!isPage || (method === 'GET' && asked.action.startsWith('fetching blob'))) return response;
+  throw protocolError(
+    asked,
+    `this is not a registry's answer (${type.split(';', 1)[0] ?? ''})`,
+    'check the address; a proxy or a login page may stand before it',
   );
 }
 
-function bodyOf(body: AsyncIterable<Uint8Array> | Uint8Array): Uint8Array | Readable {
-  if (body instanceof Uint8Array) return body;
-  return Readable.from(body, { objectMode: false });
-}
-
-function headerOf(response: Dispatcher.ResponseData, name: string): string | undefined {
-  const value = response.headers[name];
-  return Array.isArray(value) ? value[0] : value;
-}
-
-function responseOf(response: Dispatcher.ResponseData, url: string): Response {
-  return {
-    status: response.statusCode,
-    header: (name) => headerOf(response, name),
-    body: response.body as AsyncIterable<Uint8Array>,
-    discard: async () => response.body.dump(),
-    url,
-  };
-}
-
-async function textOf(response: Response): Promise<string> {
-  let text = '';
-  const decoder = new TextDecoder();
-  try {
-    for await (const chunk of response.body) {
-      text += decoder.decode(chunk, { stream: true });
-      if (text.length > MAX_ERROR_BODY) break;
-    }
-  } catch {
-    // What came so far is better than nothing.
-  }
-  return text;
-}
-
-function codeOf(error: unknown): string {
-  const nested = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return nested instanceof Error && 'code' in nested && typeof nested.code === 'string' ? nested.code : '';
-}
-
-function isNotTls(error: unknown): boolean {
-  return /EPROTO|ERR_SSL_|ECONNRESET|UND_ERR_SOCKET/.test(codeOf(error));
-}
-
-/** Network faults that may be gone the next time; wrong certificates and unknown names are not. */
-function isPassing(error: unknown): boolean {
-  return /^(ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|UND_ERR_(SOCKET|CONNECT_TIMEOUT|HEADERS_TIMEOUT|BODY_TIMEOUT|CLOSED|DESTROYED))$/.test(
-    codeOf(error),
-  );
-}
-
-interface TlsIdentity {
-  readonly ca?: readonly string[];
-  readonly cert?: string;
-  readonly key?: string;
-}
-
-/** Authorities and client certificates of a host; given authorities come besides the system's. */
-function tlsIdentity(
-  authority: string,
-  settings: RegistrySettings,
-): { ca?: string[]; cert?: string; key?: string } {
-  const given = (settings.authorities.get(authority) ?? []).map(readPem);
-  const directory = settings.certificateDirectories.map((each) => join(each, authority)).find(existsSync);
-  const names = directory === undefined ? [] : readdirSync(directory);
-  const inDirectory =
-    directory === undefined
-      ? []
-      : names.filter((name) => name.endsWith('.crt')).map((name) => readPem(join(directory, name)));
-  const ca = [...given, ...inDirectory];
-  const client = names.find((name) => name.endsWith('.cert'));
-  const pair: TlsIdentity =
-    client === undefined || directory === undefined
-      ? {}
-      : {
-          cert: readPem(join(directory, client)),
-          key: readPem(join(directory, client.replace(/\.cert$/, '.key'))),
-        };
-  return {
-    ...(ca.length === 0 ? {} : { ca: [...rootCertificates, ...ca] }),
-    ...(pair.cert === undefined ? {} : { cert: pair.cert }),
-    ...(pair.key === undefined ? {} : { key: pair.key }),
-  };
-}
-
-function readPem(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new TsbuildError('CONFIG_INVALID', `cannot read the certificate ${JSON.stringify(path)}`, {
-      cause: error,
-    });
-  }
+function speaksNoTls(error: unknown): boolean {
+  const reason = error instanceof Error ? error.message : '';
+  return isWrongVersion(reason) || /^(EPROTO|ERR_SSL_.*|ECONNRESET|UND_ERR_SOCKET)$/.test(networkCode(error));
 }

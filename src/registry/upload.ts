@@ -1,203 +1,146 @@
 /**
- * Uploading one blob: POST for a session, PUT with everything; pieces by PATCH only where a proxy refuses the whole
- * (413). After a fault the blob is looked for first: the answer may have been lost, not the upload.
+ * Uploading one blob: a mount where the registry has it elsewhere; else POST for a session and PUT with everything;
+ * pieces by PATCH where the whole is refused (413), cut again and again, or configuration says so.
  *
- * Spec: OCI distribution-spec v1.1.1, "Pushing blobs". A Location is used byte for byte.
+ * After a fault the blob is looked for first: the answer may have been lost, not the upload. The unit of a retry is
+ * the blob, or a piece of it; its bytes can be read again from the beginning.
+ *
+ * Spec: OCI distribution-spec v1.1.1, "Pushing blobs".
  */
-import { TsbuildError } from '../base/errors.ts';
-import type { Descriptor } from '../oci/documents.ts';
-import type { Asked } from './registry-error.ts';
-import type { Response, Transport } from './transport.ts';
+import { isTsbuildError, TsbuildError } from '../base/errors.ts';
+import { withParameter } from './location.ts';
+import { beginning } from './registry-error.ts';
+import { backoff, sleep } from './retry.ts';
+import { putChunks } from './upload-chunks.ts';
+import {
+  attempt,
+  beginSession,
+  common,
+  giveUp,
+  scopesOf,
+  sessionOf,
+  type Outcome,
+  type Session,
+  type Upload,
+} from './upload-session.ts';
 
-export interface Upload {
-  readonly authority: string;
-  readonly repository: string;
-  readonly scopes: readonly string[];
-  readonly asked: (action: string) => Asked;
-  readonly blob: Descriptor;
-  /** The bytes, from the beginning, any number of times. */
-  readonly open: () => AsyncIterable<Uint8Array>;
-  readonly onProgress?: (current: number) => void;
-  readonly signal: AbortSignal;
-}
+/** Cuts of the whole before it goes in pieces. */
+const MAX_CUTS = 2;
+const DAMAGE_TRIES = 2;
+const FIRST_CHUNK = 8 << 20;
 
-const TRIES = 4;
-const PAUSE_MS = 100;
-/** GHCR takes no larger pieces than this. */
-const CHUNK = 4 << 20;
-
-export async function uploadBlob(transport: Transport, upload: Upload): Promise<void> {
-  for (let tried = 1; ; tried += 1) {
+export async function uploadBlob(upload: Upload): Promise<void> {
+  const { blob, endpoint, settings, options } = upload;
+  const configured = endpoint.chunkSize;
+  let inPieces = configured !== undefined && blob.size > configured;
+  const pieces = { size: configured ?? FIRST_CHUNK };
+  let session = await mount(upload);
+  if (session === 'mounted') return;
+  let [cuts, failures, damages] = [0, 0, 0];
+  for (;;) {
+    session ??= await beginSession(upload);
+    const current: Session = session;
+    let outcome: Outcome;
     try {
-      const status = await putWhole(transport, upload);
-      if (status === 413) await putChunks(transport, upload);
-      return;
+      outcome = inPieces ? await putChunks(upload, current, pieces) : await putWhole(upload, current);
     } catch (error) {
-      if (upload.signal.aborted || !isWorthAnother(error) || tried >= TRIES) throw error;
-      if (await isThere(transport, upload)) return;
-      await pause(PAUSE_MS * 2 ** tried, upload.signal);
+      await giveUp(upload, current);
+      throw error;
     }
+    session = undefined;
+    if (outcome.kind === 'done') return;
+    if (outcome.kind === 'too-large') {
+      if (inPieces) {
+        await giveUp(upload, current);
+        throw outcome.error;
+      }
+      inPieces = true;
+      continue;
+    }
+    failures += 1;
+    if (outcome.isLost) upload.onSessionLost();
+    if (isDamage(outcome.error)) damages += 1;
+    if (await isThere(upload)) return;
+    if (failures >= settings.retry.tries || damages >= DAMAGE_TRIES) {
+      await giveUp(upload, current);
+      throw outcome.error;
+    }
+    cuts += outcome.isCut ? 1 : 0;
+    inPieces ||= cuts >= MAX_CUTS && blob.size > pieces.size;
+    const waitMs = outcome.waitMs ?? backoff(settings.retry, failures, settings.random);
+    const reason = outcome.isCut ? 'an upload was cut' : outcome.error.message;
+    options.onNotice?.({ kind: 'retry', host: endpoint.authority, reason, waitMs });
+    await sleep(waitMs, options.signal);
   }
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    const stop = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    signal.addEventListener('abort', stop, { once: true });
-  });
+function isDamage(error: TsbuildError): boolean {
+  return error.code === 'DIGEST_MISMATCH';
 }
 
-function isWorthAnother(error: unknown): boolean {
-  return (
-    error instanceof TsbuildError &&
-    (error.code === 'REGISTRY_UNREACHABLE' ||
-      error.code === 'REGISTRY_NOT_FOUND' ||
-      (error.code === 'REGISTRY_REFUSED' && /status (5\d\d|408|416|429)/.test(error.message)))
-  );
+/** Another repository's blob, by reference. Never a reason to fail. */
+async function mount(upload: Upload): Promise<Session | 'mounted' | undefined> {
+  const { transport, endpoint, blob, options } = upload;
+  for (const from of upload.mountFrom) {
+    const query = `mount=${encodeURIComponent(blob.digest)}&from=${encodeURIComponent(from)}`;
+    try {
+      const response = await transport.request(endpoint, {
+        ...common(upload, `mounting ${blob.digest}`),
+        method: 'POST',
+        url: `/${endpoint.repository}/blobs/uploads/?${query}`,
+        scopes: [...scopesOf(endpoint), `repository:${from}:pull`],
+        headers: { 'content-length': '0' },
+        accept: [201, 202],
+        tries: 1,
+      });
+      await response.discard();
+      if (response.status === 201) return 'mounted';
+      // The registry did not mount, and began an upload instead.
+      return sessionOf(response, upload);
+    } catch (error) {
+      if (options.signal.aborted || isTsbuildError(error, 'ABORTED')) throw error;
+    }
+  }
+  return undefined;
 }
 
-async function isThere(
-  transport: Transport,
-  { authority, repository, scopes, asked, blob, signal }: Upload,
-): Promise<boolean> {
-  const response = await transport.request(authority, {
+async function isThere(upload: Upload): Promise<boolean> {
+  const { transport, endpoint, blob } = upload;
+  const response = await transport.request(endpoint, {
+    ...common(upload, `looking for ${blob.digest}`),
     method: 'HEAD',
-    url: `/v2/${repository}/blobs/${blob.digest}`,
-    asked: asked(`looking for ${blob.digest}`),
-    scopes,
+    url: `/${endpoint.repository}/blobs/${blob.digest}`,
     accept: [200, 404, 405],
-    signal,
   });
   await response.discard();
   return response.status === 200;
 }
 
-async function beginSession(
-  transport: Transport,
-  { authority, repository, scopes, asked, signal }: Upload,
-): Promise<string> {
-  const response = await transport.request(authority, {
-    method: 'POST',
-    url: `/v2/${repository}/blobs/uploads/`,
-    asked: asked('starting an upload'),
-    scopes,
-    headers: { 'content-length': '0' },
-    accept: [202],
-    signal,
-  });
-  await response.discard();
-  return locationOf(response, asked);
-}
-
-function locationOf(response: Response, asked: Upload['asked']): string {
-  const location = response.header('location');
-  if (location === undefined)
-    throw new TsbuildError('REGISTRY_PROTOCOL', `${asked('').host} sent no Location for an upload`);
-  const sent = new URL(response.url);
-  if (/^https?:\/\//.test(location)) {
-    const named = new URL(location);
-    // why: a registry behind a proxy that ends TLS often does not know that it is reached by https.
-    if (sent.protocol !== 'https:' || named.protocol !== 'http:' || named.hostname !== sent.hostname)
-      return location;
-    return `${sent.origin}${location.replace(/^http:\/\/[^/]*/, '')}`;
-  }
-  // why: URL parsing would re-encode a signed query; only what is missing is put in front.
-  return location.startsWith('/')
-    ? `${sent.origin}${location}`
-    : `${sent.origin}${sent.pathname.replace(/[^/]*$/, '')}${location}`;
-}
-
-function withDigest(location: string, { digest }: Descriptor): string {
-  return `${location}${location.includes('?') ? '&' : '?'}digest=${encodeURIComponent(digest)}`;
-}
-
-async function putWhole(transport: Transport, upload: Upload): Promise<number> {
-  const { authority, scopes, asked, blob, open, signal } = upload;
-  const location = await beginSession(transport, upload);
-  const response = await transport.request(authority, {
+async function putWhole(upload: Upload, session: Session): Promise<Outcome> {
+  const { blob, open } = upload;
+  return attempt(upload, {
+    ...common(upload, `uploading blob ${blob.digest}`),
     method: 'PUT',
-    url: withDigest(location, blob),
-    asked: asked(`uploading blob ${blob.digest}`),
-    scopes,
+    url: withParameter(session.location, 'digest', blob.digest),
     headers: { 'content-type': 'application/octet-stream', 'content-length': `${blob.size}` },
     ...(blob.size === 0 ? {} : { body: () => counted(open(), upload) }),
-    accept: [200, 201, 204, 413],
-    // A new session for every try: the old one may be used up.
-    tries: 1,
-    signal,
+    isLarge: blob.size > FIRST_CHUNK,
   });
-  await response.discard();
-  return response.status;
 }
 
 async function* counted(
   source: AsyncIterable<Uint8Array>,
-  { onProgress, blob, asked }: Upload,
+  { options, blob, asked }: Upload,
 ): AsyncGenerator<Uint8Array> {
   let current = 0;
   for await (const chunk of source) {
     current += chunk.byteLength;
-    onProgress?.(current);
+    options.onProgress?.(current);
     yield chunk;
   }
   if (current !== blob.size)
     throw new TsbuildError(
       'SIZE_MISMATCH',
-      `${asked('').side} ${asked('').host}: blob ${blob.digest} has ${current} bytes, not ${blob.size}`,
+      `${beginning(asked(`uploading blob ${blob.digest}`))} failed: it has ${current} bytes, not ${blob.size}`,
     );
-}
-
-async function putChunks(transport: Transport, upload: Upload): Promise<void> {
-  const { authority, scopes, asked, blob, open, signal, onProgress } = upload;
-  let location = await beginSession(transport, upload);
-  let start = 0;
-  for await (const chunk of chunksOf(open())) {
-    const response = await transport.request(authority, {
-      method: 'PATCH',
-      url: location,
-      asked: asked(`uploading a part of blob ${blob.digest}`),
-      scopes,
-      headers: {
-        'content-type': 'application/octet-stream',
-        'content-length': `${chunk.byteLength}`,
-        'content-range': `${start}-${start + chunk.byteLength - 1}`,
-      },
-      body: () => chunk,
-      accept: [201, 202, 204],
-      tries: 1,
-      signal,
-    });
-    await response.discard();
-    location = locationOf(response, asked);
-    start += chunk.byteLength;
-    onProgress?.(start);
-  }
-  const response = await transport.request(authority, {
-    method: 'PUT',
-    url: withDigest(location, blob),
-    asked: asked(`finishing blob ${blob.digest}`),
-    scopes,
-    headers: { 'content-length': '0' },
-    accept: [200, 201, 204],
-    tries: 1,
-    signal,
-  });
-  await response.discard();
-}
-
-async function* chunksOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of source) {
-    parts.push(Uint8Array.from(chunk));
-    size += chunk.byteLength;
-    if (size < CHUNK) continue;
-    yield Buffer.concat(parts);
-    [parts, size] = [[], 0];
-  }
-  if (size > 0) yield Buffer.concat(parts);
 }

@@ -1,8 +1,17 @@
 /** What docker gives every container, as data: one place for RUN and `tsbuild run`. */
 import type { Mount } from '../../native/mount.ts';
+import { ATTRIBUTE } from '../../native/plan-ops.ts';
 import type { MountStub } from '../../snapshotter/snapshotter.ts';
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from './capabilities.ts';
-import type { ContainerMount, ContainerNetwork, ContainerSpec, ContainerUser, Rlimit } from './runtime.ts';
+import type {
+  ContainerMount,
+  ContainerNetwork,
+  ContainerSpec,
+  ContainerUser,
+  DeviceNode,
+  IdMaps,
+  Rlimit,
+} from './runtime.ts';
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export const BUILD_HOSTNAME = 'buildkitsandbox';
@@ -45,47 +54,133 @@ export interface ContainerInput {
   readonly readonlyRoot?: boolean;
   readonly privileged?: boolean;
   readonly capabilities?: readonly string[];
+  /** -1 is unlimited. */
   readonly rlimits?: readonly Rlimit[];
   readonly shmSize?: number;
   /** No core files. */
   readonly confidential?: boolean;
+  /** What a process writes to /etc/hosts and its like is seen until the container ends. */
+  readonly writableFiles?: boolean;
+  readonly noNewPrivileges?: boolean;
+  readonly seccomp?: ContainerSpec['seccomp'];
+  readonly apparmorProfile?: string;
+  /** Nothing of /proc and /sys is masked or read-only. */
+  readonly unmasked?: boolean;
+  readonly namespaces?: ContainerSpec['namespaces'];
+  readonly idMaps?: IdMaps;
+  readonly timeOffsets?: ContainerSpec['timeOffsets'];
+  readonly rootPropagation?: number;
+  readonly sysctls?: Readonly<Record<string, string>>;
+  readonly devices?: readonly DeviceNode[];
+  readonly domainname?: string;
+  readonly oomScoreAdj?: number;
 }
 
 export function createContainerSpec(input: ContainerInput): ContainerSpec {
   const privileged = input.privileged === true;
   return {
     id: input.id,
-    root: { mounts: input.mounts, readonly: input.readonlyRoot === true },
+    root: {
+      mounts: input.mounts,
+      readonly: input.readonlyRoot === true,
+      ...(input.rootPropagation === undefined ? {} : { propagation: input.rootPropagation }),
+    },
     args: input.args,
     env: withDefaults(input),
     cwd: input.cwd === '' ? '/' : input.cwd,
     user: input.user,
     umask: 0o022,
-    hostname: input.hostname,
+    // The name of a namespace that is not its own is not the container's to change.
+    hostname: (input.namespaces?.uts ?? 'new') === 'new' ? input.hostname : '',
     terminal: input.terminal,
     network: input.network,
     capabilities: privileged ? ALL_CAPABILITIES : (input.capabilities ?? DEFAULT_CAPABILITIES),
-    noNewPrivileges: false,
-    seccomp: privileged ? 'unconfined' : 'default',
+    noNewPrivileges: input.noNewPrivileges === true,
+    seccomp: input.seccomp ?? (privileged ? 'unconfined' : 'default'),
+    ...optionsOf(input),
     // A core file of a process that saw a secret would hold it, and lie in the layer.
     rlimits: [
-      ...(input.rlimits ?? []),
+      ...(input.rlimits ?? []).map(withInfinity),
       ...(input.confidential === true ? [{ type: 'RLIMIT_CORE', soft: 0, hard: 0 }] : []),
     ],
     ...(input.shmSize === undefined ? {} : { shmSize: input.shmSize }),
-    mounts: [
-      file('/etc/hosts', input.hosts ?? hostsFile(input)),
-      file('/etc/hostname', `${input.hostname}\n`),
-      ...(input.network === 'none' ? [] : [file('/etc/resolv.conf', input.resolvConf)]),
-      ...(input.volumes ?? []),
-    ],
-    maskedPaths: privileged ? [] : MASKED,
-    readonlyPaths: privileged ? [] : READONLY,
+    mounts: [...(privileged ? WRITABLE_SYS : []), ...ownFiles(input), ...(input.volumes ?? [])],
+    maskedPaths: privileged || input.unmasked === true ? [] : MASKED,
+    readonlyPaths: privileged || input.unmasked === true ? [] : READONLY,
   };
 }
 
-function file(target: string, content: string): ContainerMount {
-  return { kind: 'file', target, content, mode: 0o644, uid: 0, gid: 0, readonly: true };
+type SpecOptions = Pick<
+  ContainerSpec,
+  | 'namespaces'
+  | 'idMaps'
+  | 'timeOffsets'
+  | 'sysctls'
+  | 'devices'
+  | 'domainname'
+  | 'oomScoreAdj'
+  | 'apparmorProfile'
+>;
+
+/** What is handed on as it is, where it is given. */
+function optionsOf(input: ContainerInput): SpecOptions {
+  const { namespaces, idMaps, timeOffsets, sysctls, devices, domainname, oomScoreAdj, apparmorProfile } =
+    input;
+  const given = {
+    namespaces,
+    idMaps,
+    timeOffsets,
+    sysctls,
+    devices,
+    domainname,
+    oomScoreAdj,
+    apparmorProfile,
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** /etc/hosts and its like, unless a volume takes their place. */
+function ownFiles(input: ContainerInput): readonly ContainerMount[] {
+  const taken = new Set(input.volumes?.map(({ target }) => target));
+  const file = (target: string, content: string): readonly ContainerMount[] =>
+    taken.has(target)
+      ? []
+      : [
+          {
+            kind: 'file',
+            target,
+            content,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            readonly: input.writableFiles !== true,
+          },
+        ];
+  return [
+    ...file('/etc/hosts', input.hosts ?? hostsFile(input)),
+    ...file('/etc/hostname', `${input.hostname}\n`),
+    ...(input.network === 'none' ? [] : file('/etc/resolv.conf', input.resolvConf)),
+  ];
+}
+
+const WRITABLE_SYS: readonly ContainerMount[] = ['/sys', '/sys/fs/cgroup'].map((target) => ({
+  ...{
+    kind: 'attach',
+    type: '',
+    source: '',
+    target,
+    bind: false,
+    recursive: false,
+    copyUp: false,
+    remount: true,
+  },
+  ...{ set: 0, clear: ATTRIBUTE.readonly, setBelow: 0, clearBelow: 0, propagation: 0, options: [] },
+}));
+
+/** -1, which JSON can hold, is unlimited. */
+function withInfinity({ type, soft, hard }: Rlimit): Rlimit {
+  const value = (limit: number): number => (limit < 0 ? Number.POSITIVE_INFINITY : limit);
+  return { type, soft: value(soft), hard: value(hard) };
 }
 
 function withDefaults({ env, home, terminal }: ContainerInput): readonly string[] {

@@ -6,7 +6,7 @@ import { COMMANDS } from '../../src/cli/commands.ts';
 import { parseOutputs } from '../../src/cli/commands/output-flag.ts';
 import { helpText, parseFlags, type ParsedFlags } from '../../src/cli/flags.ts';
 import { exitCodeOf, renderError } from '../../src/cli/render/error.ts';
-import { mask, redact } from '../../src/cli/render/safe-text.ts';
+import { mask, redact } from '../../src/base/redact.ts';
 import { formatBytes } from '../../src/cli/render/model.ts';
 import { createPlainRenderer } from '../../src/cli/render/plain.ts';
 import { createTtyRenderer } from '../../src/cli/render/tty.ts';

@@ -14,8 +14,9 @@ import type { Descriptor } from '../../src/oci/documents.ts';
 import type { Reference } from '../../src/oci/reference.ts';
 import { parseChallenges } from '../../src/registry/challenge.ts';
 import { createRegistry } from '../../src/registry/client.ts';
-import { findCredentials, storeCredentials } from '../../src/registry/keychain.ts';
+import { findCredentials, storeCredentials, type Found } from '../../src/registry/keychain.ts';
 import type { Registry } from '../../src/registry/registry.ts';
+import { plainSettings } from '../../src/registry/settings.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: Buffer) => void;
 
@@ -52,14 +53,7 @@ async function serve(handler: Handler): Promise<string> {
 
 function client(): Registry {
   const registry = createRegistry(
-    {
-      insecure: [],
-      authorities: new Map(),
-      certificateDirectories: [],
-      configFiles: [join(directory, 'config.json')],
-      userAgent: 'test',
-      random: () => 0.01,
-    },
+    { ...plainSettings(() => 0.01), configFiles: [join(directory, 'config.json')] },
     host,
   );
   registries.push(registry);
@@ -100,7 +94,10 @@ test('a download that is cut goes on where it ended', async () => {
     withPing((request, response) => {
       ranges.push(request.headers.range);
       const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
-      response.writeHead(from > 0 ? 206 : 200, { 'content-length': CONTENT.byteLength - from });
+      response.writeHead(from > 0 ? 206 : 200, {
+        'content-length': CONTENT.byteLength - from,
+        ...(from > 0 ? { 'content-range': `bytes ${from}-299999/300000` } : {}),
+      });
       if (from > 0) response.end(CONTENT.subarray(from));
       else response.write(CONTENT.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 20));
     }),
@@ -235,19 +232,6 @@ test('a blob is uploaded by one POST and one PUT', async () => {
   assert.deepEqual(log, ['POST /v2/team/app/blobs/uploads/', 'PUT /upload/1']);
 });
 
-test('where the whole is too large it goes in pieces', async () => {
-  let first = true;
-  const { handler, stored, log } = uploads((request, response) => {
-    if (!first || Number(request.headers['content-length']) === 0) return false;
-    first = false;
-    response.writeHead(413).end();
-    return true;
-  });
-  await push(await serve(handler));
-  assert.deepEqual(stored.get(BLOB.digest), CONTENT);
-  assert.ok(log.includes('PATCH /upload/1'));
-});
-
 test('an upload whose answer was lost is not sent twice', async () => {
   let puts = 0;
   const made = uploads((request, response) => {
@@ -326,6 +310,14 @@ test('challenges are parsed with quotes, commas and any case', () => {
   assert.deepEqual(parseChallenges('=='), []);
 });
 
+function find(
+  configFiles: readonly string[],
+  registry: string,
+  repository: string,
+): Promise<Found | undefined> {
+  return findCredentials({ configFiles, inlineConfigs: [] }, { registry, repository, purpose: 'pull' });
+}
+
 test('credentials are found under the keys that people write', async () => {
   const path = join(directory, 'config.json');
   const auth = (text: string): { auth: string } => ({ auth: Buffer.from(text).toString('base64') });
@@ -343,16 +335,21 @@ test('credentials are found under the keys that people write', async () => {
     }),
   );
   const user = async (registry: string, name = 'x'): Promise<string | undefined> =>
-    (await findCredentials([join(directory, 'missing'), path], registry, name))?.username;
+    (await find([join(directory, 'missing'), path], registry, name))?.username;
   assert.equal(await user('docker.io'), 'hub');
-  assert.deepEqual(await findCredentials([path], 'r.io', 'x'), { username: 'host', password: 'a:b' });
+  assert.deepEqual(await find([path], 'r.io', 'x'), {
+    username: 'host',
+    password: 'a:b',
+    from: path,
+    isRenewable: false,
+  });
   assert.equal(await user('r.io', 'team/app'), 'team');
   assert.equal(await user('v.io'), 'v');
   assert.equal(await user('f.io'), 'u');
-  assert.equal((await findCredentials([path], 'i.io', 'x'))?.identityToken, 'tok');
+  assert.equal((await find([path], 'i.io', 'x'))?.identityToken, 'tok');
   assert.equal(await user('r.io:5000'), undefined);
   writeFileSync(path, '{auths:');
-  await rejects(findCredentials([path], 'r.io', 'x'), 'CONFIG_INVALID', /is not JSON/);
+  await rejects(find([path], 'r.io', 'x'), 'CONFIG_INVALID', /is not JSON/);
 });
 
 test('credentials are kept with the other fields, readable by their owner alone', async () => {

@@ -199,8 +199,8 @@ rows<unknown>('--device-cgroup-rule', parseDeviceRule, [
 rows<unknown>('--ulimit', parseUlimit, [
   ['nofile=1024', { type: 'RLIMIT_NOFILE', soft: 1024, hard: 1024 }],
   ['nofile=1024:2048', { type: 'RLIMIT_NOFILE', soft: 1024, hard: 2048 }],
-  ['core=-1', { type: 'RLIMIT_CORE', soft: Infinity, hard: Infinity }],
-  ['core=0:unlimited', { type: 'RLIMIT_CORE', soft: 0, hard: Infinity }],
+  ['core=-1', { type: 'RLIMIT_CORE', soft: -1, hard: -1 }],
+  ['core=0:unlimited', { type: 'RLIMIT_CORE', soft: 0, hard: -1 }],
   ['nofile', /invalid ulimit argument: nofile/],
   ['files=1', /invalid ulimit type: files/],
   ['nofile=2:1', /soft limit must be less than or equal to hard limit: 2 > 1/],

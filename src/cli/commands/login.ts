@@ -14,14 +14,14 @@ export async function runLogin(flags: ParsedFlags, session: Session): Promise<nu
     throw new TsbuildError('USAGE', 'login needs a password', { hint: 'give it with --password-stdin' });
   const client = await session.engine().registry();
   await client.checkLogin(registry, { username, password }, { signal: session.signal });
-  await storeCredentials(configFile(session), registry, { username, password }, session.host);
+  await storeCredentials(await configFile(session), registry, { username, password }, session.host);
   session.stdout.write('Login Succeeded\n');
   return 0;
 }
 
 export async function runLogout(flags: ParsedFlags, session: Session): Promise<number> {
   const registry = registryOf(flags);
-  const removed = await storeCredentials(configFile(session), registry, undefined, session.host);
+  const removed = await storeCredentials(await configFile(session), registry, undefined, session.host);
   session.stdout.write(
     removed ? `Removing login credentials for ${registry}\n` : `Not logged in to ${registry}\n`,
   );
@@ -32,8 +32,8 @@ function registryOf(flags: ParsedFlags): string {
   return (flags.words[0] ?? 'docker.io').replace(/^https?:\/\//, '').replace(/\/.*$/, '');
 }
 
-function configFile({ registrySettings }: Session): string {
-  const [file] = registrySettings.configFiles;
+async function configFile({ registrySettings }: Session): Promise<string> {
+  const [file] = (await registrySettings()).configFiles;
   if (file === undefined)
     throw new TsbuildError('CONFIG_INVALID', 'there is no place to keep credentials in');
   return file;

@@ -1,7 +1,8 @@
 /** Errors for people: code, excerpt with squiggle, last output, hint. Secrets in URLs are struck out first. */
+import { redact } from '../../base/redact.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import { excerpt } from './excerpt.ts';
-import { clean, redact, shorten } from './safe-text.ts';
+import { clean, shorten } from './safe-text.ts';
 
 export interface ErrorStyle {
   readonly color: boolean;

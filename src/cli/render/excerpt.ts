@@ -4,8 +4,9 @@
  * The squiggle stands below its text in any terminal: tabs become blanks, control characters vanish, characters
  * that take two columns get two `~`, combining ones none. What is shown is bounded, however long lines are.
  */
+import { mask } from '../../base/redact.ts';
 import type { SourceRef } from '../../base/errors.ts';
-import { clean, mask } from './safe-text.ts';
+import { clean } from './safe-text.ts';
 
 const CONTEXT_LINES = 1;
 const MAX_RANGE_LINES = 10;

@@ -1,5 +1,5 @@
 /** `--device HOST[:CONTAINER[:rwm]]` and `--device-cgroup-rule`. Source: docker/cli, container/opts.go, parseDevice. */
-import type { DeviceRequest, DeviceRuleRequest } from '../../../engine/containers/options.ts';
+import type { DeviceRequest, DeviceRuleRequest } from '../../../runtime/container-options.ts';
 import { badFlag } from './bad-flag.ts';
 import { cleanPath } from './fields.ts';
 

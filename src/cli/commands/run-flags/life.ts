@@ -1,6 +1,6 @@
 /** What a container's life follows: `--restart`, `--health-*`, `--stop-*`, `--log-*`. Source: docker/cli, opts and container/opts.go. */
 import { constants } from 'node:os';
-import type { HealthOptions } from '../../../engine/containers/options.ts';
+import type { HealthOptions } from '../../../runtime/container-options.ts';
 import type { Signal } from '../../../runtime/runtime.ts';
 import { badFlag, badFlags } from './bad-flag.ts';
 import { splitPair } from './fields.ts';

@@ -1,5 +1,5 @@
 /** Limits: `--memory`, `--cpus`, `--pids-limit`, `--blkio-weight` and their kin. Source: docker/cli, opts/{throttledevice,weightdevice,opts}.go; moby, daemon/daemon_unix.go. */
-import type { DeviceRateRequest, LimitOptions } from '../../../engine/containers/options.ts';
+import type { DeviceRateRequest, LimitOptions } from '../../../runtime/container-options.ts';
 import { badFlag, badFlags } from './bad-flag.ts';
 import { parseBytes, parseInteger, parseNanoCpus } from './numbers.ts';
 

@@ -1,5 +1,5 @@
 /** `--mount type=bind|volume|tmpfs,…`. Source: docker/cli, opts/mount.go; podman's few more keys. */
-import type { MountRequest, Propagation } from '../../../engine/containers/options.ts';
+import type { MountRequest, Propagation } from '../../../runtime/container-options.ts';
 import { isVolumeName, VOLUME_NAME_RULE } from '../../../engine/volume-name.ts';
 import { badFlag } from './bad-flag.ts';
 import { cleanPath, parseBoolean, splitFields, splitPair } from './fields.ts';
@@ -15,6 +15,7 @@ interface Draft {
   readonly specific: string[];
   propagation?: Propagation;
   recursive: boolean;
+  writableBelow?: boolean;
   createSource: boolean;
   nocopy: boolean;
   subpath?: string;
@@ -53,7 +54,10 @@ function finish(draft: Draft, target: string, resolve: (path: string) => string,
       if (source === undefined || source === '')
         return fail('invalid mount config for type "bind": field Source must not be empty');
       const { propagation, recursive, createSource } = draft;
-      const shared = propagation === undefined ? {} : { propagation };
+      const shared = {
+        ...(propagation === undefined ? {} : { propagation }),
+        ...(draft.writableBelow === true ? { writableBelow: true } : {}),
+      };
       return { kind: 'bind', source: resolve(source), target, readonly, recursive, createSource, ...shared };
     }
     case 'volume': {
@@ -151,6 +155,7 @@ function takeSpecific(draft: Draft, key: string, value: string, fail: Fail): boo
           `invalid value for bind-recursive: ${value} (must be "enabled", "disabled", "writable", or "readonly")`,
         );
       draft.recursive = value !== 'disabled';
+      draft.writableBelow = value === 'writable';
       return true;
     case 'volume-subpath':
       draft.subpath = cleanPath(`/${value}`)?.slice(1) ?? '';

@@ -4,7 +4,7 @@ import type {
   NamespaceChoice,
   NamespaceOptions,
   UserNamespaceChoice,
-} from '../../../engine/containers/options.ts';
+} from '../../../runtime/container-options.ts';
 import { badFlag } from './bad-flag.ts';
 import { splitPair } from './fields.ts';
 import { parseDuration, parseInteger } from './numbers.ts';

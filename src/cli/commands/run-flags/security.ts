@@ -1,5 +1,5 @@
 /** `--security-opt`, `--cap-add`, `--cap-drop`, `--privileged`. Source: docker/cli, container/opts.go, parseSecurityOpts. */
-import type { SecurityOptions } from '../../../engine/containers/options.ts';
+import type { SecurityOptions } from '../../../runtime/container-options.ts';
 import { adjustCapabilities } from '../../../runtime/capabilities.ts';
 import { badFlag, badFlags } from './bad-flag.ts';
 import type { ReadFile } from './environment.ts';

@@ -1,5 +1,5 @@
 /** `--tmpfs TARGET[:OPTIONS]`. Source: moby, pkg/mount flags that a tmpfs takes. */
-import type { MountRequest } from '../../../engine/containers/options.ts';
+import type { MountRequest } from '../../../runtime/container-options.ts';
 import { badFlag } from './bad-flag.ts';
 import { cleanPath, splitPair } from './fields.ts';
 import { parseBytes } from './numbers.ts';

@@ -9,7 +9,7 @@ const NAMES: readonly string[] = [
   ...['rtprio', 'rttime', 'sigpending', 'stack'],
 ];
 
-/** Unlimited is an infinite number. Throws USAGE. */
+/** -1 is unlimited. Throws USAGE. */
 export function parseUlimit(text: string): Rlimit {
   const fail = (reason: string, hint?: string): never => {
     throw badFlag('--ulimit', text, reason, hint);
@@ -25,7 +25,7 @@ export function parseUlimit(text: string): Rlimit {
   if (soft === undefined || (parts.length === 2 && hard === undefined))
     return fail(`invalid ulimit argument: ${text}`, 'write numbers, -1 or unlimited');
   const upper = hard ?? soft;
-  if (soft > upper)
+  if (upper >= 0 && (soft < 0 || soft > upper))
     return fail(
       `ulimit soft limit must be less than or equal to hard limit: ${parts[0] ?? ''} > ${parts[1] ?? ''}`,
     );
@@ -33,7 +33,7 @@ export function parseUlimit(text: string): Rlimit {
 }
 
 function parseLimit(text: string): number | undefined {
-  if (text === '-1' || text === 'unlimited') return Number.POSITIVE_INFINITY;
+  if (text === '-1' || text === 'unlimited') return -1;
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 

@@ -3,7 +3,7 @@
  *
  * Source: docker/cli, cli/compose/loader/volume.go; moby, volume/mounts/linux_parser.go.
  */
-import type { MountRequest, Propagation, VolumesFrom } from '../../../engine/containers/options.ts';
+import type { MountRequest, Propagation, VolumesFrom } from '../../../runtime/container-options.ts';
 import { isVolumeName, VOLUME_NAME_RULE } from '../../../engine/volume-name.ts';
 import { badFlag } from './bad-flag.ts';
 import { cleanPath } from './fields.ts';

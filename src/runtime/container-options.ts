@@ -2,7 +2,7 @@
  * What `run` and `create` can be asked for: parsed and checked one by one, but nothing looked up yet. Names of
  * users, volumes and other containers, paths of devices, the image's own wishes come in when it is created.
  */
-import type { Rlimit } from '../../runtime/runtime.ts';
+import type { Rlimit } from './runtime.ts';
 
 export type Propagation = 'private' | 'rprivate' | 'slave' | 'rslave' | 'shared' | 'rshared';
 
@@ -15,6 +15,8 @@ export type MountRequest =
       readonly target: string;
       readonly readonly: boolean;
       readonly recursive: boolean;
+      /** What is mounted below the source stays writable where the mount is read-only. */
+      readonly writableBelow?: boolean;
       readonly propagation?: Propagation;
       /** `-v` makes a missing directory, `--mount` does not. */
       readonly createSource: boolean;
@@ -151,6 +153,7 @@ export interface IsolationOptions {
   readonly devices: readonly DeviceRequest[];
   readonly deviceRules: readonly DeviceRuleRequest[];
   readonly readonlyRoot: boolean;
+  /** -1 is unlimited. */
   readonly rlimits: readonly Rlimit[];
   readonly sysctls: Readonly<Record<string, string>>;
   /** Bytes of /dev/shm. */

@@ -1,0 +1,167 @@
+/**
+ * From a container's isolation options to what its spec is made of: each time it starts, since paths of other
+ * containers' namespaces, devices of the host and directories of volumes may have changed.
+ */
+import { TsbuildError } from '../../base/errors.ts';
+import type { DeviceRule } from '../../runtime/cgroups/resources.ts';
+import { adjustCapabilities } from '../../runtime/capabilities.ts';
+import type {
+  IsolationOptions,
+  MountRequest,
+  NamespaceChoice as Asked,
+} from '../../runtime/container-options.ts';
+import type { ContainerInput } from '../../runtime/default-spec.ts';
+import type { ContainerMount, NamespaceChoice } from '../../runtime/runtime.ts';
+import { parseDockerProfile } from '../../runtime/seccomp/docker-profile.ts';
+import { hostDevices } from './host-devices.ts';
+import { containerMounts, PROPAGATION_FLAGS, rootPropagation } from './isolation-mounts.ts';
+
+/** What is found out at the start. */
+export interface StartFacts {
+  /** Where a volume's files are. Throws VOLUME_NOT_FOUND. */
+  readonly volumeDirectory: (name: string) => string;
+  /** Path of a namespace of another container, which must run. Throws CONTAINER_NOT_FOUND, CONTAINER_NOT_RUNNING. */
+  readonly namespacePath: (container: string, kind: 'pid' | 'ipc' | 'uts' | 'cgroup') => string;
+  /** `amd64`, `arm64`. */
+  readonly arch: string;
+  /** Release of the kernel. */
+  readonly kernel: string;
+}
+
+export type IsolationInput = Pick<
+  ContainerInput,
+  | 'volumes'
+  | 'readonlyRoot'
+  | 'privileged'
+  | 'capabilities'
+  | 'rlimits'
+  | 'shmSize'
+  | 'writableFiles'
+  | 'noNewPrivileges'
+  | 'seccomp'
+  | 'apparmorProfile'
+  | 'unmasked'
+  | 'namespaces'
+  | 'timeOffsets'
+  | 'rootPropagation'
+  | 'sysctls'
+  | 'devices'
+  | 'domainname'
+  | 'oomScoreAdj'
+>;
+
+export interface StartIsolation {
+  readonly input: IsolationInput;
+  /** For the cgroup. */
+  readonly deviceRules: readonly DeviceRule[];
+}
+
+/** Throws SPEC_INVALID (a profile, a device), and what `facts` throw. */
+export function isolationAtStart(options: IsolationOptions, facts: StartFacts): StartIsolation {
+  const { security, mounts, readonlyRoot } = options;
+  const { privileged } = security;
+  const devices = hostDevices(options.devices, options.deviceRules, { privileged });
+  const propagation = rootPropagation(mounts);
+  const input: IsolationInput = {
+    volumes: [...ipcMounts(options), ...containerMounts(mounts, facts.volumeDirectory)],
+    readonlyRoot,
+    privileged,
+    ...capabilitiesOf(options),
+    rlimits: options.rlimits,
+    writableFiles: !readonlyRoot,
+    noNewPrivileges: security.noNewPrivileges,
+    ...seccompOf(options, facts),
+    unmasked: security.systemPathsUnconfined,
+    namespaces: namespacesOf(options, facts),
+    devices: devices.nodes,
+    sysctls: options.sysctls,
+    ...present('shmSize', options.shmSize),
+    ...present('rootPropagation', propagation),
+    ...present('domainname', options.domainname),
+    ...present('oomScoreAdj', options.oomScoreAdj),
+    ...present('apparmorProfile', security.apparmor === 'unconfined' ? undefined : security.apparmor),
+    ...timeOf(options),
+  };
+  return { input, deviceRules: devices.rules };
+}
+
+function present<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
+  return (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: V };
+}
+
+function capabilitiesOf({ security }: IsolationOptions): Pick<IsolationInput, 'capabilities'> {
+  const { capAdd, capDrop, privileged } = security;
+  if (privileged || (capAdd.length === 0 && capDrop.length === 0)) return {};
+  return { capabilities: adjustCapabilities(capAdd, capDrop) };
+}
+
+function seccompOf({ security }: IsolationOptions, facts: StartFacts): Pick<IsolationInput, 'seccomp'> {
+  const { seccomp, capAdd, capDrop } = security;
+  if (seccomp.kind !== 'profile') return seccomp.kind === 'default' ? {} : { seccomp: 'unconfined' };
+  const capabilities = adjustCapabilities(capAdd, capDrop);
+  return { seccomp: parseDockerProfile(seccomp.text, { capabilities, ...facts }) };
+}
+
+function namespacesOf(
+  { namespaces }: IsolationOptions,
+  { namespacePath }: StartFacts,
+): NonNullable<ContainerInput['namespaces']> {
+  const choice = (asked: Asked | undefined, kind: 'pid' | 'ipc' | 'uts' | 'cgroup'): NamespaceChoice => {
+    if (asked?.kind === 'container') return { join: namespacePath(asked.container, kind) };
+    return asked?.kind === 'host' ? 'host' : 'new';
+  };
+  const { ipc, user, timeOffsets } = namespaces;
+  if (user !== undefined && user.kind !== 'host')
+    throw new TsbuildError(
+      'KERNEL_UNSUPPORTED',
+      `--userns=${user.kind} is not possible for containers with layers`,
+      {
+        hint: 'use --userns=host, or "tsbuild-runtime" with a bundle whose files belong to the mapped ids',
+        exitCode: 125,
+      },
+    );
+  return {
+    pid: choice(namespaces.pid, 'pid'),
+    ipc: ipc === undefined || isOwn(ipc) ? 'new' : choice(ipc, 'ipc'),
+    uts: choice(namespaces.uts, 'uts'),
+    cgroup: choice(namespaces.cgroup, 'cgroup'),
+    ...(timeOffsets === undefined ? {} : { time: 'new' }),
+  };
+}
+
+/** Whether others may join it makes no difference to the kernel. */
+function isOwn(
+  ipc: NonNullable<IsolationOptions['namespaces']['ipc']>,
+): ipc is { readonly kind: 'none' | 'shareable' } {
+  return ipc.kind === 'none' || ipc.kind === 'shareable';
+}
+
+function timeOf({ namespaces: { timeOffsets } }: IsolationOptions): Pick<IsolationInput, 'timeOffsets'> {
+  if (timeOffsets === undefined) return {};
+  const offset = (clock: 'monotonic' | 'boottime'): NonNullable<ContainerInput['timeOffsets']> => {
+    const given = timeOffsets[clock];
+    return given === undefined ? {} : { [clock]: { secs: given.seconds, nanosecs: given.nanoseconds } };
+  };
+  return { timeOffsets: { ...offset('monotonic'), ...offset('boottime') } };
+}
+
+/** The host's shared memory and message queues belong to its ipc namespace. */
+function ipcMounts({ namespaces }: IsolationOptions): readonly ContainerMount[] {
+  if (namespaces.ipc?.kind !== 'host') return [];
+  return ['/dev/shm', '/dev/mqueue'].map((path) => ({
+    ...{ kind: 'attach', type: '', source: path, target: path, bind: true, recursive: false, copyUp: false },
+    ...{ remount: false, set: 0, clear: 0, setBelow: 0, clearBelow: 0, options: [] },
+    propagation: PROPAGATION_FLAGS.rprivate,
+  }));
+}
+
+/** Targets of mounts, as places that must exist below all layers: they never appear in a layer. */
+export function mountStubs(
+  mounts: readonly MountRequest[],
+  isFile: (path: string) => boolean,
+): readonly { readonly path: string; readonly type: 'directory' | 'file' }[] {
+  return mounts.map((mount) => ({
+    path: mount.target,
+    type: mount.kind === 'bind' && isFile(mount.source) ? 'file' : 'directory',
+  }));
+}
