@@ -5,7 +5,9 @@
  *   tsbuild-launch run        one plan on fd 3, reports on fd 4, the caller's standard streams
  *   tsbuild-launch create     the same, but ends as soon as the program runs or waits for its start
  *   tsbuild-launch net        a list of network operations on standard input, reports on standard output
+ *   tsbuild-launch names NETNS CONFIG   the name service of a namespace, until standard input closes
  */
+#include "dns.h"
 #include "frames.h"
 #include "net.h"
 #include <errno.h>
@@ -55,6 +57,8 @@ int main(int argc, char **argv, char **envp)
 	const char *call = argc == 2 ? argv[1] : "";
 	if (strcmp(call, "net") == 0)
 		return net_main(0, 1);
+	if (argc == 4 && strcmp(argv[1], "names") == 0)
+		return dns_main(argv[2], argv[3]);
 	int is_server = strcmp(call, "server") == 0;
 	int is_create = strcmp(call, "create") == 0;
 	if (!is_server && !is_create && strcmp(call, "run") != 0) {

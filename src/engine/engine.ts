@@ -17,6 +17,7 @@ import type { LayerStore } from '../layer/layer.ts';
 import type { Platform } from '../oci/documents.ts';
 import type { Registry } from '../registry/registry.ts';
 import { openContainerStore, type ContainerStore } from '../runtime/container-store.ts';
+import type { Networks } from '../runtime/network/contract.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openRecordStore, type RecordStore } from '../solver/records.ts';
 import { openVolumes, type Volumes } from './volumes.ts';
@@ -51,6 +52,7 @@ export interface Engine extends AsyncDisposable {
   readonly volumes: Volumes;
   readonly snapshotter: () => Promise<Snapshotter>;
   readonly runtime: () => Promise<Runtime>;
+  readonly networks: () => Promise<Networks>;
   readonly registry: () => Promise<Registry>;
   /** Path for a new temporary file, on the disk of the state root. */
   readonly spool: () => string;
@@ -79,6 +81,21 @@ export function openEngine(options: EngineOptions): Engine {
       machine: probeMachine(root, options.platform),
     });
   });
+  const networks = once(async () => {
+    const [{ openNetworks }, { createNetCall }, { locateNative }] = await Promise.all([
+      import('../runtime/network/open-networks.ts'),
+      import('../../native/net-call.ts'),
+      import('../../native/locate.ts'),
+    ]);
+    return openNetworks({
+      root,
+      host,
+      call: createNetCall(locateNative('tsbuild-launch')),
+      resolvConf: options.resolvConf,
+      runDirectory: '/run/tsbuild',
+      netnsDirectory: '/run/netns',
+    });
+  });
   const registry = once(options.openRegistry);
   return {
     options,
@@ -102,6 +119,7 @@ export function openEngine(options: EngineOptions): Engine {
     }),
     snapshotter: snapshotter.get,
     runtime: runtime.get,
+    networks: networks.get,
     registry: registry.get,
     spool() {
       const directory = join(root, 'spool');

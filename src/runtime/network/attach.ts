@@ -228,7 +228,7 @@ function namesOf(a: Attaching, record: AttachmentRecord): Served {
   const plan = planNames(a.resolvConf(), dns, hasNames(endpoints));
   const directories = endpoints
     .filter(({ network }) => network !== DEFAULT_NETWORK)
-    .map(({ networkId }) => a.leases.directory(networkId));
+    .map(({ network, networkId }) => ({ name: network, leases: a.leases.directory(networkId) }));
   const config = a.attached.writeNames(containerId, nameServiceConfig(directories, plan.upstream));
   return { resolvConf: plan.resolvConf, config: plan.isServed ? config : undefined };
 }

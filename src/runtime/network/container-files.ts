@@ -128,9 +128,12 @@ function isOnLoopback(server: string): boolean {
 }
 
 /** What native/launch/dns.c reads: directories of leases, servers to ask. */
-export function nameServiceConfig(leaseDirectories: readonly string[], upstream: readonly string[]): string {
+export function nameServiceConfig(
+  networks: readonly { readonly name: string; readonly leases: string }[],
+  upstream: readonly string[],
+): string {
   return [
-    ...leaseDirectories.map((directory) => `leases ${directory}`),
+    ...networks.map(({ name, leases }) => `leases ${name} ${leases}`),
     ...upstream.map((server) => `upstream ${server}`),
     '',
   ].join('\n');
