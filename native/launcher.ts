@@ -6,6 +6,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { TsbuildError } from '../src/base/errors.ts';
+import { encodeFrame, readFrames } from './frames.ts';
 
 const START = 1;
 const KILL = 2;
@@ -15,7 +16,6 @@ const STDERR = 12;
 const EXIT = 13;
 const ERROR = 14;
 const WARNING = 15;
-const HEAD = 12;
 
 /** What the launcher says about one container. */
 export interface LaunchEvents {
@@ -68,12 +68,12 @@ export function startLaunchServer(launcher: string): LaunchServer {
     start(plan, events) {
       const id = next++;
       running.set(id, events);
-      socket.write(frame(START, id, plan));
+      socket.write(encodeFrame(START, plan, id));
       return {
         kill(signal) {
           const payload = Buffer.alloc(4);
           payload.writeUInt32LE(signal);
-          if (running.has(id)) socket.write(frame(KILL, id, payload));
+          if (running.has(id)) socket.write(encodeFrame(KILL, payload, id));
         },
       };
     },
@@ -155,31 +155,4 @@ function deliver(type: number, payload: Buffer, events: LaunchEvents): void {
 
 function problemOf(payload: Buffer): LaunchProblem {
   return { op: payload.readUInt32LE(0), errno: payload.readUInt32LE(4), text: payload.toString('utf8', 8) };
-}
-
-function frame(type: number, id: number, payload: Uint8Array): Buffer {
-  const head = Buffer.alloc(HEAD);
-  head.writeUInt32LE(payload.byteLength, 0);
-  head.writeUInt32LE(type, 4);
-  head.writeUInt32LE(id, 8);
-  return Buffer.concat([head, payload]);
-}
-
-function readFrames(stream: Readable, handle: (type: number, id: number, payload: Buffer) => void): void {
-  let rest: Buffer = Buffer.alloc(0);
-  stream.on('data', (chunk: Buffer) => {
-    rest = rest.byteLength === 0 ? chunk : Buffer.concat([rest, chunk]);
-    let at = 0;
-    while (rest.byteLength - at >= HEAD) {
-      const length = rest.readUInt32LE(at);
-      if (rest.byteLength - at - HEAD < length) break;
-      handle(
-        rest.readUInt32LE(at + 4),
-        rest.readUInt32LE(at + 8),
-        rest.subarray(at + HEAD, at + HEAD + length),
-      );
-      at += HEAD + length;
-    }
-    rest = rest.subarray(at);
-  });
 }

@@ -108,7 +108,9 @@ export type PlanOp = { readonly subject: string } & (
         | 'loopback'
         | 'noNewPrivs'
         | 'execCheck'
-        | 'waitStart';
+        | 'waitStart'
+        /** What comes after it happens in a child of the container's first process, which stays as its init. */
+        | 'init';
     }
   | {
       readonly op: 'terminal';

@@ -33,6 +33,7 @@ const CODES = {
   exec: 24,
   cgroupSelf: 80,
   cgroupNamespace: 81,
+  init: 100,
   cgroupMake: 210,
   cgroupEnable: 211,
   cgroupWrite: 212,
@@ -141,6 +142,7 @@ function payloadOf(op: PlanOp): Buffer {
     case 'noNewPrivs':
     case 'execCheck':
     case 'waitStart':
+    case 'init':
       return Buffer.alloc(0);
     case 'terminal':
       return u32(op.uid, op.gid, op.rows ?? 0, op.columns ?? 0);

@@ -2,6 +2,7 @@
  * tsbuild-launch: everything about a container that Node cannot do in its own process.
  *
  *   tsbuild-launch server     plans and reports as frames on fd 3, until it closes
+ *   tsbuild-launch monitor N  one container that outlives its caller, see monitor.c; N is for people who look at ps
  *   tsbuild-launch run        one plan on fd 3, reports on fd 4, the caller's standard streams
  *   tsbuild-launch create     the same, but ends as soon as the program runs or waits for its start
  *   tsbuild-launch net        a list of network operations on standard input, reports on standard output
@@ -9,6 +10,7 @@
  */
 #include "dns.h"
 #include "frames.h"
+#include "monitor.h"
 #include "net.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -54,21 +56,24 @@ fail:
 
 int main(int argc, char **argv, char **envp)
 {
-	const char *call = argc == 2 ? argv[1] : "";
+	const char *call = argc >= 2 ? argv[1] : "";
 	if (strcmp(call, "net") == 0)
 		return net_main(0, 1);
 	if (argc == 4 && strcmp(argv[1], "names") == 0)
 		return dns_main(argv[2], argv[3]);
 	int is_server = strcmp(call, "server") == 0;
 	int is_create = strcmp(call, "create") == 0;
-	if (!is_server && !is_create && strcmp(call, "run") != 0) {
-		fprintf(stderr, "usage: tsbuild-launch server|run|create|net  (started by tsbuild, not by hand)\n");
+	int is_monitor = strcmp(call, "monitor") == 0;
+	if (!is_server && !is_create && !is_monitor && strcmp(call, "run") != 0) {
+		fprintf(stderr, "usage: tsbuild-launch server|run|create|monitor|net  (started by tsbuild, not by hand)\n");
 		return 2;
 	}
 	seal(argv, envp);
 	for (int fd = 3; fd <= 4; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
+	if (is_monitor)
+		return monitor(3);
 	if (is_create)
 		return create_one(3, 4);
 	/* The caller's death must be ours, and so the containers'. */

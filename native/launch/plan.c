@@ -290,6 +290,7 @@ static int check_op(struct plan *plan, const struct op *op)
 			return -1;
 		break;
 	case OP_ROOT_READONLY:
+	case OP_INIT:
 	case OP_PIVOT:
 	case OP_CHROOT:
 	case OP_EXEC_CHECK:

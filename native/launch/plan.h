@@ -65,6 +65,7 @@ enum op_code {
 	OP_MEMPOLICY = 42,   /* u32 mode with flags, u32 zero; a node mask */
 	OP_ROOT_PROPAGATION = 43, /* u32 MS_*: of "/", after pivot */
 	OP_HOME = 44, /* u32 uid: the last entry of the environment becomes HOME of /etc/passwd */
+	OP_INIT = 100, /* the container's first process stays in between, see init.c */
 	OP_CGROUP_SELF = 80,      /* enters what OP_CGROUP_TASKS opened */
 	OP_CGROUP_NAMESPACE = 81, /* a new one, rooted in the cgroup that was entered */
 

@@ -178,6 +178,8 @@ static int execute(struct sandbox *s, const struct op *op)
 		return mount(NULL, "/", NULL, take_u32(&c), NULL);
 	case OP_HOME:
 		return op_home(s, c);
+	case OP_INIT:
+		return op_init(s);
 	case OP_STATE:    /* read by hooks */
 	case OP_PRESERVE: /* done by OP_EXEC */
 		return 0;

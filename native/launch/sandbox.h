@@ -162,5 +162,6 @@ int op_seccomp(struct sandbox *s, struct cursor c);
 int op_home(struct sandbox *s, struct cursor c); /* home.c */
 int op_exec_check(struct sandbox *s);
 int op_exec(struct sandbox *s);
+int op_init(struct sandbox *s); /* init.c */
 
 #endif

@@ -52,8 +52,14 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
     ...(spec.root.readonly ? [{ op: 'rootReadonly', subject: 'root' } as const] : []),
     ...tuningOps(spec),
     ...startOps(spec),
-    ...programOps(spec, machine),
+    ...underInit(spec, programOps(spec, machine)),
   ];
+}
+
+/** Right before the program: what decides its identity and rights is the init's, too. */
+function underInit({ init }: ContainerSpec, program: readonly PlanOp[]): readonly PlanOp[] {
+  if (init !== true) return program;
+  return [...program.slice(0, -1), { op: 'init', subject: 'init' }, ...program.slice(-1)];
 }
 
 /** The plan of a further process in a container that runs: identity as for its first, no mounts. */

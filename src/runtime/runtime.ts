@@ -251,6 +251,8 @@ export interface ContainerSpec extends ProcessSpec {
   readonly startSocket?: string;
   /** Name of a new session keyring. */
   readonly keyring?: string;
+  /** A process of ours is pid 1: it hands signals on to the program and reaps orphans. */
+  readonly init?: boolean;
 }
 
 /** A further process in a running container. */
@@ -262,16 +264,6 @@ export interface ExecSpec extends ProcessSpec {
     /** CLONE_NEW* of the namespaces that it does not share with the caller, see `namespacesOf`. */
     readonly namespaces: number;
   };
-}
-
-/** Whether the kernel killed in a container for want of memory (cgroups/oom.ts). */
-export interface MemoryReport {
-  /** Processes that were killed for want of memory since the cgroup was made. */
-  readonly kills: number;
-  /** Bytes; undefined: no limit of its own. */
-  readonly limit: number | undefined;
-  /** Most bytes that were in use at a time; undefined where the kernel does not tell (v2 before 5.19). */
-  readonly peak: number | undefined;
 }
 
 /** How the process ended: exactly one of the two. */
