@@ -64,6 +64,7 @@ const DIGIT = /\p{Nd}/u;
 const SPECIAL = /[@*#?\-$!]/;
 /** White space as Go's unicode.IsSpace has it. */
 const BLANK = /[\t-\r \u0085\u00a0\p{Z}]/u;
+const MARK_BLANKS = new Set([' ', '\t', '\r']);
 const MAX_DEPTH = 100;
 /** What variables may add to a text. `ENV A=$A$A`, forty times, would fill any memory; no program takes as much. */
 const MAX_GROWTH = 1 << 20;
@@ -169,6 +170,10 @@ class Lexer {
         const value = char === "'" ? this.#single() : this.#double();
         this.#add(value, false);
         result += value;
+      } else if (char === '<') {
+        const value = this.#heredocMark();
+        this.#add(value, false);
+        result += value;
       } else if (char === escape) {
         this.#next();
         const shown = this.#rawEscapes ? char : '';
@@ -185,6 +190,15 @@ class Lexer {
     if (stop !== '')
       throw stop === '/' ? fail("missing '/' in ${}", 'write ${NAME/PATTERN/REPLACEMENT}') : notClosed();
     return result;
+  }
+
+  /** Blanks behind `<<` belong to the word, so `<< EOF` is one: a heredoc. */
+  #heredocMark(): string {
+    let mark = this.#next();
+    if (this.#peek() !== '<') return mark;
+    mark += this.#next();
+    while (MARK_BLANKS.has(this.#peek())) mark += this.#next();
+    return mark;
   }
 
   #single(): string {

@@ -120,7 +120,7 @@ function expandSources(instruction: InstructionOf<'COPY' | 'ADD'>, expand: Expan
   for (const source of instruction.sources) {
     const head = instruction.heredocs.length === 0 ? undefined : parseHeredocWord(source);
     const heredoc =
-      head === undefined ? undefined : instruction.heredocs.find(({ name }) => name === head.name);
+      head === undefined ? undefined : instruction.heredocs.findLast(({ name }) => name === head.name);
     if (heredoc === undefined) {
       written.push(expand.word(source));
       places.push(narrow(refAt(instruction.raw), source));

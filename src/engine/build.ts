@@ -129,7 +129,7 @@ export async function prepareBuild(
   const [platform = machine] = request.platforms;
   const sources = await openBuildSources(
     engine,
-    { dockerfile: request.dockerfile, contexts: request.contexts, platform },
+    { dockerfile: request.dockerfile, contexts: contextsOf(request), platform },
     { sink, signal, solveGit, secret: request.secret },
   );
   contexts = createContexts(sources.directories, root, host);
@@ -161,6 +161,17 @@ export async function prepareBuild(
 }
 
 /** Patterns with exceptions cannot be judged without the files. */
+/** With BUILDKIT_CONTEXT_KEEP_GIT_DIR, repositories that are contexts keep their .git. */
+function contextsOf({ contexts, buildArgs }: BuildRequest): ReadonlyMap<string, ContextSpec> {
+  if (!/^(1|t|true)$/i.test(buildArgs['BUILDKIT_CONTEXT_KEEP_GIT_DIR'] ?? '')) return contexts;
+  return new Map(
+    [...contexts].map(([name, spec]) => [
+      name,
+      spec.kind === 'git' ? { ...spec, source: { ...spec.source, keepGitDir: true } } : spec,
+    ]),
+  );
+}
+
 function ignoredBy(source: ContextSource | undefined): ((path: string) => boolean) | undefined {
   const { ignoreText = '', ignoreFile = '.dockerignore' } = source ?? {};
   const patterns = parseIgnoreFile(ignoreText);

@@ -13,14 +13,20 @@ import { createRunMounts } from '../solver/exec/run-mounts.ts';
 import { createRunHandler } from '../solver/exec/run.ts';
 import type { OpHandlers } from '../solver/handler.ts';
 import { createStacks } from '../solver/stack.ts';
+import type { Resources as CgroupResources } from '../runtime/cgroups/resources.ts';
 import type { Rlimit } from '../runtime/runtime.ts';
 import type { Contexts } from './contexts.ts';
+import type { StepCgroups } from './step-cgroups.ts';
 import type { Engine } from './engine.ts';
 
 /** What every step may use; no part of any key. */
 export interface Resources {
   readonly rlimits: readonly Rlimit[];
   readonly shmSize?: number;
+  /** Limits of cgroups. */
+  readonly limits?: CgroupResources;
+  /** Cgroup that those of the steps are made in. */
+  readonly cgroupParent?: string;
 }
 
 export interface HandlerInputs {
@@ -80,6 +86,12 @@ export function createHandlers({
     sshSocket,
   });
   let steps = 0;
+  const { limits = {}, cgroupParent, ...processLimits } = resources;
+  let opened: Promise<StepCgroups> | undefined;
+  const cgroups = (): Promise<StepCgroups> =>
+    (opened ??= import('./step-cgroups.ts').then(({ createStepCgroups }) =>
+      createStepCgroups({ host, limits, ...(cgroupParent === undefined ? {} : { parent: cgroupParent }) }),
+    ));
   return {
     image: createImageHandler({
       async configOf(id) {
@@ -103,16 +115,18 @@ export function createHandlers({
       async containerSpec(input) {
         const { createContainerSpec, BUILD_HOSTNAME } = await import('../runtime/default-spec.ts');
         steps += 1;
-        return createContainerSpec({
+        const spec = createContainerSpec({
           ...input,
           id: `step-${steps}`,
           hostname: input.hostname ?? BUILD_HOSTNAME,
           terminal: false,
           resolvConf: resolvConf(),
           extraHosts,
-          ...resources,
+          ...processLimits,
         });
+        return { ...spec, cgroup: (await cgroups()).describe({ privileged: input.privileged }) };
       },
+      endStep: async (spec) => (await cgroups()).end(spec),
       ...time,
     }),
     http: createHttpHandler({

@@ -266,6 +266,16 @@ export interface ExecSpec extends ProcessSpec {
   };
 }
 
+/** Whether the kernel killed in a container for want of memory (cgroups/oom.ts). */
+export interface MemoryReport {
+  /** Processes that were killed for want of memory since the cgroup was made. */
+  readonly kills: number;
+  /** Bytes; undefined: no limit of its own. */
+  readonly limit: number | undefined;
+  /** Most bytes that were in use at a time; undefined where the kernel does not tell (v2 before 5.19). */
+  readonly peak: number | undefined;
+}
+
 /** How the process ended: exactly one of the two. */
 export type ExitStatus =
   | { readonly kind: 'exited'; readonly code: number }

@@ -108,7 +108,7 @@ test('debug answers one request with an object, many with an array, and bad inpu
     '(from "a")\n(env "x" "1" "=" "y" "\\"2 3\\"" "=")\n(onbuild (run "a"))',
   );
   assert.deepEqual(ask('expand', [{ word: '${A:-b} $C', env: ['C=d', 'C=e'] }]), [
-    { ok: true, result: 'b d', words: ['b', 'd'], matched: ['C'], unmatched: ['A'] },
+    { ok: true, result: 'b e', words: ['b', 'e'], matched: ['C'], unmatched: ['A'] },
   ]);
   assert.deepEqual(ask('ignore', { file: '# c\n*.log\n!keep.log\n', paths: ['a.log', 'keep.log'] }), {
     ok: true,

@@ -136,6 +136,19 @@ test('1.8 a git repository is a build context, by branch, tag, commit and direct
   assert.match(space.tsbuild(plain(`${url}?wrong=1`)).stderr, /unexpected query "wrong"/);
 });
 
+test('1.2 BUILDKIT_* args: BUILDKIT_CONTEXT_KEEP_GIT_DIR keeps .git of a context', async () => {
+  using space = openWorkspace();
+  importBusybox(space);
+  await using repository = await serveRepository(space);
+  const own = space.context('own', {
+    Dockerfile: 'FROM bb:1\nCOPY --from=src . /c\nRUN ls -d /c/.git || echo no .git\n',
+  });
+  const args = plain('--build-context', `src=${repository.url}`, own);
+  assert.match(space.ok(args).stderr, /no \.git/);
+  const kept = space.ok([...args, '--build-arg', 'BUILDKIT_CONTEXT_KEEP_GIT_DIR=1']);
+  assert.match(kept.stderr, /^#\d+ [\d.]+ \/c\/\.git$/m);
+});
+
 test('1.6 ADD git: refs, directories, submodules, checksum, .git on request', async () => {
   using space = openWorkspace();
   importBusybox(space);

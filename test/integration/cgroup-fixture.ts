@@ -3,12 +3,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { directoryOf, placesOf, type CgroupPlace } from '../../src/runtime/cgroups/cgroup.ts';
 import { describeCgroup } from '../../src/runtime/cgroups/describe.ts';
 import { holderOf, type Hierarchies } from '../../src/runtime/cgroups/hierarchies.ts';
-import { memoryReport, type MemoryReport } from '../../src/runtime/cgroups/oom.ts';
+import { memoryReport } from '../../src/runtime/cgroups/oom.ts';
 import { readHierarchies } from '../../src/runtime/cgroups/read-hierarchies.ts';
 import { removeCgroup } from '../../src/runtime/cgroups/remove.ts';
 import type { Resources } from '../../src/runtime/cgroups/resources.ts';
 import { statsOf, type CgroupStats } from '../../src/runtime/cgroups/stats.ts';
-import type { Container, ExitStatus } from '../../src/runtime/runtime.ts';
+import type { Container, ExitStatus, MemoryReport } from '../../src/runtime/runtime.ts';
 import { collect, openSandbox, type Outcome, type Sandbox } from './runtime-fixture.ts';
 
 export interface LimitedOutcome extends Outcome {

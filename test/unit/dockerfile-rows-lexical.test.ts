@@ -192,6 +192,16 @@ test('1.1 Heredocs: descriptor, tabs, quotes, blanks in the delimiter', () => {
   );
 });
 
+test('1.1 Heredocs: blanks before the delimiter, but not behind <<-', async () => {
+  const names = (text: string): readonly string[] | undefined =>
+    parse(text).instructions[0]?.heredocs.map(({ name }) => name);
+  assert.deepEqual(names('RUN <<  E\nx\nE\n'), ['E']);
+  assert.deepEqual(names('RUN <<\t"E F" > y\nx\nE F\n'), ['E F']);
+  assert.deepEqual(names('RUN << -E\n-E\n'), ['-E']);
+  assert.deepEqual(names('RUN <<- E\n'), []);
+  assert.deepEqual(runs(await build('FROM a\nRUN << E\nx\nE\n'))[0]?.args, ['/bin/sh', '-c', 'x\n']);
+});
+
 test('1.1 Heredocs: one that is quoted as a whole is none, one without end is an error', async () => {
   assert.equal(await shell('RUN "<<E"'), '"<<E"');
   await refused('FROM a\nRUN <<E\nx\n E\n', 'DOCKERFILE_SYNTAX', /unterminated heredoc "E"/, 2);

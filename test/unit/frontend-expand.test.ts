@@ -77,6 +77,11 @@ test('words split at white space that is not quoted, also out of variables', () 
   assert.deepEqual(expandWords('  ', options), []);
 });
 
+test('blanks behind << belong to the word', () => {
+  assert.deepEqual(expandWords('cat <<  E <x < y', options), ['cat', '<<  E', '<x', '<', 'y']);
+  assert.deepEqual(expandWords("a<<- 'E F' <<\vG", options), ['a<<-', 'E F', '<<', 'G']);
+});
+
 test('quotes are content in heredoc bodies', () => {
   assert.equal(expandWord(`say "it's $x"`, { ...options, keepQuotes: true }), `say "it's value"`);
 });

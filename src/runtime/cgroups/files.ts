@@ -1,5 +1,5 @@
 /** Reading and writing cgroup files: small, and gone at any time. */
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readdirSync, writeSync } from 'node:fs';
 import { errnoOf, TsbuildError } from '../../base/errors.ts';
 
 /** What a file holds, without white space at its ends; undefined where there is none, or none to be had. */
@@ -35,8 +35,13 @@ export function readTable(path: string): ReadonlyMap<string, number> {
 /** errno of a refusal; undefined where the value was taken. */
 export function tryWrite(path: string, text: string): string | undefined {
   try {
-    // why: no O_CREAT. Where a file is missing, EACCES of a creation would hide that it is.
-    writeFileSync(path, text, { flag: 'r+' });
+    // why: no O_CREAT, as writeFile has it: where a file is missing, the refusal to create one would hide that.
+    const fd = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW);
+    try {
+      writeSync(fd, text);
+    } finally {
+      closeSync(fd);
+    }
     return undefined;
   } catch (error) {
     return errnoOf(error) ?? 'EIO';

@@ -2,15 +2,7 @@
 import { directoryOf, type CgroupPlace } from './cgroup.ts';
 import { readAmount, readTable } from './files.ts';
 import { holderOf } from './hierarchies.ts';
-
-export interface MemoryReport {
-  /** Processes that were killed for want of memory since the cgroup was made. */
-  readonly kills: number;
-  /** Bytes; undefined: no limit of its own. */
-  readonly limit: number | undefined;
-  /** Most bytes that were in use at a time; undefined where the kernel does not tell (v2 before 5.19). */
-  readonly peak: number | undefined;
-}
+import type { MemoryReport } from '../runtime.ts';
 
 /** undefined where no hierarchy has memory, or the cgroup is gone. */
 export function memoryReport(place: CgroupPlace): MemoryReport | undefined {

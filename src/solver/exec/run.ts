@@ -14,6 +14,7 @@ import type {
   ContainerSpec,
   ContainerUser,
   ExitStatus,
+  MemoryReport,
   Runtime,
 } from '../../runtime/runtime.ts';
 import type { MountStub, SnapshotName, Snapshotter } from '../../../snapshotter/snapshotter.ts';
@@ -24,6 +25,7 @@ import type { Stacks } from '../stack.ts';
 import { asJson } from '../solve.ts';
 import { readOwnerFiles } from './owner-files.ts';
 import { createOutputTail } from './output-tail.ts';
+import { describeMemory, MEMORY_HINT, stepError } from './step-error.ts';
 import { createMask, holdsSecret } from './secret-mask.ts';
 
 /** What a RUN needs mounted, and how to give it back afterwards. */
@@ -50,6 +52,8 @@ export interface RunHandlerOptions {
   /** Seconds; later mtimes are clamped (SOURCE_DATE_EPOCH). */
   readonly maxMtime?: number;
   readonly now: () => number;
+  /** Gives back what belongs to a step besides its mounts, its cgroup; says what memory it had. */
+  readonly endStep: (spec: ContainerSpec) => Promise<MemoryReport | undefined>;
 }
 
 export interface StepSpecInput {
@@ -113,7 +117,7 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
         confidential: mounts.secrets.length > 0,
         ...(context.op.hostname === undefined ? {} : { hostname: context.op.hostname }),
       });
-      await runToEnd(await options.runtime(), spec, context, mounts.secrets);
+      await runToEnd(options, spec, context, mounts.secrets);
       const { layer } = await active.commit(
         options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime },
       );
@@ -139,11 +143,41 @@ async function startStep<T>(start: () => Promise<T>): Promise<T> {
 }
 
 async function runToEnd(
+  options: RunHandlerOptions,
+  spec: ContainerSpec,
+  context: VertexContext,
+  secrets: readonly Uint8Array[],
+): Promise<void> {
+  const { progress, signal } = context;
+  let outcome: StepOutcome;
+  let memory: MemoryReport | undefined;
+  try {
+    outcome = await runProcess(await options.runtime(), spec, context, secrets);
+  } finally {
+    memory = await options.endStep(spec);
+  }
+  const { status, lines } = outcome;
+  if (signal.aborted) throw new TsbuildError('ABORTED', 'the build was aborted');
+  if (status.kind === 'exited' && status.code === 0) {
+    if (memory !== undefined && memory.kills > 0)
+      progress.warn(`a process of this step was killed: ${describeMemory(memory)}`, MEMORY_HINT);
+    return;
+  }
+  throw stepError(status, lines, memory);
+}
+
+interface StepOutcome {
+  readonly status: ExitStatus;
+  /** The last of its output. */
+  readonly lines: readonly string[];
+}
+
+async function runProcess(
   runtime: Runtime,
   spec: ContainerSpec,
   { signal, progress }: VertexContext,
   secrets: readonly Uint8Array[],
-): Promise<void> {
+): Promise<StepOutcome> {
   const tail = createOutputTail();
   const masks = { stdout: createMask(secrets), stderr: createMask(secrets) };
   const show = (stream: 'stdout' | 'stderr', data: Uint8Array): void => {
@@ -164,31 +198,7 @@ async function runToEnd(
   const status = await container.exited;
   show('stdout', masks.stdout.end());
   show('stderr', masks.stderr.end());
-  if (signal.aborted) throw new TsbuildError('ABORTED', 'the build was aborted');
-  if (status.kind === 'exited' && status.code === 0) return;
-  const hint = hintFor(status, tail.lines());
-  throw new TsbuildError('RUN_FAILED', `RUN ${describeStatus(status)}`, {
-    output: tail.lines(),
-    ...(hint === undefined ? {} : { hint }),
-  });
-}
-
-function describeStatus(status: ExitStatus): string {
-  return status.kind === 'exited'
-    ? `exited with code ${status.code}`
-    : `was ended by signal ${status.signal}`;
-}
-
-function hintFor(status: ExitStatus, lines: readonly string[]): string | undefined {
-  const isKilled = status.kind === 'signaled' ? status.signal === 9 : status.code === 128 + 9;
-  if (isKilled) return 'check the memory of the machine: the kernel or somebody else killed the step';
-  const missing =
-    status.kind === 'exited' && status.code === 127
-      ? /([^\s:]+): (?:command )?not found/.exec(lines.at(-1) ?? '')
-      : null;
-  return missing?.[1] === undefined
-    ? undefined
-    : `install ${JSON.stringify(missing[1])} in an earlier step, or start from a base image that has it`;
+  return { status, lines: tail.lines() };
 }
 
 async function userOf(
