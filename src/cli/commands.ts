@@ -1,10 +1,14 @@
 /** All commands: names, flags, and where their code is. Code of a command is loaded when it runs. */
 import type { CommandEntry } from './command.ts';
-import { FILTER, FORMAT, INSPECT_FORMAT, MANY } from './entries/flag-tables.ts';
+import { FILTER, FORMAT, INSPECT_FORMAT, MANY, PLATFORM, PROGRESS } from './entries/flag-tables.ts';
+import { REGISTRY_COMMANDS } from './entries/registry.ts';
 import { VOLUME_COMMANDS } from './entries/volume.ts';
 import type { FlagTable } from './flags.ts';
+import { PUSH_FLAGS, REGISTRY_FLAGS } from './registry-flags.ts';
 
 const BUILD_FLAGS: FlagTable = {
+  ...REGISTRY_FLAGS,
+  ...PUSH_FLAGS,
   tag: { kind: 'list', short: 't', value: 'NAME', help: 'name for the image, [registry/]repository[:tag]' },
   file: {
     kind: 'text',
@@ -49,7 +53,11 @@ const BUILD_FLAGS: FlagTable = {
   allow: { kind: 'list', value: 'WHAT', help: 'network.host or security.insecure, for RUN that asks for it' },
   check: { kind: 'boolean', help: 'check the Dockerfile and build nothing' },
   call: { kind: 'text', value: 'METHOD', help: 'build (default), check, outline or targets[,format=json]' },
-  format: { kind: 'text', value: 'FORMAT', help: 'of --check and --call: text, json or (check) sarif' },
+  format: {
+    kind: 'text',
+    value: 'FORMAT',
+    help: 'of what is pushed: oci or docker; of --check and --call: text, json or (check) sarif',
+  },
 };
 
 const RUN_FLAGS: FlagTable = {
@@ -80,11 +88,6 @@ const RUN_FLAGS: FlagTable = {
   platform: { kind: 'text', value: 'OS/ARCH', help: 'platform of the image' },
 };
 
-const PROGRESS: FlagTable = {
-  progress: { kind: 'text', value: 'MODE', help: 'auto, plain, tty, json or quiet' },
-  quiet: { kind: 'boolean', short: 'q', help: 'print as little as possible' },
-};
-const PLATFORM: FlagTable = { platform: { kind: 'text', value: 'OS/ARCH', help: 'platform to choose' } };
 export const COMMANDS: readonly CommandEntry[] = [
   {
     spec: {
@@ -221,59 +224,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     },
     run: async (flags, session) => (await import('./commands/transfer.ts')).runLoad(flags, session),
   },
-  {
-    spec: {
-      name: 'pull',
-      usage: '[OPTIONS] NAME',
-      summary: 'Pull an image from a registry.',
-      flags: { ...PROGRESS, ...PLATFORM },
-      minimum: 1,
-      maximum: 1,
-    },
-    run: async (flags, session) => (await import('./commands/transfer.ts')).runPull(flags, session),
-  },
-  {
-    spec: {
-      name: 'push',
-      usage: '[OPTIONS] NAME',
-      summary: 'Push an image to its registry.',
-      flags: PROGRESS,
-      minimum: 1,
-      maximum: 1,
-    },
-    run: async (flags, session) => (await import('./commands/transfer.ts')).runPush(flags, session),
-  },
-  {
-    spec: {
-      name: 'login',
-      usage: '[OPTIONS] [REGISTRY]',
-      summary: "Check credentials and keep them in docker's config.json.",
-      flags: {
-        username: { kind: 'text', short: 'u', value: 'NAME', help: 'user name' },
-        password: {
-          kind: 'text',
-          short: 'p',
-          value: 'PASSWORD',
-          help: 'password (visible to others: better --password-stdin)',
-        },
-        'password-stdin': { kind: 'boolean', help: 'read the password from standard input' },
-      },
-      minimum: 0,
-      maximum: 1,
-    },
-    run: async (flags, session) => (await import('./commands/login.ts')).runLogin(flags, session),
-  },
-  {
-    spec: {
-      name: 'logout',
-      usage: '[REGISTRY]',
-      summary: 'Forget credentials.',
-      flags: {},
-      minimum: 0,
-      maximum: 1,
-    },
-    run: async (flags, session) => (await import('./commands/login.ts')).runLogout(flags, session),
-  },
+  ...REGISTRY_COMMANDS,
   {
     spec: {
       name: 'system',

@@ -35,6 +35,8 @@ export interface ContentStore extends BlobSource, BlobSink, DocumentSource {
   size(digest: Digest): number | undefined;
   /** Keeps whatever arrives; with `expected`, only that (DIGEST_MISMATCH, SIZE_MISMATCH). Idempotent. */
   ingest(body: AsyncIterable<Uint8Array>, expected?: Partial<Ingested>): Promise<Ingested>;
+  /** As `read`, at once. */
+  readNow(digest: Digest, maxSize: number): Uint8Array;
   /** Keeps a small document, durably. */
   write(bytes: Uint8Array | string): Ingested;
   remove(digest: Digest): void;
@@ -73,6 +75,17 @@ export function openContentStore(root: string, host: Host): ContentStore {
 
   function size(digest: Digest): number | undefined {
     return statSync(placeOf(digest), { throwIfNoEntry: false })?.size;
+  }
+
+  function readNow(digest: Digest, maxSize: number): Uint8Array {
+    const length = size(digest);
+    if (length === undefined) throw new TsbuildError('BLOB_NOT_FOUND', `blob ${digest} is not in the store`);
+    if (length > maxSize)
+      throw new TsbuildError(
+        'SIZE_MISMATCH',
+        `document ${digest} has ${length} bytes; at most ${maxSize} are read`,
+      );
+    return readFileSync(placeOf(digest));
   }
 
   async function ingest(
@@ -156,19 +169,11 @@ export function openContentStore(root: string, host: Host): ContentStore {
       publish(temp, made.digest);
       return made;
     },
-    read(digest, maxSize) {
-      const length = size(digest);
-      if (length === undefined)
-        return Promise.reject(new TsbuildError('BLOB_NOT_FOUND', `blob ${digest} is not in the store`));
-      if (length > maxSize)
-        return Promise.reject(
-          new TsbuildError(
-            'SIZE_MISMATCH',
-            `document ${digest} has ${length} bytes; at most ${maxSize} are read`,
-          ),
-        );
-      return Promise.resolve(readFileSync(placeOf(digest)));
-    },
+    read: (digest, maxSize) =>
+      new Promise((resolve) => {
+        resolve(readNow(digest, maxSize));
+      }),
+    readNow,
     remove: (digest) => rmSync(placeOf(digest), { force: true }),
     *list() {
       const shards = join(root, 'blobs', 'sha256');

@@ -9,6 +9,7 @@ import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { BuildGraph } from '../graph/graph.ts';
 import type { StoredImage } from '../image/image-store.ts';
+import type { ManifestFormat } from '../image/manifest.ts';
 import { compileIgnoreFile, parseIgnoreFile } from '../layer/ignore-patterns.ts';
 import type { Platform } from '../oci/documents.ts';
 import { parseReference, withDefaultTag, type Reference } from '../oci/reference.ts';
@@ -31,6 +32,7 @@ import { createContexts, type ContextSource, type Contexts } from './contexts.ts
 import type { Engine } from './engine.ts';
 import { createHandlers, type Resources } from './handlers.ts';
 import type { Output } from './outputs.ts';
+import type { Pusher } from './push.ts';
 import { resolveImage } from './resolve-image.ts';
 import type { CallOptions } from './with-vertex.ts';
 
@@ -47,6 +49,10 @@ export interface BuildRequest {
   readonly noCache: boolean | readonly string[];
   readonly pull: boolean;
   readonly push: boolean;
+  /** Of what is pushed; OCI where nothing is said. */
+  readonly format?: ManifestFormat;
+  /** Pushes without tags. */
+  readonly pushByDigest?: boolean;
   readonly network: 'default' | 'none' | 'host';
   readonly allow: readonly Entitlement[];
   readonly extraHosts: readonly string[];
@@ -197,7 +203,6 @@ export async function build(
   request: BuildRequest,
   options: CallOptions,
 ): Promise<BuildResult> {
-  const { sink, signal } = options;
   const { host } = engine;
   const references = request.tags.map((tag) => withDefaultTag(parseReference(tag)));
   if (request.push && references.length === 0)
@@ -205,10 +210,8 @@ export async function build(
       hint: 'add -t REGISTRY/REPOSITORY[:TAG]',
     });
   using prepared = await prepareBuild(engine, request, options);
+  const pushers = request.push ? await openPushers(engine, references, request, options) : [];
   const graphs = await createGraphs(engine, request, prepared, options);
-  const pushers = request.push
-    ? await (await import('./push.ts')).createPushers(engine, references, { sink, signal })
-    : [];
   try {
     const images: StoredImage[] = [];
     const counts = { executed: 0, cached: 0 };
@@ -247,6 +250,23 @@ export async function build(
     for (const pusher of pushers) await pusher.abandon();
     throw error;
   }
+}
+
+/** What will be pushed to, once it is known that we may: better than a refusal after the build. */
+async function openPushers(
+  engine: Engine,
+  references: readonly Reference[],
+  { format, pushByDigest }: BuildRequest,
+  options: CallOptions,
+): Promise<readonly Pusher[]> {
+  const { createPushers } = await import('./push.ts');
+  const pushers = await createPushers(engine, references, {
+    ...options,
+    format: format ?? 'oci',
+    byDigest: pushByDigest === true,
+  });
+  await Promise.all(pushers.map((pusher) => pusher.checkPermission()));
+  return pushers;
 }
 
 /** One graph a platform. The same warning is not given twice. */

@@ -7,6 +7,7 @@ import { formatPlatform } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
 import type { LayerForm } from '../image/manifest.ts';
 import type { Engine } from './engine.ts';
+import { transferOptions } from './transfer-progress.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
 
 /** `stdout` is given by the caller where the destination is `-`. */
@@ -34,21 +35,7 @@ export async function writeOutput(
     tags: references.map((reference) => reference.tag ?? 'latest'),
   };
   const vertex = `export ${output.kind}`;
-  const progress = {
-    signal,
-    onProgress: (blob: { readonly digest: string; readonly size: number }, current: number, done: boolean) =>
-      sink.emit({
-        kind: 'transfer',
-        vertex,
-        item: blob.digest,
-        action: 'exporting',
-        current,
-        total: blob.size,
-        unit: 'bytes',
-        done,
-        at: host.now(),
-      }),
-  };
+  const progress = transferOptions(vertex, 'exporting', host, { sink, signal });
   return withVertex(sink, host, vertex, `exporting to ${output.kind}`, async () => {
     switch (output.kind) {
       case 'oci-directory': {

@@ -4,15 +4,17 @@
  * Layers are kept as the blobs that they came as; they are decompressed when somebody looks into them, and checked
  * against the config's diffIDs then.
  */
-import { TsbuildError } from '../base/errors.ts';
+import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import { collect, copyImage, isManifestType } from '../content/copy-image.ts';
 import type { StoredImage } from '../image/image-store.ts';
 import { MEDIA_TYPES, type Descriptor, type Manifest, type Platform } from '../oci/documents.ts';
 import { MAX_DOCUMENT, parseManifestOrIndex } from '../oci/parse.ts';
-import { selectPlatform } from '../oci/platform.ts';
+import { formatPlatform, isCompatible, selectPlatform } from '../oci/platform.ts';
 import { familiarName, type Reference } from '../oci/reference.ts';
-import type { BlobSource } from '../content/roles.ts';
+import type { ContentStore } from '../content/content-store.ts';
+import type { BlobSource, IoOptions } from '../content/roles.ts';
 import type { Engine } from './engine.ts';
+import { transferOptions } from './transfer-progress.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
 
 const MAX_DEPTH = 4;
@@ -27,8 +29,10 @@ export async function pullImage(
   const name = familiarName(reference);
   return withVertex(options.sink, engine.host, `pull ${name}`, `[internal] pull ${name}`, async () => {
     const source = (await engine.registry()).source(reference);
-    const root = await source.resolve(reference, { signal: options.signal });
-    const image = await storeImage(engine, source, root, platform, `pull ${name}`, {
+    const vertex = `pull ${name}`;
+    const { onNotice } = transferOptions(vertex, 'pulling', engine.host, options);
+    const root = await source.resolve(reference, { signal: options.signal, onNotice });
+    const image = await storeImage(engine, source, root, platform, vertex, {
       ...options,
       repository: `${reference.registry}/${reference.repository}`,
     });
@@ -46,37 +50,60 @@ export async function storeImage(
   vertex: string,
   options: CallOptions & { readonly repository?: string },
 ): Promise<StoredImage> {
-  const descriptor = await choose(source, root, platform, options.signal, 0);
   const { host, content } = engine;
-  await copyImage(descriptor, source, content, {
-    signal: options.signal,
-    onProgress: (blob, current, done) =>
-      options.sink.emit({
-        kind: 'transfer',
-        vertex,
-        item: blob.digest,
-        action: 'pulling',
-        current,
-        total: blob.size,
-        unit: 'bytes',
-        done,
-        at: host.now(),
-      }),
-  });
+  const io = transferOptions(vertex, 'pulling', host, options);
+  const documents = keepingDocuments(source, content);
+  const asking = { signal: io.signal, onNotice: io.onNotice };
+  const descriptor = await chooseManifest(documents, root, platform, asking);
+  await copyImage(descriptor, documents, content, io);
   const parsed = parseManifestOrIndex(
     await content.read(descriptor.digest, MAX_DOCUMENT),
     `manifest ${descriptor.digest}`,
   );
   if (parsed.kind === 'index')
     throw new TsbuildError('IMAGE_INVALID', `${descriptor.digest} is an index, not a manifest`);
-  return adopt(engine, descriptor, parsed.manifest, options.repository);
+  const image = await adopt(engine, descriptor, parsed.manifest, options.repository);
+  if (!isCompatible(image.config, platform))
+    options.sink.emit({
+      kind: 'warning',
+      message: `the image is for ${formatPlatform(image.config)}, not for ${formatPlatform(platform)}`,
+      vertex,
+      at: host.now(),
+    });
+  return image;
+}
+
+/** Manifests that the store has are not asked for: registries count that as pulls. */
+function keepingDocuments(source: BlobSource, content: ContentStore): BlobSource {
+  return {
+    ...source,
+    open(blob, io) {
+      if (!isManifestType(blob.mediaType)) return source.open(blob, io);
+      return content.size(blob.digest) === blob.size ? content.open(blob, io) : keep(blob, io);
+    },
+  };
+  async function* keep(blob: Descriptor, io: IoOptions): AsyncGenerator<Uint8Array> {
+    const bytes = await collect(source.open(blob, io));
+    content.write(bytes);
+    yield bytes;
+  }
+}
+
+/** The manifest for a platform, of an index or of what is one already. Throws PLATFORM_NOT_FOUND. */
+export function chooseManifest(
+  source: BlobSource,
+  root: Descriptor,
+  platform: Platform,
+  io: IoOptions,
+): Promise<Descriptor> {
+  return choose(source, root, platform, io, 0);
 }
 
 async function choose(
   source: BlobSource,
   root: Descriptor,
   platform: Platform,
-  signal: AbortSignal,
+  io: IoOptions,
   depth: number,
 ): Promise<Descriptor> {
   if (!isManifestType(root.mediaType))
@@ -87,9 +114,33 @@ async function choose(
   if (root.mediaType === MEDIA_TYPES.manifest || root.mediaType === MEDIA_TYPES.dockerManifest) return root;
   if (depth >= MAX_DEPTH)
     throw new TsbuildError('IMAGE_INVALID', `indexes are nested more than ${MAX_DEPTH} deep`);
-  const parsed = parseManifestOrIndex(await collect(source.open(root, { signal })), `index ${root.digest}`);
+  const { signal, onNotice } = io;
+  const parsed = parseManifestOrIndex(
+    await collect(source.open(root, { signal, onNotice })),
+    `index ${root.digest}`,
+  );
   if (parsed.kind === 'manifest') return root;
-  return choose(source, selectPlatform(parsed.index, platform), platform, signal, depth + 1);
+  // What an index lists besides images (of other kinds, or unknown) is nobody's platform.
+  const manifests = parsed.index.manifests.filter(({ mediaType }) => isManifestType(mediaType));
+  try {
+    const chosen = selectPlatform({ ...parsed.index, manifests }, platform);
+    return await choose(source, chosen, platform, io, depth + 1);
+  } catch (error) {
+    if (!isTsbuildError(error, 'PLATFORM_NOT_FOUND')) throw error;
+    const nested = manifests.filter((each) => each.platform === undefined && isIndexType(each.mediaType));
+    for (const each of nested) {
+      const found = await choose(source, each, platform, io, depth + 1).catch((inner: unknown) => {
+        if (isTsbuildError(inner, 'PLATFORM_NOT_FOUND')) return undefined;
+        throw inner;
+      });
+      if (found !== undefined) return found;
+    }
+    throw error;
+  }
+}
+
+function isIndexType(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPES.index || mediaType === MEDIA_TYPES.dockerIndex;
 }
 
 async function adopt(

@@ -13,6 +13,7 @@ import type { BlobSource } from '../content/roles.ts';
 import { gzipBlocks, gzipEngine } from '../layer/compress.ts';
 import type { LayerStore } from '../layer/layer.ts';
 import { MEDIA_TYPES, type Descriptor, type Index, type Manifest, type Platform } from '../oci/documents.ts';
+import { typeIn } from '../oci/media-types.ts';
 import type { ImageStore, StoredImage } from './image-store.ts';
 
 export type LayerForm = 'gzip' | 'uncompressed';
@@ -147,24 +148,15 @@ async function* abortable(
   }
 }
 
-const DOCKER_TO_OCI: Readonly<Record<string, string>> = {
-  [MEDIA_TYPES.dockerLayer]: MEDIA_TYPES.layer,
-  [MEDIA_TYPES.dockerLayerGzip]: MEDIA_TYPES.layerGzip,
-};
-const OCI_TO_DOCKER: Readonly<Record<string, string>> = {
-  [MEDIA_TYPES.layer]: MEDIA_TYPES.dockerLayer,
-  [MEDIA_TYPES.layerGzip]: MEDIA_TYPES.dockerLayerGzip,
-};
-
 /** Families are never mixed in one image; the bytes are the same. */
 function ociLayerType(mediaType: string): string {
-  return DOCKER_TO_OCI[mediaType] ?? mediaType;
+  return typeIn('oci', mediaType) ?? mediaType;
 }
 
 function dockerLayerType(mediaType: string): string {
-  const type = OCI_TO_DOCKER[mediaType] ?? mediaType;
-  if (mediaType === MEDIA_TYPES.layerZstd)
-    throw new TsbuildError('IMAGE_INVALID', 'docker images cannot hold zstd layers', {
+  const type = typeIn('docker', mediaType);
+  if (type === undefined)
+    throw new TsbuildError('IMAGE_INVALID', `docker images cannot hold ${JSON.stringify(mediaType)}`, {
       hint: 'use the OCI format',
     });
   return type;

@@ -7,7 +7,7 @@
  * Source: OCI image-spec v1.1.1, image-index.md; containerd's platforms package for the normal forms.
  */
 import { TsbuildError } from '../base/errors.ts';
-import type { Descriptor, Index, Platform } from './documents.ts';
+import { MEDIA_TYPES, type Descriptor, type Index, type Platform } from './documents.ts';
 
 const COMPONENT = /^[A-Za-z0-9_.-]+$/;
 const ARCHITECTURES: Readonly<Record<string, { readonly architecture: string; readonly variant?: string }>> =
@@ -74,16 +74,34 @@ function candidatesOf(wanted: Platform): readonly string[] {
   }
   return [
     formatPlatform({ os, architecture, ...(variant === undefined ? {} : { variant }) }),
-    ...(architecture === 'arm64' ? [name('arm64'), name('arm', 7)] : []),
+    ...(architecture === 'arm64'
+      ? [...armLevels(variant).map((each) => `${os}/arm64/${each}`), name('arm64')]
+      : []),
+    ...(architecture === 'arm64' ? [8, 7, 6, 5].map((each) => name('arm', each)) : []),
   ];
+}
+
+/** arm64/v9.x runs v9.(x-1) … v9.0, then v8.(x+5) … v8.1; plain arm64 is v8. */
+function armLevels(variant: string | undefined): readonly string[] {
+  const [, major, minor = '0'] = /^v([89])(?:\.(\d))?$/.exec(variant ?? '') ?? [];
+  const down = (level: string, from: number): readonly string[] =>
+    Array.from({ length: Math.max(0, from) }, (_, index) => `${level}.${from - index}`);
+  const at = Number(minor);
+  if (major === '9') return [...down('v9', at - 1), 'v9', ...down('v8', at + 5)];
+  return major === '8' ? down('v8', at - 1) : [];
 }
 
 export function isAttestation(descriptor: Descriptor): boolean {
   return (
     descriptor.annotations?.['vnd.docker.reference.type'] === 'attestation-manifest' ||
     descriptor.platform?.os === 'unknown' ||
-    descriptor.platform?.architecture === 'unknown'
+    descriptor.platform?.architecture === 'unknown' ||
+    (descriptor.artifactType !== undefined && !isConfigType(descriptor.artifactType))
   );
+}
+
+function isConfigType(type: string): boolean {
+  return type === MEDIA_TYPES.config || type === MEDIA_TYPES.dockerConfig;
 }
 
 /** The manifest for a platform. Throws PLATFORM_NOT_FOUND, listing what there is. */

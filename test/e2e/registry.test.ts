@@ -84,7 +84,7 @@ test('what a registry does not have is an error that names host and repository',
     'plain',
     space.context('none', { Dockerfile: `FROM ${registry.host}/no/such:1\n` }),
   ]);
-  assert.equal(code, 1);
+  assert.equal(code, 11);
   assert.match(
     stderr,
     new RegExp(
@@ -104,12 +104,12 @@ test('basic authentication: refused without, logged in with, kept 0600, forgotte
   const name = `${guarded.host}/private/app:1`;
   const context = space.context('guarded', { Dockerfile: DOCKERFILE });
   const refused = space.tsbuild(['-t', name, '--push', '--progress', 'plain', context]);
-  assert.equal(refused.code, 1);
+  assert.equal(refused.code, 10);
   assert.match(refused.stderr, /\[REGISTRY_AUTH\]/);
   assert.match(refused.stderr, new RegExp(`log in with "tsbuild login ${guarded.host}"`));
   assert.equal(
     space.tsbuild(['login', '-u', 'ann', '--password-stdin', guarded.host], { input: 'wrong\n' }).code,
-    1,
+    10,
   );
   assert.match(
     space.tsbuild(['login', '-u', 'ann', '--password-stdin', guarded.host], { input: 'se:cret\n' }).stdout,
@@ -126,7 +126,7 @@ test('basic authentication: refused without, logged in with, kept 0600, forgotte
   );
   space.ok(['logout', guarded.host]);
   assert.doesNotMatch(readFileSync(config, 'utf8'), new RegExp(guarded.host));
-  assert.equal(space.tsbuild(['push', name]).code, 1);
+  assert.equal(space.tsbuild(['push', name]).code, 10);
 });
 
 test('a registry behind a private authority is reached with its certificate alone', async () => {
@@ -180,7 +180,7 @@ test('a registry behind a private authority is reached with its certificate alon
         child.once('close', (code) => resolve({ code, stderr }));
       });
     const refused = await run('pull', '--progress', 'plain', name);
-    assert.equal(refused.code, 1);
+    assert.equal(refused.code, 12);
     assert.match(refused.stderr, /certificate[\s\S]*--registry-ca/);
     const authority = name.split('/')[0] ?? '';
     assert.equal((await run('pull', '--registry-ca', `${authority}=${cert}`, name)).code, 0);

@@ -23,6 +23,7 @@ import { readResources } from './resource-flags.ts';
 import { readInput } from './read-input.ts';
 import { readSecretFlags } from './secret-flag.ts';
 import { readSshFlags } from './ssh-flag.ts';
+import { formatOf, writeDigest } from './transfer-flags.ts';
 
 const MAX_STDIN = 16 << 20;
 
@@ -44,6 +45,7 @@ function report(result: BuildResult, { outputs }: BuildRequest, flags: ParsedFla
   const { host, cwd, stdout, stderr } = session;
   const iidfile = flags.text('iidfile');
   if (iidfile !== undefined) writeFileAtomic(host, resolve(cwd, iidfile), result.image.id);
+  writeDigest(flags, session, result.manifest ?? result.image.id);
   const metadataFile = flags.text('metadata-file');
   const names = result.references.map(familiarName);
   if (metadataFile !== undefined) {
@@ -78,6 +80,8 @@ export async function readRequest(flags: ParsedFlags, session: Session): Promise
   const epoch = env['SOURCE_DATE_EPOCH'];
   if (epoch !== undefined && epoch !== '' && buildArgs['SOURCE_DATE_EPOCH'] === undefined)
     buildArgs['SOURCE_DATE_EPOCH'] = epoch;
+  const isCall = flags.boolean('check') || flags.has('call');
+  const format = isCall ? undefined : formatOf(flags);
   const outputs: Output[] = parseOutputs(flags.list('output'), cwd, session.stdout);
   const secrets = readSecretFlags(flags.list('secret'), session);
   const agents = readSshFlags(flags.list('ssh'), session);
@@ -96,6 +100,8 @@ export async function readRequest(flags: ParsedFlags, session: Session): Promise
     pull: flags.boolean('pull'),
     push:
       flags.boolean('push') || flags.list('output').some((each) => /(^|,)push=true|type=registry/.test(each)),
+    ...(format === undefined ? {} : { format }),
+    pushByDigest: flags.list('output').some((each) => /(^|,)push-by-digest(=true)?(,|$)/.test(each)),
     network,
     allow: flags.list('allow').map(checkEntitlement),
     extraHosts: flags.list('add-host').map(checkHost),

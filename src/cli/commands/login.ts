@@ -1,19 +1,33 @@
 /** `tsbuild login` and `logout`: credentials are checked before they are kept. */
 import { TsbuildError } from '../../base/errors.ts';
+import type { Notice } from '../../content/roles.ts';
 import { storeCredentials } from '../../registry/keychain.ts';
 import type { ParsedFlags } from '../flags.ts';
 import type { Session } from '../session.ts';
 
 export async function runLogin(flags: ParsedFlags, session: Session): Promise<number> {
   const registry = registryOf(flags);
+  const client = await session.engine().registry();
+  const warn = ({ kind, ...notice }: Notice): void => {
+    if (kind === 'warning' && 'text' in notice) session.stderr.write(`WARN: ${notice.text}\n`);
+  };
+  const io = { signal: session.signal, onNotice: warn };
+  if (flags.boolean('check')) {
+    const from = await client.checkLogin(registry, undefined, io);
+    session.stdout.write(
+      from === undefined
+        ? `${registry} lets us in without credentials\n`
+        : `${registry} takes the credentials of ${from}\n`,
+    );
+    return 0;
+  }
   const username = flags.text('username');
   if (username === undefined)
     throw new TsbuildError('USAGE', 'login needs a user name', { hint: 'give it with -u NAME' });
   const password = flags.boolean('password-stdin') ? await readPassword(session) : flags.text('password');
   if (password === undefined || password === '')
     throw new TsbuildError('USAGE', 'login needs a password', { hint: 'give it with --password-stdin' });
-  const client = await session.engine().registry();
-  await client.checkLogin(registry, { username, password }, { signal: session.signal });
+  await client.checkLogin(registry, { username, password }, io);
   await storeCredentials(await configFile(session), registry, { username, password }, session.host);
   session.stdout.write('Login Succeeded\n');
   return 0;

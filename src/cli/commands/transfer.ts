@@ -6,31 +6,10 @@ import { pullImage } from '../../engine/pull.ts';
 import { pushImage } from '../../engine/push.ts';
 import { withVertex } from '../../engine/with-vertex.ts';
 import { exportDockerArchive, type SavedImage } from '../../exporter/archive.ts';
-import { parsePlatform } from '../../oci/platform.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../oci/reference.ts';
-import type { Platform } from '../../oci/documents.ts';
 import type { ParsedFlags } from '../flags.ts';
-import { createRenderer } from '../render/create.ts';
-import type { Renderer } from '../render/plain.ts';
 import type { Session } from '../session.ts';
-
-async function rendered<T>(
-  flags: ParsedFlags,
-  session: Session,
-  work: (renderer: Renderer) => Promise<T>,
-): Promise<T> {
-  const renderer = createRenderer(flags, session);
-  try {
-    return await work(renderer);
-  } finally {
-    renderer.end();
-  }
-}
-
-function platformOf(flags: ParsedFlags, session: Session): Platform {
-  const text = flags.text('platform') ?? session.env['DOCKER_DEFAULT_PLATFORM'];
-  return text === undefined || text === '' ? session.engine().options.platform : parsePlatform(text);
-}
+import { formatOf, platformOf, rendered, writeDigest } from './transfer-flags.ts';
 
 export async function runPull(flags: ParsedFlags, session: Session): Promise<number> {
   const reference = withDefaultTag(parseReference(flags.words[0] ?? ''));
@@ -41,19 +20,22 @@ export async function runPull(flags: ParsedFlags, session: Session): Promise<num
   return 0;
 }
 
+/** `push NAME…`: the first name says which image; each is a place that it goes to. */
 export async function runPush(flags: ParsedFlags, session: Session): Promise<number> {
   const engine = session.engine();
-  const [name = ''] = flags.words;
-  const reference = withDefaultTag(parseReference(name));
-  const image = await engine.images.byReference(reference);
-  if (image === undefined)
-    throw new TsbuildError('IMAGE_NOT_FOUND', `no such image: ${JSON.stringify(familiarName(reference))}`, {
+  const references = flags.words.map((word) => withDefaultTag(parseReference(word)));
+  const [first] = references;
+  const image = first === undefined ? undefined : await engine.images.byReference(first);
+  if (first === undefined || image === undefined)
+    throw new TsbuildError('IMAGE_NOT_FOUND', `no such image: ${JSON.stringify(flags.words[0])}`, {
       hint: 'build it with -t, or name it with "tsbuild tag"',
     });
+  const format = formatOf(flags);
   const digest = await rendered(flags, session, (sink) =>
-    pushImage(engine, image, reference, { sink, signal: session.signal }),
+    pushImage(engine, image, references, { sink, signal: session.signal, format }),
   );
-  session.stdout.write(`${familiarName(reference)}: digest: ${digest}\n`);
+  writeDigest(flags, session, digest);
+  for (const reference of references) session.stdout.write(`${familiarName(reference)}: digest: ${digest}\n`);
   return 0;
 }
 

@@ -14,5 +14,12 @@ export const FILTER: FlagTable = {
 export const QUIET_NAMES: FlagTable = {
   quiet: { kind: 'boolean', short: 'q', help: 'names or ids only' },
 };
+export const PROGRESS: FlagTable = {
+  progress: { kind: 'text', value: 'MODE', help: 'auto, plain, tty, json or quiet' },
+  quiet: { kind: 'boolean', short: 'q', help: 'print as little as possible' },
+};
+export const PLATFORM: FlagTable = {
+  platform: { kind: 'text', value: 'OS/ARCH', help: 'platform to choose' },
+};
 
 export const MANY = Number.POSITIVE_INFINITY;

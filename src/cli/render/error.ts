@@ -1,6 +1,6 @@
 /** Errors for people: code, excerpt with squiggle, last output, hint. Secrets in URLs are struck out first. */
 import { redact } from '../../base/redact.ts';
-import { TsbuildError } from '../../base/errors.ts';
+import { TsbuildError, type ErrorCode } from '../../base/errors.ts';
 import { excerpt } from './excerpt.ts';
 import { clean, shorten } from './safe-text.ts';
 
@@ -35,9 +35,20 @@ function lastState(line: string): string {
   return line.split('\r').findLast((each) => each.trim() !== '') ?? '';
 }
 
+/** Classes of failure that scripts treat differently: a refused login is not tried again, a lost network is. */
+const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
+  USAGE: 2,
+  REGISTRY_AUTH: 10,
+  REGISTRY_NOT_FOUND: 11,
+  REGISTRY_UNREACHABLE: 12,
+  DIGEST_MISMATCH: 13,
+  SIZE_MISMATCH: 13,
+  REGISTRY_REFUSED: 14,
+  REGISTRY_PROTOCOL: 14,
+  ABORTED: 130,
+};
+
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof TsbuildError)) return 70;
-  if (error.exitCode !== undefined) return error.exitCode;
-  if (error.code === 'USAGE') return 2;
-  return error.code === 'ABORTED' ? 130 : 1;
+  return error.exitCode ?? EXIT_CODES[error.code] ?? 1;
 }
