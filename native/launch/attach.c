@@ -126,15 +126,10 @@ int op_attach(struct sandbox *s, struct cursor c)
 		return -1;
 	if (a.flags & ATTACH_COPY_UP && fill(s, mount, a.target) < 0)
 		return -1;
-	int at = open_target(s, a.target, is_directory(mount));
-	if (at < 0)
-		return -1;
-	s->what = a.target;
-	int done = move_onto(mount, at);
+	int done = attach(s, mount, a.target);
 	if (done == 0)
 		done = change_all(mount, &a);
 	int error = errno;
-	close(at);
 	close(mount);
 	errno = error;
 	return done;
@@ -144,13 +139,10 @@ int op_attach(struct sandbox *s, struct cursor c)
 static int bind_device(struct sandbox *s, const char *path)
 {
 	int mount = clone_tree(AT_FDCWD, path, 0);
-	int at = mount < 0 ? -1 : open_target(s, path, 0);
-	int done = at < 0 ? -1 : move_onto(mount, at);
+	int done = mount < 0 ? -1 : attach(s, mount, path);
 	int error = errno;
 	if (mount >= 0)
 		close(mount);
-	if (at >= 0)
-		close(at);
 	errno = error;
 	return done;
 }

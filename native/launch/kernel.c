@@ -75,8 +75,8 @@ int op_sysctl(struct sandbox *s, struct cursor c)
 {
 	static char path[512];
 	const char *name = take_string(&c), *value = take_string(&c);
-	if (snprintf(path, sizeof path, "sys/%s", name) >= (int)sizeof path) {
-		errno = ENAMETOOLONG;
+	if (strstr(name, "..") || snprintf(path, sizeof path, "sys/%s", name) >= (int)sizeof path) {
+		errno = EINVAL;
 		return -1;
 	}
 	return write_proc(s, path, value);
@@ -86,7 +86,10 @@ int op_label(struct sandbox *s, struct cursor c)
 {
 	static char path[128];
 	const char *name = take_string(&c), *value = take_string(&c);
-	snprintf(path, sizeof path, "thread-self/attr/%.64s", name);
+	if (strstr(name, "..") || snprintf(path, sizeof path, "thread-self/attr/%s", name) >= (int)sizeof path) {
+		errno = EINVAL;
+		return -1;
+	}
 	return write_proc(s, path, value);
 }
 

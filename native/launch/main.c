@@ -18,38 +18,68 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
 
+/* Whether nobody can write the file behind `self`: it is sealed, or the mount that it was reached by is read-only. */
+static int is_sealed(int self)
+{
+	const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+	struct statvfs fs;
+	int has = fcntl(self, F_GET_SEALS);
+	return (has >= 0 && (has & seals) == seals) || (fstatvfs(self, &fs) == 0 && fs.f_flag & ST_RDONLY);
+}
+
+/* A read-only mount of this program, mounted nowhere: as good as a copy, and all processes share its pages. */
+static int open_readonly(int self)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID };
+	int mount = (int)syscall(SYS_open_tree, self, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	if (mount < 0 || syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
+		return -1;
+	return mount;
+}
+
+static int open_copy(int self)
+{
+	struct stat st;
+	int copy = memfd_create("tsbuild-launch", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+	if (copy < 0 && errno == EINVAL)
+		copy = memfd_create("tsbuild-launch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (copy < 0 || fstat(self, &st) < 0)
+		return -1;
+	for (off_t at = 0; at < st.st_size;)
+		if (sendfile(copy, self, &at, (size_t)(st.st_size - at)) <= 0)
+			return -1;
+	return fcntl(copy, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0 ? -1 : copy;
+}
+
 /*
- * Runs on from a sealed copy of this program: whoever gets hold of /proc/PID/exe of a starting container finds
- * a memory file that nobody can write (CVE-2019-5736).
+ * Runs on from a form of this program that nobody can write: whoever gets hold of /proc/PID/exe of a starting
+ * container finds nothing to overwrite (CVE-2019-5736).
  */
 static void seal(char **argv, char **envp)
 {
 	int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	int copy = memfd_create("tsbuild-launch", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-	if (copy < 0 && errno == EINVAL)
-		copy = memfd_create("tsbuild-launch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	struct stat st;
-	const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-	if (self >= 0 && (fcntl(self, F_GET_SEALS) & seals) == seals)
+	if (self >= 0 && is_sealed(self)) {
+		close(self);
 		return;
-	if (self < 0 || copy < 0 || fstat(self, &st) < 0)
-		goto fail;
-	for (off_t at = 0; at < st.st_size;)
-		if (sendfile(copy, self, &at, (size_t)(st.st_size - at)) <= 0)
-			goto fail;
-	if (fcntl(copy, F_ADD_SEALS, seals) < 0)
-		goto fail;
-	fexecve(copy, argv, envp);
-fail:
+	}
+	int sealed = self < 0 ? -1 : open_readonly(self);
+	if (sealed >= 0)
+		fexecve(sealed, argv, envp);
+	sealed = self < 0 ? -1 : open_copy(self);
+	if (sealed >= 0)
+		fexecve(sealed, argv, envp);
 	fprintf(stderr, "tsbuild-launch: cannot seal itself: %s\n", strerror(errno));
 	_exit(125);
 }

@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #ifndef FSCONFIG_SET_FD
@@ -23,19 +25,48 @@
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
+/* include/linux/proc_ns.h, PROC_ROOT_INO */
+#define PROC_ROOT_INODE 1
 
-int move_onto(int mount, int target)
+static int move_onto(int mount, int target)
 {
 	return (int)syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-static int attach(struct sandbox *s, int mount, const char *target, int directory)
+/*
+ * Whether a mount may cover what `at` is. Inside a procfs only files that say how large the machine is may be
+ * covered, and a procfs only by another one: whoever replaces /proc/self/attr or /proc/sys has programs that trust
+ * them write elsewhere (CVE-2019-16884, CVE-2025-52881).
+ */
+static int may_cover(int at, int mount, const char *target)
 {
-	int at = open_target(s, target, directory);
+	static const char *const free_to_cover[] = {
+		"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime", "/proc/loadavg",
+		"/proc/slabinfo", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
+	};
+	struct statfs below, above;
+	struct stat st;
+	if (fstatfs(at, &below) < 0 || fstatfs(mount, &above) < 0 || fstat(at, &st) < 0)
+		return 0;
+	if (below.f_type != PROC_SUPER_MAGIC || (st.st_ino == PROC_ROOT_INODE && above.f_type == PROC_SUPER_MAGIC))
+		return 1;
+	for (unsigned i = 0; i < sizeof free_to_cover / sizeof *free_to_cover; i++)
+		if (!strcmp(target, free_to_cover[i]))
+			return 1;
+	errno = EPERM;
+	return 0;
+}
+
+int attach(struct sandbox *s, int mount, const char *target)
+{
+	int at = open_target(s, target, is_directory(mount));
 	if (at < 0)
 		return -1;
-	int done = (int)syscall(SYS_move_mount, mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	s->what = target;
+	int done = may_cover(at, mount, target) ? move_onto(mount, at) : -1;
+	int error = errno;
 	close(at);
+	errno = error;
 	return done;
 }
 
@@ -163,7 +194,7 @@ int op_mount(struct sandbox *s, struct cursor c)
 		failed = *value ? configure(fs, key, value) < 0 : syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, key, NULL, 0) < 0;
 	}
 	int mount = failed ? -1 : create(fs, attributes);
-	int done = mount < 0 ? -1 : attach(s, mount, target, 1);
+	int done = mount < 0 ? -1 : attach(s, mount, target);
 	int error = errno;
 	close(fs);
 	if (mount >= 0)
@@ -182,7 +213,7 @@ int op_bind(struct sandbox *s, struct cursor c)
 		return -1;
 	if (flags & FLAG_READONLY && set_attributes(mount, MOUNT_ATTR_RDONLY, recursive) < 0)
 		return -1;
-	int done = attach(s, mount, target, is_directory(mount));
+	int done = attach(s, mount, target);
 	close(mount);
 	return done;
 }
@@ -212,7 +243,7 @@ int op_assembled(struct sandbox *s, struct cursor c)
 	}
 	if (flags & FLAG_READONLY && set_attributes(part, MOUNT_ATTR_RDONLY, 0) < 0)
 		return -1;
-	int done = attach(s, part, target, is_directory(part));
+	int done = attach(s, part, target);
 	close(part);
 	return done;
 }
@@ -243,7 +274,7 @@ int op_file(struct sandbox *s, struct cursor c)
 	int mount = bind_source(s, s->files, name, 0);
 	if (mount < 0 || (flags & FLAG_READONLY && set_attributes(mount, MOUNT_ATTR_RDONLY, 0) < 0))
 		return -1;
-	int done = attach(s, mount, target, 0);
+	int done = attach(s, mount, target);
 	close(mount);
 	return done;
 }
@@ -299,7 +330,7 @@ int op_mask(struct sandbox *s, struct cursor c)
 	} else
 		mount = bind_source(s, s->dev_null, "", 0);
 	int done = mount < 0 ? -1
-			     : (int)syscall(SYS_move_mount, mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+			     : move_onto(mount, at);
 	close(at);
 	if (mount >= 0)
 		close(mount);
@@ -315,7 +346,7 @@ int op_readonly(struct sandbox *s, struct cursor c)
 	int mount = bind_source(s, at, "", 1);
 	int done = mount < 0 || set_attributes(mount, MOUNT_ATTR_RDONLY, 1) < 0
 			   ? -1
-			   : (int)syscall(SYS_move_mount, mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+			   : move_onto(mount, at);
 	close(at);
 	if (mount >= 0)
 		close(mount);

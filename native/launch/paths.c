@@ -16,9 +16,27 @@
 #define STATX_MNT_ID 0x1000U
 #endif
 
+/*
+ * /dev, /proc and /sys are the kernel's in every container: a symlink on the way there is an image's trick to have
+ * nodes, masks or a terminal put where it wants them (CVE-2025-52565, CVE-2019-19921).
+ */
+static int is_kernels(const char *path)
+{
+	static const char *const places[] = { "dev", "proc", "sys" };
+	path += strspn(path, "/");
+	for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
+		size_t length = strlen(places[i]);
+		if (!strncmp(path, places[i], length) && (path[length] == '/' || path[length] == 0))
+			return 1;
+	}
+	return 0;
+}
+
 int in_root(struct sandbox *s, int at, const char *path, int flags)
 {
 	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	if (at == s->root && is_kernels(path))
+		how.resolve |= RESOLVE_NO_SYMLINKS;
 	s->what = path;
 	return (int)syscall(SYS_openat2, at, *path ? path : "/", &how, sizeof how);
 }

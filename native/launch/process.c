@@ -71,27 +71,21 @@ int op_loopback(void)
 	return done;
 }
 
-/* After pivot: "/" is the container's. A directory that is not below it would be a leaked descriptor's. */
+/*
+ * After pivot: "/" is the container's. Resolved there without magic links, since those of /proc lead to whatever
+ * descriptor is open; and what came from elsewhere all the same has no path that begins with "/" (CVE-2024-21626).
+ */
 int op_cwd(struct sandbox *s, struct cursor c)
 {
 	static char path[4096];
 	const char *wanted = take_string(&c);
 	s->what = wanted;
-	if (snprintf(path, sizeof path, "%s", wanted) >= (int)sizeof path) {
-		errno = ENAMETOOLONG;
+	int fd = open_target(s, wanted, 1);
+	if (fd < 0)
 		return -1;
-	}
-	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = 0;
-		if (mkdir(path, 0755) < 0 && errno != EEXIST && errno != EROFS)
-			return -1;
-		*slash = '/';
-	}
-	if (mkdir(path, 0755) < 0 && errno != EEXIST && errno != EROFS)
-		return -1;
-	if (chdir(path) < 0)
-		return -1;
-	if (!getcwd(path, sizeof path))
+	int done = fchdir(fd);
+	close(fd);
+	if (done < 0 || !getcwd(path, sizeof path))
 		return -1;
 	if (path[0] != '/') {
 		errno = EPERM;
@@ -139,6 +133,8 @@ int op_credentials(struct cursor c)
 	if (syscall(SYS_capset, &header, data) < 0)
 		return -1;
 	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
+	/* why: changing the identity sets it to fs.suid_dumpable. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	for (int cap = 0; cap < 64; cap++)
 		if (ambient >> cap & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
 			return -1;

@@ -136,10 +136,12 @@ int open_target(struct sandbox *s, const char *path, int directory);
 int is_directory(int fd);
 int make_private(const char *path);
 
+/* Puts a mount onto a place in the root, which is made where it is missing; refused where nothing may lie (EPERM). */
+int attach(struct sandbox *s, int mount, const char *target);
+
 /* attach.c */
 int op_attach(struct sandbox *s, struct cursor c);
 int op_device(struct sandbox *s, struct cursor c);
-int move_onto(int mount, int target);
 int copy_up(int from, int to);
 
 /* kernel.c: what is written through a procfs of our own, and single system calls */
