@@ -6,16 +6,21 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { TsbuildError } from '../src/base/errors.ts';
+import { problemOf as netProblemOf, type NetCall, type NetResult } from './net-call.ts';
+import { encodeNetOps, type NetOp } from './net-plan.ts';
 import { encodeFrame, readFrames } from './frames.ts';
 
 const START = 1;
 const KILL = 2;
+const NET = 3;
+const NAMES = 4;
 const STARTED = 10;
 const STDOUT = 11;
 const STDERR = 12;
 const EXIT = 13;
 const ERROR = 14;
 const WARNING = 15;
+const NET_DONE = 16;
 
 /** What the launcher says about one container. */
 export interface LaunchEvents {
@@ -38,6 +43,10 @@ export interface LaunchProblem {
 export interface LaunchServer {
   /** Sends a plan; events arrive until exited, failed or lost. */
   start(plan: Uint8Array, events: LaunchEvents): { kill(signal: number): void };
+  /** Operations of networks; a namespace that they make is held, unpinned, as long as the server lives. */
+  readonly net: NetCall;
+  /** Serves names there (launch/dns.h): one namespace a server. */
+  serveNames(namespace: string, config: string): Promise<NetResult>;
   /** Ends the server and with it everything that it runs; resolves when it is gone. */
   close(): Promise<void>;
 }
@@ -46,6 +55,10 @@ export function startLaunchServer(launcher: string): LaunchServer {
   const child = spawn(launcher, ['server'], { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
   const socket = child.stdio[3] as Duplex;
   const running = new Map<number, LaunchEvents>();
+  const asked = new Map<
+    number,
+    { readonly ops: readonly NetOp[]; readonly answer: (result: NetResult) => void }
+  >();
   let next = 1;
   const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const lose = (reason: string): void => {
@@ -53,18 +66,37 @@ export function startLaunchServer(launcher: string): LaunchServer {
       running.delete(id);
       events.lost(reason);
     }
+    for (const { answer } of asked.values()) answer({ kind: 'lost', reason });
+    asked.clear();
   };
   child.once('error', (error) => lose(error.message));
   child.once('exit', (code, signal) => lose(`it ended with ${signal ?? code ?? 'no status'}`));
   // why: a broken pipe is told by 'exit' already.
   socket.on('error', () => undefined);
   readFrames(socket, (type, id, payload) => {
+    const question = asked.get(id);
+    if (question !== undefined) {
+      asked.delete(id);
+      question.answer(netResultOf(type, payload, question.ops));
+    }
     const events = running.get(id);
     if (events === undefined) return;
     if (type === EXIT || type === ERROR) running.delete(id);
     deliver(type, payload, events);
   });
+  const ask = (type: number, payload: Uint8Array, ops: readonly NetOp[]): Promise<NetResult> =>
+    new Promise((answer) => {
+      const id = next++;
+      if (child.exitCode !== null || child.signalCode !== null) {
+        answer({ kind: 'lost', reason: 'it ended' });
+        return;
+      }
+      asked.set(id, { ops, answer });
+      socket.write(encodeFrame(type, payload, id));
+    });
   return {
+    net: (ops) => ask(NET, encodeNetOps(ops), ops),
+    serveNames: (namespace, config) => ask(NAMES, Buffer.from(`${namespace}\0${config}\0`), []),
     start(plan, events) {
       const id = next++;
       running.set(id, events);
@@ -126,6 +158,17 @@ function killIfAlive(child: ChildProcess, pid: number | undefined, signal: numbe
   } catch {
     // It ended in the meantime.
   }
+}
+
+function netResultOf(type: number, payload: Buffer, ops: readonly NetOp[]): NetResult {
+  if (type !== NET_DONE) return { kind: 'failed', problem: netProblemOf(ops, payload) };
+  const descriptor = payload.readInt32LE(0);
+  return {
+    kind: 'done',
+    answers: new Map(),
+    // The server's own: it is the server that opens the path.
+    ...(descriptor < 0 ? {} : { namespace: `/proc/self/fd/${descriptor}` }),
+  };
 }
 
 function deliver(type: number, payload: Buffer, events: LaunchEvents): void {

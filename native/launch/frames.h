@@ -8,6 +8,7 @@
 enum frame_type {
 	FRAME_START = 1, /* a plan */
 	FRAME_KILL = 2,  /* u32 signal */
+	FRAME_NAMES = 4, /* strings: namespace, configuration (dns.h); answered as FRAME_NET */
 	FRAME_NET = 3,   /* a list of network operations; answered by FRAME_NET_DONE or FRAME_ERROR */
 	FRAME_STARTED = 10, /* u32 pid */
 	FRAME_STDOUT = 11,

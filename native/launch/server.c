@@ -2,6 +2,7 @@
  * The persistent server of a build: starts containers from plans, hands on their output, reports their end.
  * Single-threaded, one poll loop. When the socket closes, everything that it started is killed.
  */
+#include "dns.h"
 #include "frames.h"
 #include "net.h"
 #include <errno.h>
@@ -108,6 +109,24 @@ static void do_net(int fd, uint32_t id, const uint8_t *bytes, uint32_t size)
 		send_frame(fd, FRAME_NET_DONE, id, &held, sizeof held);
 }
 
+/* The name service of such a namespace: one for all containers in it. */
+static struct dns *names;
+
+static void serve_names(int fd, uint32_t id, char *paths, uint32_t size)
+{
+	const char *config = memchr(paths, 0, size);
+	int32_t none = -1;
+	/* request() has put a NUL after the payload. */
+	if (config && !names)
+		names = dns_open(paths, config + 1);
+	else if (!config)
+		errno = EINVAL;
+	if (config && names)
+		send_frame(fd, FRAME_NET_DONE, id, &none, sizeof none);
+	else
+		send_problem(fd, FRAME_ERROR, id, 0, (uint32_t)errno, "serving names");
+}
+
 /* One request; 0 when the other side is gone or speaks nonsense. */
 static int request(int fd)
 {
@@ -117,12 +136,15 @@ static int request(int fd)
 	uint8_t *payload = malloc(head.length + 1);
 	if (!payload)
 		return 0;
+	payload[head.length] = 0;
 	int complete = head.length == 0 || read_all(fd, payload, head.length) > 0;
 	uint32_t signal_number = 0;
 	if (complete && head.type == FRAME_START)
 		start(fd, head.id, payload, head.length);
 	if (complete && head.type == FRAME_NET)
 		do_net(fd, head.id, payload, head.length);
+	if (complete && head.type == FRAME_NAMES)
+		serve_names(fd, head.id, (char *)payload, head.length);
 	if (complete && head.type == FRAME_KILL && head.length == sizeof signal_number) {
 		memcpy(&signal_number, payload, sizeof signal_number);
 		stop(head.id, signal_number);
@@ -187,15 +209,16 @@ int serve(int fd)
 	sigaddset(&children, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &children, NULL);
 	int signals = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
-	static struct pollfd polled[2 + MAX_CONTAINERS * STREAMS];
+	static struct pollfd polled[3 + MAX_CONTAINERS * STREAMS];
 	static struct {
 		struct container *container;
 		int stream;
-	} owners[2 + MAX_CONTAINERS * STREAMS];
+	} owners[3 + MAX_CONTAINERS * STREAMS];
 	for (;;) {
 		nfds_t n = 0;
 		polled[n++] = (struct pollfd){ fd, POLLIN, 0 };
 		polled[n++] = (struct pollfd){ signals, POLLIN, 0 };
+		polled[n++] = (struct pollfd){ names ? dns_fd(names) : -1, POLLIN, 0 };
 		for (int i = 0; i < MAX_CONTAINERS; i++)
 			for (int stream = 0; containers[i].pid > 0 && stream < STREAMS; stream++)
 				if (containers[i].fds[stream] >= 0) {
@@ -206,15 +229,17 @@ int serve(int fd)
 		if (poll(polled, n, -1) < 0 && errno != EINTR)
 			break;
 		/* Control first: "started" must come before the first output. */
-		for (nfds_t i = 2; i < n; i++)
+		for (nfds_t i = 3; i < n; i++)
 			if (polled[i].revents && owners[i].stream == CONTROL)
 				read_control(fd, owners[i].container);
-		for (nfds_t i = 2; i < n; i++) {
+		for (nfds_t i = 3; i < n; i++) {
 			if (!polled[i].revents || owners[i].stream == CONTROL)
 				continue;
 			read_output(fd, owners[i].container, owners[i].stream);
 			finish(fd, owners[i].container);
 		}
+		if (polled[2].revents)
+			dns_serve(names);
 		if (polled[1].revents) {
 			struct signalfd_siginfo info;
 			while (read(signals, &info, sizeof info) > 0)

@@ -109,6 +109,7 @@ export async function prepareBuild(
       contexts,
       graph,
       extraHosts,
+      warn: (message) => sink.emit({ kind: 'warning', message, at: host.now() }),
       resources,
       secret,
       sshSocket,

@@ -21,6 +21,7 @@ import type { Networks } from '../runtime/network/contract.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openRecordStore, type RecordStore } from '../solver/records.ts';
 import { openVolumes, type Volumes } from './volumes.ts';
+import type { StepNetwork } from './step-network.ts';
 import type { Snapshotter } from '../../snapshotter/snapshotter.ts';
 
 export interface EngineOptions {
@@ -53,6 +54,8 @@ export interface Engine extends AsyncDisposable {
   readonly snapshotter: () => Promise<Snapshotter>;
   readonly runtime: () => Promise<Runtime>;
   readonly networks: () => Promise<Networks>;
+  /** What RUN joins where the Dockerfile asks for no other network. */
+  readonly stepNetwork: () => Promise<StepNetwork>;
   readonly registry: () => Promise<Registry>;
   /** Path for a new temporary file, on the disk of the state root. */
   readonly spool: () => string;
@@ -96,6 +99,16 @@ export function openEngine(options: EngineOptions): Engine {
       netnsDirectory: '/run/netns',
     });
   });
+  const stepNetwork = once(async () => {
+    const { openStepNetwork } = await import('./step-network.ts');
+    return openStepNetwork({
+      networks: await networks.get(),
+      runtime: await runtime.get(),
+      host,
+      resolvConf: options.resolvConf,
+      hostname: options.hostname,
+    });
+  });
   const registry = once(options.openRegistry);
   return {
     options,
@@ -120,6 +133,7 @@ export function openEngine(options: EngineOptions): Engine {
     snapshotter: snapshotter.get,
     runtime: runtime.get,
     networks: networks.get,
+    stepNetwork: stepNetwork.get,
     registry: registry.get,
     spool() {
       const directory = join(root, 'spool');
@@ -128,6 +142,8 @@ export function openEngine(options: EngineOptions): Engine {
     },
     async [Symbol.asyncDispose]() {
       await (await runtime.opened())?.[Symbol.asyncDispose]();
+      const attachedAs = (await stepNetwork.opened())?.attachedAs;
+      if (attachedAs !== undefined) await (await networks.get()).detach(attachedAs);
       await (await snapshotter.opened())?.[Symbol.asyncDispose]();
       await (await registry.opened())?.[Symbol.asyncDispose]();
     },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { BuildGraph } from '../graph/graph.ts';
+import type { RunOp } from '../graph/ops.ts';
 import { createCopyHandler, digestOfPath } from '../solver/exec/copy.ts';
 import { createContextHandler } from '../solver/exec/context.ts';
 import { createGitHandler, type GitSources } from '../solver/exec/git.ts';
@@ -14,6 +15,7 @@ import { createRunHandler } from '../solver/exec/run.ts';
 import type { OpHandlers } from '../solver/handler.ts';
 import { createStacks } from '../solver/stack.ts';
 import type { Resources as CgroupResources } from '../runtime/cgroups/resources.ts';
+import type { ContainerInput } from '../runtime/default-spec.ts';
 import type { Rlimit } from '../runtime/runtime.ts';
 import type { Contexts } from './contexts.ts';
 import type { StepCgroups } from './step-cgroups.ts';
@@ -34,6 +36,7 @@ export interface HandlerInputs {
   readonly contexts: Contexts;
   readonly graph: Pick<BuildGraph, 'sourceDateEpoch'>;
   readonly extraHosts: readonly string[];
+  readonly warn: (message: string) => void;
   readonly resources: Resources;
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
   readonly sshSocket: (id: string) => string | undefined;
@@ -45,6 +48,7 @@ export function createHandlers({
   contexts,
   graph,
   extraHosts,
+  warn,
   resources,
   secret,
   sshSocket,
@@ -85,6 +89,18 @@ export function createHandlers({
     secret,
     sshSocket,
   });
+  const stepNetworking = async (
+    wanted: RunOp['network'],
+  ): Promise<Pick<ContainerInput, 'network' | 'resolvConf' | 'extraHosts'>> => {
+    const step = wanted === 'default' ? await engine.stepNetwork() : undefined;
+    for (const note of step?.takeNotes() ?? []) warn(note);
+    const gateway = step?.hostGateway ?? '127.0.0.1';
+    return {
+      network: step?.network ?? (wanted === 'none' ? 'none' : 'host'),
+      resolvConf: step?.resolvConf ?? resolvConf(),
+      extraHosts: extraHosts.map((entry) => entry.replace(/([:=])host-gateway$/, `$1${gateway}`)),
+    };
+  };
   let steps = 0;
   const { limits = {}, cgroupParent, ...processLimits } = resources;
   let opened: Promise<StepCgroups> | undefined;
@@ -117,11 +133,10 @@ export function createHandlers({
         steps += 1;
         const spec = createContainerSpec({
           ...input,
+          ...(await stepNetworking(input.network)),
           id: `step-${steps}`,
           hostname: input.hostname ?? BUILD_HOSTNAME,
           terminal: false,
-          resolvConf: resolvConf(),
-          extraHosts,
           ...processLimits,
         });
         return { ...spec, cgroup: (await cgroups()).describe({ privileged: input.privileged }) };

@@ -22,12 +22,12 @@ export interface LaunchRuntimeOptions {
 
 export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runtime {
   let server: LaunchServer | undefined;
+  const serverOf = (): LaunchServer => (server ??= startLaunchServer(launcher));
 
   function launch(plan: Uint8Array, stdio: Stdio, events: LaunchEvents): { kill(signal: number): void } {
     if (stdio.kind !== 'capture')
       return launchForeground(launcher, plan, events, stdio.kind === 'terminal' || stdio.input);
-    server ??= startLaunchServer(launcher);
-    return server.start(plan, events);
+    return serverOf().start(plan, events);
   }
 
   function begin(
@@ -93,6 +93,13 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
   return {
     start: async (spec, stdio, options) => begin(layOut(spec, machine), spec, stdio, options),
     exec: async (spec, stdio, options) => begin(layOutExec(spec, machine), spec, stdio, options),
+    network: (ops) => serverOf().net(ops),
+    async serveNames(namespace, config) {
+      const result = await serverOf().serveNames(namespace, config);
+      if (result.kind === 'done') return;
+      const reason = result.kind === 'lost' ? result.reason : errnoName(result.problem.errno);
+      throw new TsbuildError('NETWORK_UNAVAILABLE', `cannot serve names of containers: ${reason}`);
+    },
     async [Symbol.asyncDispose]() {
       const closing = server;
       server = undefined;

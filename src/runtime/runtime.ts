@@ -5,6 +5,7 @@
  * defaults are laid out by `default-spec.ts`), so that what is run can be printed, compared and tested.
  */
 import type { Mount } from '../../native/mount.ts';
+import type { NetCall } from '../../native/net-call.ts';
 import type { CgroupDescription } from './cgroups/cgroup.ts';
 import type { SeccompProfile } from './seccomp/profile.ts';
 
@@ -313,4 +314,11 @@ export interface Runtime extends AsyncDisposable {
   start(spec: ContainerSpec, stdio: Stdio, options: StartOptions): Promise<Container>;
   /** The same for a further process of a running container; disposing of it kills that process alone. */
   exec(spec: ExecSpec, stdio: Stdio, options: StartOptions): Promise<Container>;
+  /**
+   * Has network operations done by the process that starts captured containers: a namespace that they make lives,
+   * pinned nowhere, as long as the runtime, and its path is good for captured containers alone.
+   */
+  readonly network: NetCall;
+  /** Answers names in such a namespace. Throws NETWORK_UNAVAILABLE. */
+  serveNames(namespace: string, config: string): Promise<void>;
 }

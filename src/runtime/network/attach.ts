@@ -263,17 +263,27 @@ export async function detach(a: Attaching, containerId: string): Promise<void> {
   // A record that does not parse holds nothing that could be undone.
   if (record === undefined) return a.attached.remove(containerId);
   const rest: readonly NetOp[] = [
-    ...record.endpoints.flatMap(removeLinkOps),
+    // What another process held is gone with it.
     ...(record.netns === ''
       ? []
-      : [{ op: 'removeNamespace', path: record.netns, tolerate: 'ENOENT' } as const]),
+      : [
+          ...record.endpoints.flatMap(removeLinkOps),
+          { op: 'removeNamespace', path: record.netns, tolerate: 'ENOENT' } as const,
+        ]),
   ];
-  const result = await attempt(a.call, [...ruleOps('remove', undefined, record.rules), ...rest]);
-  if (!isDone(result)) await perform(a.call, [...patientRemovalOps(undefined, record.rules), ...rest]);
+  await undo(a, record, rest);
   for (const endpoint of record.endpoints) a.endpoints.release(endpoint, containerId);
   if (record.ports.length > 0)
     await a.lock(() => Promise.resolve(a.claims.release(record.ports, containerId)));
   a.attached.remove(containerId);
+}
+
+async function undo(a: Attaching, { rules }: AttachmentRecord, rest: readonly NetOp[]): Promise<void> {
+  const ops = [...ruleOps('remove', undefined, rules), ...rest];
+  if (ops.length === 0) return;
+  const result = await attempt(a.call, ops);
+  // Something is gone already: one after the other, then.
+  if (!isDone(result)) await perform(a.call, [...patientRemovalOps(undefined, rules), ...rest]);
 }
 
 /** why not leave it to the namespace's end: a process that still holds it would keep the address on the network. */

@@ -63,7 +63,7 @@ export interface StepSpecInput {
   readonly cwd: string;
   readonly user: ContainerUser;
   readonly home: string;
-  readonly network: 'host' | 'none';
+  readonly network: RunOp['network'];
   readonly volumes: readonly ContainerMount[];
   readonly privileged: boolean;
   /** It sees secrets: no core file may keep them. */
@@ -111,7 +111,7 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
         cwd: context.op.cwd,
         user,
         home: user.home,
-        network: context.op.network === 'none' ? 'none' : 'host',
+        network: context.op.network,
         volumes: mounts.mounts,
         privileged: context.op.security === 'insecure',
         confidential: mounts.secrets.length > 0,
