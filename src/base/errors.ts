@@ -59,6 +59,7 @@ export type ErrorCode =
   | 'NETWORK_UNAVAILABLE' // the machine cannot do it: rights, kernel, another firewall
   | 'ADDRESS_IN_USE'
   | 'PORT_IN_USE' // a port of the host that is published or listened on already
+  | 'SYSTEMD_FAILED' // systemd cannot be reached, or refuses a scope
   | 'CGROUP_FAILED' // the kernel refuses a limit, or to pause or remove a container's cgroup
   // containers
   | 'CONTAINER_NOT_FOUND'
