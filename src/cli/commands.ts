@@ -2,6 +2,7 @@
 import type { CommandEntry } from './command.ts';
 import { FILTER, FORMAT, INSPECT_FORMAT, MANY, PLATFORM, PROGRESS } from './entries/flag-tables.ts';
 import { REGISTRY_COMMANDS } from './entries/registry.ts';
+import { RUN_FLAGS } from './entries/run-flag-table.ts';
 import { VOLUME_COMMANDS } from './entries/volume.ts';
 import type { FlagTable } from './flags.ts';
 import { PUSH_FLAGS, REGISTRY_FLAGS } from './registry-flags.ts';
@@ -58,34 +59,6 @@ const BUILD_FLAGS: FlagTable = {
     value: 'FORMAT',
     help: 'of what is pushed: oci or docker; of --check and --call: text, json or (check) sarif',
   },
-};
-
-const RUN_FLAGS: FlagTable = {
-  rm: { kind: 'boolean', help: 'accepted: a container leaves nothing behind' },
-  interactive: { kind: 'boolean', short: 'i', help: 'keep standard input open' },
-  tty: { kind: 'boolean', short: 't', help: 'give the container a terminal' },
-  env: {
-    kind: 'list',
-    short: 'e',
-    value: 'NAME[=VALUE]',
-    help: 'environment variable; without VALUE from the environment',
-  },
-  'env-file': { kind: 'list', value: 'FILE', help: 'read environment variables from FILE' },
-  volume: { kind: 'list', short: 'v', value: 'SRC:DST[:ro]', help: 'mount a file or directory of the host' },
-  workdir: { kind: 'text', short: 'w', value: 'DIR', help: 'working directory' },
-  user: { kind: 'text', short: 'u', value: 'USER[:GROUP]', help: 'who the command runs as' },
-  entrypoint: { kind: 'text', value: 'COMMAND', help: "instead of the image's entry point" },
-  network: { kind: 'text', value: 'MODE', help: 'host (default) or none' },
-  name: { kind: 'text', value: 'NAME', help: 'name of the container' },
-  hostname: { kind: 'text', short: 'h', value: 'NAME', help: 'host name' },
-  'add-host': { kind: 'list', value: 'NAME:IP', help: 'entry of /etc/hosts' },
-  'read-only': { kind: 'boolean', help: 'mount the root file system read-only' },
-  tmpfs: { kind: 'list', value: 'DIR', help: 'mount a tmpfs' },
-  'cap-add': { kind: 'list', value: 'CAP', help: 'add a capability' },
-  'cap-drop': { kind: 'list', value: 'CAP', help: 'drop a capability' },
-  privileged: { kind: 'boolean', help: 'all capabilities, no filter, nothing masked' },
-  pull: { kind: 'text', value: 'WHEN', help: 'always, missing (default) or never' },
-  platform: { kind: 'text', value: 'OS/ARCH', help: 'platform of the image' },
 };
 
 export const COMMANDS: readonly CommandEntry[] = [

@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
 /** The command line: parses, runs one command, renders what went wrong. Alone here everything is caught. */
 import { TsbuildError } from '../base/errors.ts';
 import { suggest } from '../base/suggest.ts';

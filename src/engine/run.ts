@@ -1,14 +1,20 @@
 /** `tsbuild run`: an image's layers, writable and thrown away at the end, and the runtime that RUN uses too. */
+import { statSync } from 'node:fs';
 import { TsbuildError } from '../base/errors.ts';
 import type { StoredImage } from '../image/image-store.ts';
 import { openTree } from '../layer/open-tree.ts';
 import type { Platform } from '../oci/documents.ts';
-import { resolveRunUser, type ResolvedRunUser } from '../oci/user.ts';
+import { resolveGroups, resolveRunUser, type ResolvedRunUser } from '../oci/user.ts';
 import { parseReference, withDefaultTag } from '../oci/reference.ts';
 import { createContainerSpec, DEFAULT_STUBS } from '../runtime/default-spec.ts';
-import type { ContainerMount, ExitStatus, Signal, Stdio } from '../runtime/runtime.ts';
+import type { IsolationOptions } from '../runtime/container-options.ts';
+import type { ExitStatus, Signal, Stdio } from '../runtime/runtime.ts';
 import { readOwnerFiles } from '../solver/exec/owner-files.ts';
 import type { ActiveSnapshot } from '../../snapshotter/snapshotter.ts';
+import { isolationAtStart, mountStubs } from './containers/isolation.ts';
+import { populateVolumes } from './containers/populate.ts';
+import { resolveIsolation } from './containers/resolve-isolation.ts';
+import { startFacts } from './containers/start-facts.ts';
 import type { Engine } from './engine.ts';
 import { snapshotOfImage } from './export-rootfs.ts';
 import { pullImage } from './pull.ts';
@@ -22,15 +28,11 @@ export interface RunRequest {
   readonly env: readonly string[];
   readonly workdir?: string;
   readonly user?: string;
-  readonly hostname?: string;
   readonly network: 'host' | 'none';
   readonly terminal: boolean;
   readonly stdio: Stdio;
-  readonly volumes: readonly ContainerMount[];
   readonly extraHosts: readonly string[];
-  readonly readonlyRoot: boolean;
-  readonly privileged: boolean;
-  readonly capabilities?: readonly string[];
+  readonly isolation: IsolationOptions;
   readonly pull: 'always' | 'missing' | 'never';
   readonly platform?: Platform;
 }
@@ -52,10 +54,17 @@ export async function runImage(
   const args = argsOf(request, image);
   const snapshotter = await engine.snapshotter();
   const name = await snapshotOfImage(engine, image);
-  const user = await userOf(engine, name, request.user ?? config.User ?? '');
-  await using active: ActiveSnapshot = await snapshotter.prepare(name, { stubs: [...DEFAULT_STUBS] });
-  const runtime = await engine.runtime();
   const id = `run-${engine.host.unique().replaceAll('.', '-')}`;
+  const user = await userOf(engine, name, request.user ?? config.User ?? '', request.isolation.groups);
+  using volumes = holdVolumes(engine, id, request.isolation, Object.keys(config.Volumes ?? {}));
+  const { isolation } = volumes;
+  await populateVolumes(engine, name, isolation.mounts, options.signal);
+  const { input } = isolationAtStart(isolation, startFacts(engine));
+  await using active: ActiveSnapshot = await snapshotter.prepare(name, {
+    stubs: [...DEFAULT_STUBS, ...mountStubs(isolation.mounts, isFile)],
+  });
+  const runtime = await engine.runtime();
+  const isHost = isolation.namespaces.uts?.kind === 'host' || request.network === 'host';
   const spec = createContainerSpec({
     id,
     mounts: active.mounts,
@@ -64,15 +73,12 @@ export async function runImage(
     cwd: request.workdir ?? config.WorkingDir ?? '/',
     user,
     home: user.home,
-    hostname: request.hostname ?? (request.network === 'host' ? hostnameOf(engine) : id.slice(0, 12)),
+    hostname: isolation.hostname ?? (isHost ? engine.options.hostname : id.slice(0, 12)),
     network: request.network,
     terminal: request.terminal,
     resolvConf: engine.options.resolvConf(),
     extraHosts: request.extraHosts,
-    volumes: request.volumes,
-    readonlyRoot: request.readonlyRoot,
-    privileged: request.privileged,
-    ...(request.capabilities === undefined ? {} : { capabilities: request.capabilities }),
+    ...input,
   });
   await using container = await runtime.start(spec, request.stdio, {
     signal: options.signal,
@@ -82,8 +88,36 @@ export async function runImage(
   return await container.exited;
 }
 
-function hostnameOf(engine: Engine): string {
-  return engine.options.hostname;
+interface HeldVolumes extends Disposable {
+  readonly isolation: IsolationOptions;
+}
+
+/** Disposing lets go of the volumes, and removes those that are the container's alone. */
+function holdVolumes(
+  engine: Engine,
+  containerID: string,
+  options: IsolationOptions,
+  imageVolumes: readonly string[],
+): HeldVolumes {
+  const { volumes, containers } = engine;
+  const { isolation, anonymousVolumes } = resolveIsolation(options, {
+    containerID,
+    imageVolumes,
+    volumes,
+    containerOf: (reference) => ({ id: containers.require(reference).id, mounts: [] }),
+  });
+  return {
+    isolation,
+    [Symbol.dispose]() {
+      for (const mount of isolation.mounts)
+        if (mount.kind === 'volume' && mount.name !== undefined) volumes.release(mount.name, containerID);
+      for (const name of anonymousVolumes) volumes.remove(name);
+    },
+  };
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === false;
 }
 
 async function findImage(
@@ -126,8 +160,11 @@ async function userOf(
   engine: Engine,
   name: Awaited<ReturnType<typeof snapshotOfImage>>,
   text: string,
+  groups: readonly string[],
 ): Promise<ResolvedRunUser> {
   await using view = await (await engine.snapshotter()).view(name);
   using tree = openTree(view.mounts);
-  return resolveRunUser(text, readOwnerFiles(tree));
+  const files = readOwnerFiles(tree);
+  const user = resolveRunUser(text, files);
+  return { ...user, additionalGids: [...new Set([...user.additionalGids, ...resolveGroups(groups, files)])] };
 }

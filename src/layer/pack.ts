@@ -54,6 +54,13 @@ export async function packDifference(
   await pack(after, before, { ...begin(out, options), isUpper: false });
 }
 
+/** Packs everything that is in a directory, which is the tar's root. */
+export async function packWhole(directory: Directory, out: Out, options: PackOptions): Promise<void> {
+  const packing = { ...begin(out, options), isUpper: false };
+  await packDirectory(packing, directory, '', undefined, true);
+  packing.writer.end();
+}
+
 function begin(out: Out, options: PackOptions & Unchanged): Omit<Packing, 'isUpper'> {
   return { ...options, writer: createTarWriter(out), links: new Map(), pending: [], rested: options.now() };
 }

@@ -91,6 +91,12 @@ export function resolveRunUser(text: string, files: OwnerFileTexts): ResolvedRun
   return { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])], home };
 }
 
+/** Further groups by name or number (`--group-add`). Throws USER_NOT_FOUND. */
+export function resolveGroups(names: readonly string[], files: OwnerFileTexts): readonly number[] {
+  const groups = parseGroup(files.group);
+  return names.map((name) => requireGroup(name, groups));
+}
+
 function createHint(command: string, name: string, known: readonly { readonly name: string }[]): string {
   const near = suggest(
     name,

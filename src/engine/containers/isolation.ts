@@ -22,6 +22,8 @@ export interface StartFacts {
   readonly volumeDirectory: (name: string) => string;
   /** Path of a namespace of another container, which must run. Throws CONTAINER_NOT_FOUND, CONTAINER_NOT_RUNNING. */
   readonly namespacePath: (container: string, kind: 'pid' | 'ipc' | 'uts' | 'cgroup') => string;
+  /** Which of /dev/shm and /dev/mqueue the host has. */
+  readonly sharedMemory: readonly string[];
   /** `amd64`, `arm64`. */
   readonly arch: string;
   /** Release of the kernel. */
@@ -63,7 +65,7 @@ export function isolationAtStart(options: IsolationOptions, facts: StartFacts): 
   const devices = hostDevices(options.devices, options.deviceRules, { privileged });
   const propagation = rootPropagation(mounts);
   const input: IsolationInput = {
-    volumes: [...ipcMounts(options), ...containerMounts(mounts, facts.volumeDirectory)],
+    volumes: [...ipcMounts(options, facts), ...containerMounts(mounts, facts.volumeDirectory)],
     readonlyRoot,
     privileged,
     ...capabilitiesOf(options),
@@ -146,9 +148,9 @@ function timeOf({ namespaces: { timeOffsets } }: IsolationOptions): Pick<Isolati
 }
 
 /** The host's shared memory and message queues belong to its ipc namespace. */
-function ipcMounts({ namespaces }: IsolationOptions): readonly ContainerMount[] {
+function ipcMounts({ namespaces }: IsolationOptions, facts: StartFacts): readonly ContainerMount[] {
   if (namespaces.ipc?.kind !== 'host') return [];
-  return ['/dev/shm', '/dev/mqueue'].map((path) => ({
+  return facts.sharedMemory.map((path) => ({
     ...{ kind: 'attach', type: '', source: path, target: path, bind: true, recursive: false, copyUp: false },
     ...{ remount: false, set: 0, clear: 0, setBelow: 0, clearBelow: 0, options: [] },
     propagation: PROPAGATION_FLAGS.rprivate,

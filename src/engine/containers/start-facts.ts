@@ -1,0 +1,27 @@
+/** What a container's start finds out: kernel, volumes, namespaces of other containers. */
+import { existsSync, readFileSync } from 'node:fs';
+import { TsbuildError } from '../../base/errors.ts';
+import { shortID } from '../../runtime/container.ts';
+import type { Engine } from '../engine.ts';
+import type { StartFacts } from './isolation.ts';
+
+export function startFacts(engine: Engine): StartFacts {
+  return {
+    volumeDirectory: (name) => engine.volumes.require(name).mountpoint,
+    namespacePath: (container, kind) => `/proc/${runningPid(engine, container)}/ns/${kind}`,
+    sharedMemory: ['/dev/shm', '/dev/mqueue'].filter((path) => existsSync(path)),
+    arch: engine.options.platform.architecture,
+    kernel: readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim(),
+  };
+}
+
+/** Pid of another container's first process. Throws CONTAINER_NOT_FOUND, CONTAINER_NOT_RUNNING. */
+export function runningPid(engine: Engine, container: string): number {
+  const { id, state } = engine.containers.require(container);
+  if (state.process !== undefined) return state.process.pid;
+  throw new TsbuildError(
+    'CONTAINER_NOT_RUNNING',
+    `cannot join the namespaces of a non running container: ${shortID(id)}`,
+    { hint: 'start it first', exitCode: 125 },
+  );
+}
