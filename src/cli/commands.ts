@@ -1,6 +1,7 @@
 /** All commands: names, flags, and where their code is. Code of a command is loaded when it runs. */
 import type { CommandEntry } from './command.ts';
-import { FILTER, FORMAT, INSPECT_FORMAT, MANY, PLATFORM, PROGRESS } from './entries/flag-tables.ts';
+import { CONTAINER_VIEW_COMMANDS } from './entries/container-views.ts';
+import { FILTER, FORMAT, MANY, PLATFORM, PROGRESS } from './entries/flag-tables.ts';
 import { REGISTRY_COMMANDS } from './entries/registry.ts';
 import { RUN_FLAGS } from './entries/run-flag-table.ts';
 import { VOLUME_COMMANDS } from './entries/volume.ts';
@@ -138,17 +139,6 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     spec: {
-      name: 'inspect',
-      usage: 'IMAGE…',
-      summary: 'Show images as JSON.',
-      flags: INSPECT_FORMAT,
-      minimum: 1,
-      maximum: MANY,
-    },
-    run: async (flags, session) => (await import('./commands/images.ts')).runInspect(flags, session),
-  },
-  {
-    spec: {
       name: 'history',
       usage: '[OPTIONS] IMAGE',
       summary: 'Show how an image was made.',
@@ -223,5 +213,6 @@ export const COMMANDS: readonly CommandEntry[] = [
     },
     run: async (flags, session) => (await import('./commands/debug.ts')).runDebug(flags, session),
   },
+  ...CONTAINER_VIEW_COMMANDS,
   ...VOLUME_COMMANDS,
 ];

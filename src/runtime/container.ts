@@ -14,7 +14,9 @@
  * Every change is a whole new file, renamed into place: a reader sees the old one or the new one.
  */
 import type { SnapshotName } from '../../snapshotter/snapshotter.ts';
+import type { IsolationOptions } from './container-options.ts';
 import type { ContainerInput } from './default-spec.ts';
+import type { DnsOptions, NetworkChoice, PortRequest } from './network/contract.ts';
 
 /** 64 hex digits. */
 export type ContainerID = string;
@@ -53,11 +55,11 @@ export interface ContainerImage {
   readonly snapshot?: SnapshotName;
 }
 
-/**
- * What a start needs and does not find out anew. The mounts of the root come from the snapshotter, resolv.conf
- * from the host, each time it starts.
- */
-export type StoredInput = Omit<ContainerInput, 'id' | 'mounts' | 'resolvConf'>;
+/** What does not change from start to start. */
+export type StoredInput = Pick<
+  ContainerInput,
+  'args' | 'env' | 'cwd' | 'user' | 'home' | 'hostname' | 'terminal' | 'extraHosts'
+>;
 
 export interface ContainerConfig {
   readonly version: 1;
@@ -92,6 +94,13 @@ export interface ContainerConfig {
    */
   readonly creator?: string;
   readonly input: StoredInput;
+  /** Volumes named, other containers as ids. */
+  readonly isolation: IsolationOptions;
+  readonly network: NetworkChoice;
+  readonly ports: readonly PortRequest[];
+  /** EXPOSE and --expose, `80/tcp`. */
+  readonly exposedPorts: readonly string[];
+  readonly dns: DnsOptions;
 }
 
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'exited';

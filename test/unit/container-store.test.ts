@@ -23,6 +23,29 @@ function hostOf(pid: number): { now(): number; unique(): string } {
   return { now: () => 1, unique: () => `${pid}.${start}.${(count += 1)}` };
 }
 
+const NO_ISOLATION: ContainerConfig['isolation'] = {
+  mounts: [],
+  volumesFrom: [],
+  namespaces: {},
+  security: {
+    capAdd: [],
+    capDrop: [],
+    privileged: false,
+    noNewPrivileges: false,
+    seccomp: { kind: 'default' },
+    systemPathsUnconfined: false,
+    labels: [],
+    given: [],
+  },
+  devices: [],
+  deviceRules: [],
+  readonlyRoot: false,
+  rlimits: [],
+  sysctls: {},
+  groups: [],
+  limits: {},
+};
+
 function config({ id, name }: { readonly id: string; readonly name: string }): ContainerConfig {
   return {
     version: 1,
@@ -49,10 +72,14 @@ function config({ id, name }: { readonly id: string; readonly name: string }): C
       user: { uid: 0, gid: 0, additionalGids: [] },
       home: '/',
       hostname: 'h',
-      network: 'host',
       terminal: false,
       extraHosts: [],
     },
+    isolation: NO_ISOLATION,
+    network: { kind: 'host' },
+    ports: [],
+    exposedPorts: [],
+    dns: { servers: [], search: [], options: [] },
   };
 }
 

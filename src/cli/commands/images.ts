@@ -7,18 +7,9 @@ import { familiarName, parseReference, withDefaultTag } from '../../oci/referenc
 import { parsePlatform } from '../../oci/platform.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';
-import { formatInspected } from '../format/inspected.ts';
 import { formatList } from '../format/rows.ts';
-import type { Value } from '../format/values.ts';
 import type { Session } from '../session.ts';
-import {
-  HISTORY_LIST,
-  historyRow,
-  IMAGE_DIGEST_TABLE,
-  IMAGE_LIST,
-  imageRow,
-  inspectedImage,
-} from '../views/images.ts';
+import { HISTORY_LIST, historyRow, IMAGE_DIGEST_TABLE, IMAGE_LIST, imageRow } from '../views/images.ts';
 import { matchesName, parseImageFilters } from './image-filters.ts';
 
 export async function runImport(flags: ParsedFlags, session: Session): Promise<number> {
@@ -118,17 +109,6 @@ export async function runTag(flags: ParsedFlags, session: Session): Promise<numb
   const { images } = session.engine();
   const image = await images.require(from);
   images.tag(parseReference(to), image.id);
-  return 0;
-}
-
-export async function runInspect(flags: ParsedFlags, session: Session): Promise<number> {
-  const { images } = session.engine();
-  const shown: Value[] = [];
-  for (const name of flags.words) {
-    const image = await images.require(name);
-    shown.push(inspectedImage(image, images.sizeOf(image)));
-  }
-  session.stdout.write(formatInspected(shown, flags.text('format')));
   return 0;
 }
 
