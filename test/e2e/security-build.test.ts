@@ -184,7 +184,7 @@ test('CVE-2024-24557: equal instructions on different parents are different step
   assert.equal(result(env('a')), 'a');
   assert.equal(result(env('b')), 'b');
   const user = (name: string): string =>
-    `FROM one:1 AS x\nUSER ${name}\nRUN id -un > /tmp/out\nFROM scratch\nCOPY --from=x /tmp/out /out\n`;
+    `FROM one:1 AS x\nRUN chmod 777 /tmp\nUSER ${name}\nRUN id -un > /tmp/out\nFROM scratch\nCOPY --from=x /tmp/out /out\n`;
   assert.equal(result(user('root')), 'root');
   assert.equal(result(user('bob')), 'bob');
 });
