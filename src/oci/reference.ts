@@ -86,7 +86,7 @@ export function familiarName(reference: Reference): string {
   const short =
     registry !== 'docker.io'
       ? `${registry}/${repository}`
-      : repository.startsWith('library/')
+      : /^library\/[^/]+$/.test(repository)
         ? repository.slice('library/'.length)
         : repository;
   const { tag, digest } = reference;

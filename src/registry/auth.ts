@@ -52,6 +52,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const { endpoint, settings, host, ping } = options;
   const tokens: Tokens = createTokens(options);
   let challenge: Challenge | undefined;
+  let pinging: Promise<void> | undefined;
   const kept = new Map<string, { readonly found: Promise<Found | undefined>; readonly at: number }>();
 
   function credentials({ asked, onNotice }: Need): Promise<Found | undefined> {
@@ -78,6 +79,13 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     if (chosen !== undefined) challenge = chosen;
   }
 
+  async function learnByPing(signal: AbortSignal): Promise<void> {
+    if (challenge !== undefined) return;
+    const response = await ping(signal);
+    await response.discard();
+    learn(response);
+  }
+
   function begin(need: Need): Attempts {
     let sent: 'nothing' | 'basic' | 'bearer' = 'nothing';
     let refusals = 0;
@@ -99,9 +107,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       async header() {
         if (mustPing) {
           mustPing = false;
-          const response = await ping(need.signal);
-          await response.discard();
-          learn(response);
+          await (pinging ??= learnByPing(need.signal).finally(() => (pinging = undefined)));
         }
         sent = 'nothing';
         if (challenge === undefined) return undefined;

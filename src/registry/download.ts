@@ -10,7 +10,7 @@ import type { IoOptions } from '../content/roles.ts';
 import type { Descriptor } from '../oci/documents.ts';
 import type { Response } from './answer.ts';
 import type { Endpoint } from './endpoints.ts';
-import { resolveLocation } from './location.ts';
+import { checkForeignUrl } from './location.ts';
 import { withNamespace, type AskedFor } from './manifests.ts';
 import { beginning, protocolError, type Asked } from './registry-error.ts';
 import { backoff, sleep } from './retry.ts';
@@ -136,11 +136,10 @@ async function openPart(
   const { endpoint, url } = place;
   const asked = askedFor(endpoint, `fetching blob ${blob.digest}`);
   const path = withNamespace(endpoint, `/${endpoint.repository}/blobs/${blob.digest}`);
-  const base = `https://${endpoint.authority}/`;
   const wantsRange = from > 0 && !ignoresRange;
   const response = await transport.request(endpoint, {
     method: 'GET',
-    url: url === undefined ? path : resolveLocation(url, base, asked),
+    url: url === undefined ? path : checkForeignUrl(url, endpoint.authority, asked),
     asked,
     scopes: [`repository:${endpoint.repository}:pull`],
     headers: wantsRange ? { range: `bytes=${from}-` } : {},

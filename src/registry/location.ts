@@ -38,11 +38,26 @@ function absoluteOf(location: string, sent: URL): string {
   return `${sent.origin}${sent.pathname.replace(/[^/]*$/, '')}${location}`;
 }
 
-/** The same host, but by http, or without the port that it was reached by. */
+/** The same host, but by http, or without the port that it was reached by. Another port is another server. */
 function isSamePlace(named: URL, sent: URL): boolean {
+  const hasNoOtherPort = named.port === '' || named.port === sent.port;
   const isDowngraded = sent.protocol === 'https:' && named.protocol === 'http:';
-  const lostPort = named.port === '' && sent.port !== '' && named.protocol === sent.protocol;
-  return isDowngraded || lostPort;
+  const lostPort = sent.port !== '' && named.port === '' && named.protocol === sent.protocol;
+  return hasNoOtherPort && (isDowngraded || lostPort);
+}
+
+/** An address that a document names: http(s), and no private network unless the registry lies there, too. */
+export function checkForeignUrl(url: string, authority: string, asked: Asked): string {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  const isWeb = parsed?.protocol === 'https:' || parsed?.protocol === 'http:';
+  if (parsed === undefined || !isWeb)
+    throw protocolError(asked, 'a layer names an address that is none of the web');
+  if (isLocalHost(hostnameOf(parsed.host)) && !isLocalHost(hostnameOf(authority)))
+    throw protocolError(
+      asked,
+      `a layer lies at ${JSON.stringify(parsed.host)}, an address of a private network`,
+    );
+  return url;
 }
 
 function replaceOrigin(absolute: string, sent: URL): string {

@@ -100,7 +100,7 @@ export function createManifestReader(
 /** An answer to HEAD has no body; why it refuses comes with GET. */
 function hidesReason(error: unknown): boolean {
   return (
-    isTsbuildError(error, 'REGISTRY_AUTH') ||
+    (isTsbuildError(error, 'REGISTRY_AUTH') && !error.message.includes('status 401')) ||
     isTsbuildError(error, 'REGISTRY_NOT_FOUND') ||
     isTsbuildError(error, 'REGISTRY_PROTOCOL') ||
     (isTsbuildError(error, 'REGISTRY_REFUSED') && !/status (5\d\d|429)/.test(error.message))

@@ -159,11 +159,20 @@ function reasonOf(code: string, reason: string, cause: unknown): string {
   if (isWrongVersion(reason)) return 'the server does not speak TLS';
   if (/alert.*(116|certificate required)|handshake failure/i.test(reason))
     return `the server wants a client certificate (${firstLine(reason)})`;
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID' || code === 'CERT_HAS_EXPIRED') return firstLine(reason);
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return `its certificate is for other names (${namesOf(cause) ?? firstLine(reason)})`;
+  if (code === 'CERT_HAS_EXPIRED') return 'its certificate has expired';
   if (/^(SELF_SIGNED|DEPTH_ZERO|UNABLE_TO)/.test(code))
     return `its certificate is signed by an authority that is not trusted here (${firstLine(reason)})`;
   if (cause instanceof AggregateError) return code === '' ? 'no address answers' : code;
   return firstLine(reason);
+}
+
+function namesOf(cause: unknown): string | undefined {
+  const cert = cause instanceof Error && 'cert' in cause ? cause.cert : undefined;
+  const names =
+    typeof cert === 'object' && cert !== null && 'subjectaltname' in cert ? cert.subjectaltname : undefined;
+  return typeof names === 'string' ? names : undefined;
 }
 
 export function isWrongVersion(reason: string): boolean {
@@ -183,9 +192,11 @@ function reachHint(code: string, reason: string, host: string): string | undefin
       : `put a client certificate into /etc/docker/certs.d/${host}/ (client.cert, client.key)`;
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'use a name that the certificate holds';
   if (code === 'CERT_HAS_EXPIRED') return 'renew the certificate of the registry, or check the clock';
-  if (/CERT|SELF_SIGNED|ISSUER/.test(code))
+  if (/CERT|SELF_SIGNED|ISSUER|^UNABLE_TO/.test(code))
     return `name its authority with --registry-ca ${host}=FILE, or put it into /etc/docker/certs.d/${host}/ca.crt`;
   if (/SSL|TLS/.test(code))
     return `put a client certificate into /etc/docker/certs.d/${host}/ (client.cert, client.key)`;
+  if (/^(UND_ERR_SOCKET|ECONNRESET)$/.test(code))
+    return `try again; if it is always so: a registry that wants a client certificate ends connections like that (/etc/docker/certs.d/${host}/)`;
   return undefined;
 }

@@ -33,12 +33,19 @@ export function isStale(error: unknown): boolean {
   );
 }
 
-/** Milliseconds that an answer asks to wait; undefined where it asks for nothing that makes sense. */
+/**
+ * Milliseconds that an answer asks to wait; undefined where it asks for nothing that makes sense. Infinity: longer
+ * than anybody waits. A date so far ahead says that a clock is wrong.
+ */
 export function parseRetryAfter(value: string | undefined, nowMs: number): number | undefined {
   if (value === undefined) return undefined;
   const text = value.trim();
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
-  return ms > 0 ? Math.min(ms, MAX_RETRY_AFTER_MS) : undefined;
+  if (/^\d+$/.test(text)) {
+    const ms = Number(text) * 1000;
+    return ms === 0 ? undefined : ms > MAX_RETRY_AFTER_MS ? Infinity : ms;
+  }
+  const ms = Date.parse(text) - nowMs;
+  return ms > 0 && ms <= MAX_RETRY_AFTER_MS ? ms : undefined;
 }
 
 /** Full jitter. `failures`: how many there were. */
@@ -50,9 +57,10 @@ export function isPullLimit(status: number, words: string): boolean {
   return status === 429 && /pull rate limit/i.test(words);
 }
 
-/** Whether waiting for a pull limit makes sense at all. */
-export function isTooLong(status: number, words: string, waitMs: number): boolean {
-  return isPullLimit(status, words) && waitMs > MAX_PULL_LIMIT_MS;
+/** Whether waiting makes no sense: it would take too long, or a limit counts over hours. */
+export function isHopeless(status: number, words: string, waitMs: number | undefined): boolean {
+  if (waitMs === Infinity) return true;
+  return isPullLimit(status, words) && (waitMs ?? Infinity) > MAX_PULL_LIMIT_MS;
 }
 
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {

@@ -111,7 +111,9 @@ export function createSink(options: SinkOptions, reference: Reference): RemoteSi
       await head.discard();
       return head.status === 200 ? head : undefined;
     } catch (error) {
-      if (!isTsbuildError(error, 'REGISTRY_AUTH') && !isTsbuildError(error, 'REGISTRY_REFUSED')) throw error;
+      const mayTellMore = isTsbuildError(error, 'REGISTRY_AUTH') || isTsbuildError(error, 'REGISTRY_REFUSED');
+      // A 401 after all tokens were tried says enough.
+      if (!mayTellMore || error.message.includes('status 401')) throw error;
       const get = await transport.request(endpoint, {
         ...shared,
         method: 'GET',

@@ -157,9 +157,9 @@ export function createTokens({ endpoint, settings, host, send }: TokensOptions):
       let waitMs: number | undefined;
       try {
         const response = await follow(start, asked, signal, body, authorization);
-        if (!isRetryable(response.status) || isLast) return response;
-        reason = `status ${response.status} of the token server`;
         waitMs = parseRetryAfter(response.header('retry-after'), host.now());
+        if (!isRetryable(response.status) || isLast || waitMs === Infinity) return response;
+        reason = `status ${response.status} of the token server`;
         await response.discard();
       } catch (error) {
         if (signal.aborted) throw new TsbuildError('ABORTED', 'the transfer was aborted', { cause: error });

@@ -19,10 +19,10 @@ import type { Request } from './request.ts';
 import {
   backoff,
   createHostPause,
+  isHopeless,
   isPassing,
   isRetryable,
   isStale,
-  isTooLong,
   networkCode,
   parseRetryAfter,
   sleep,
@@ -146,7 +146,10 @@ export function createTransport(
       return response;
     } catch (error) {
       if (!speaksNoTls(error)) throw error;
-      const response = await pull('http');
+      const response = await pull('http').catch((inner: unknown) => {
+        // A connection that just ends may have been TLS all the same.
+        throw isWrongVersion(error instanceof Error ? error.message : '') ? inner : error;
+      });
       state.scheme = 'http';
       return response;
     }
@@ -207,7 +210,7 @@ export function createTransport(
         const refusal = readRefusal(response.status, await readText(response));
         failures += 1;
         const retryAfter = parseRetryAfter(response.header('retry-after'), host.now());
-        const isLate = failures >= tries || isTooLong(response.status, refusal.words, retryAfter ?? Infinity);
+        const isLate = failures >= tries || isHopeless(response.status, refusal.words, retryAfter);
         if (!isRetryable(response.status) || isLate) throw refusalError(asked, refusal);
         await pause(`status ${response.status}`, retryAfter);
       }

@@ -152,6 +152,7 @@ export async function outcomeOf(upload: Upload, asked: Asked, response: Response
   const isLost = refusal.status === 404 || refusal.status === 416 || says(refusal, LOST);
   if (!isLost && !isRetryable(refusal.status) && !says(refusal, PASSING)) throw error;
   const waitMs = parseRetryAfter(response.header('retry-after'), upload.host.now());
+  if (waitMs === Infinity) throw error;
   return again(error, isLost, waitMs);
 }
 

@@ -195,7 +195,7 @@ export function createState(options: TestRegistryOptions, violate: (text: string
       readonly mediaType?: string;
       readonly config?: { readonly digest: string };
       readonly layers?: readonly { readonly digest: string; readonly urls?: readonly string[] }[];
-      readonly manifests?: readonly { readonly digest: string }[];
+      readonly manifests?: readonly { readonly digest: string; readonly mediaType: string }[];
       readonly subject?: { readonly digest: string };
     };
     if (document.mediaType !== undefined && document.mediaType !== type)
@@ -204,7 +204,9 @@ export function createState(options: TestRegistryOptions, violate: (text: string
     const blobs = [document.config, ...(document.layers ?? [])].filter((each) => each !== undefined);
     const missing = [
       ...blobs.filter((each) => !('urls' in each) && !repo.blobs.has(each.digest)),
-      ...(document.manifests ?? []).filter((each) => !repo.manifests.has(each.digest)),
+      ...(document.manifests ?? []).filter(
+        (each) => ACCEPTED_TYPES.includes(each.mediaType) && !repo.manifests.has(each.digest),
+      ),
     ];
     if (missing.length > 0)
       return refuse(404, 'MANIFEST_BLOB_UNKNOWN', 'blob unknown', { digest: missing[0]?.digest });
