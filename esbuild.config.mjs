@@ -5,6 +5,7 @@ import { chmodSync, existsSync, rmSync } from 'node:fs';
 
 const entryPoints = {
   cli: 'src/cli/main.ts',
+  runtime: 'src/cli/runtime/main.ts',
   engine: 'src/engine/library.ts',
   bench: 'bench/main.ts',
   'fuzz-frontend': 'bench/fuzz-frontend.ts',
@@ -29,4 +30,4 @@ await build({
   logLevel: 'warning',
 });
 
-chmodSync('dist/cli.js', 0o755);
+for (const program of ['cli', 'runtime']) chmodSync(`dist/${program}.js`, 0o755);

@@ -116,15 +116,52 @@ export function startLaunchServer(launcher: string): LaunchServer {
   };
 }
 
-/** One container with the caller's standard streams; the process ends with it. */
+/** Where descriptors that the caller hands on are in the launcher (`preserve` of a plan). */
+export const FIRST_HANDED_ON = 5;
+
+/**
+ * A container that outlives the launcher, with the caller's standard streams: `started` or `failed` is the last
+ * event, when the program runs or waits for its start.
+ */
+export function launchDetached(
+  launcher: string,
+  plan: Uint8Array,
+  events: LaunchEvents,
+  more: readonly (number | 'ignore')[] = [],
+): void {
+  const child = spawn(launcher, ['create'], {
+    stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe', ...more],
+  });
+  let ended = false;
+  child.once('error', (error) => {
+    ended = true;
+    events.lost(error.message);
+  });
+  child.once('close', () => {
+    if (!ended) events.lost('it ended without a word');
+  });
+  const planPipe = child.stdio[3] as Writable;
+  // why: a broken pipe is told by 'close' already.
+  planPipe.on('error', () => undefined);
+  planPipe.end(plan);
+  readFrames(child.stdio[4] as Readable, (type, _id, payload) => {
+    ended ||= type === STARTED || type === ERROR;
+    deliver(type, payload, events);
+    // why: the container may hold the other end as long as it waits.
+    if (ended) (child.stdio[4] as Readable).destroy();
+  });
+}
+
+/** One container with the caller's standard streams, and `more` descriptors; the process ends with it. */
 export function launchForeground(
   launcher: string,
   plan: Uint8Array,
   events: LaunchEvents,
   input: boolean,
+  more: readonly (number | 'ignore')[] = [],
 ): { kill(signal: number): void } {
   const child = spawn(launcher, ['run'], {
-    stdio: [input ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe', 'pipe'],
+    stdio: [input ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe', 'pipe', ...more],
   });
   let pid: number | undefined;
   let ended = false;

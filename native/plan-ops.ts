@@ -136,6 +136,8 @@ export type PlanOp = { readonly subject: string } & (
       readonly uid: number;
       readonly gid: number;
       readonly groups: readonly number[];
+      /** The groups stay the launcher's. */
+      readonly keepGroups?: boolean;
       readonly bounding: bigint;
       readonly effective: bigint;
       /** As `effective` where absent. */
@@ -185,8 +187,9 @@ export type PlanOp = { readonly subject: string } & (
   | { readonly op: 'memoryPolicy'; readonly mode: number; readonly mask: Uint8Array }
   /** A file below /proc/thread-self/attr. */
   | { readonly op: 'label'; readonly file: string; readonly value: string }
+  /** A device (`node`: made by the parent, as a mount for an `attach`; ids are the host's). */
   | {
-      readonly op: 'device';
+      readonly op: 'device' | 'node';
       readonly path: string;
       /** With the type's bits. */
       readonly mode: number;
@@ -194,8 +197,6 @@ export type PlanOp = { readonly subject: string } & (
       readonly minor: number;
       readonly uid: number;
       readonly gid: number;
-      /** The host's node of that path is mounted: in a user namespace none can be made. */
-      readonly bind: boolean;
     }
   /** The environment's last entry becomes HOME as the container's /etc/passwd has it. */
   | { readonly op: 'home'; readonly uid: number }
@@ -217,7 +218,11 @@ export type PlanOp = { readonly subject: string } & (
   | { readonly op: 'idmap' | 'idMaps'; readonly uids: string; readonly gids: string }
   | { readonly op: 'timeOffsets'; readonly text: string }
   | { readonly op: 'startSocket' | 'console'; readonly path: string }
-  | { readonly op: 'listener'; readonly path: string; readonly parts: StateParts }
+  | {
+      readonly op: 'listener';
+      readonly path: string;
+      readonly parts: readonly [string, string, string, string];
+    }
   | { readonly op: 'parentOom'; readonly score: number }
   /** The namespace at `path` (flag as in NAMESPACE) instead of a new one. */
   | { readonly op: 'join'; readonly namespace: number; readonly path: string }

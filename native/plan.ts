@@ -67,6 +67,7 @@ const CODES = {
   timeOffsets: 204,
   startSocket: 205,
   listener: 206,
+  node: 207,
   idMaps: 300,
   parentOom: 301,
   parentHook: 308,
@@ -159,7 +160,7 @@ function payloadOf(op: PlanOp): Buffer {
       return u32(op.score >>> 0);
     case 'credentials':
       return Buffer.concat([
-        u32(op.uid, op.gid, op.groups.length, 0),
+        u32(op.uid, op.gid, op.groups.length, op.keepGroups === true ? 1 : 0),
         u64(op.bounding, op.effective, op.permitted ?? op.effective, op.inheritable ?? 0n, op.ambient ?? 0n),
         u32(...op.groups),
       ]);
@@ -215,10 +216,9 @@ function payloadOf(op: PlanOp): Buffer {
     case 'memoryPolicy':
       return Buffer.concat([u32(op.mode, 0), op.mask]);
     case 'device':
-      return Buffer.concat([
-        u32(op.mode, op.major, op.minor, op.uid, op.gid, op.bind ? 1 : 0),
-        ...text(op.path),
-      ]);
+      return Buffer.concat([u32(op.mode, op.major, op.minor, op.uid, op.gid, 0), ...text(op.path)]);
+    case 'node':
+      return Buffer.concat([u32(op.mode, op.major, op.minor, op.uid, op.gid), ...text(op.path)]);
     case 'state':
       return Buffer.concat(text(...op.parts));
     case 'home':

@@ -150,12 +150,11 @@ static int bind_device(struct sandbox *s, const char *path)
 int op_device(struct sandbox *s, struct cursor c)
 {
 	uint32_t mode = take_u32(&c), major_number = take_u32(&c), minor_number = take_u32(&c);
-	uint32_t uid = take_u32(&c), gid = take_u32(&c), bind = take_u32(&c);
+	uint32_t uid = take_u32(&c), gid = take_u32(&c);
+	take_u32(&c);
 	const char *path = take_string(&c);
 	char name[NAME_MAX + 1];
 	s->what = path;
-	if (bind)
-		return bind_device(s, path);
 	int parent = open_parent(s, path, name);
 	if (parent < 0)
 		return -1;

@@ -51,7 +51,7 @@ int listen_path(const char *path)
 	int directory = address_of(path, &address);
 	if (directory < 0)
 		return -1;
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int done = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -1 : listen(fd, 1);
 	int error = errno;
 	close(directory);
@@ -81,14 +81,31 @@ int send_descriptor(int socket, const void *bytes, size_t size, int fd)
 	return sendmsg(socket, &header, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
+/* why: until exec nothing closes what came with the clone, and somebody waits for the end of a pipe among it. */
+static void close_others(const struct sandbox *s)
+{
+	uint32_t first = 0, count = 0;
+	preserved_range(s->plan, &first, &count);
+	const int kept[] = { s->parent->start_socket, s->parent->listener, s->proc, s->root };
+	for (int fd = 3; fd < 1024; fd++) {
+		int is_kept = fd >= (int)first && fd < (int)(first + count);
+		for (unsigned i = 0; i < sizeof kept / sizeof *kept; i++)
+			is_kept |= kept[i] == fd;
+		if (!is_kept)
+			close(fd);
+	}
+}
+
 /*
  * The container is created: our end of the control socket closes, which is what the parent waits for. Whoever
  * connects starts the program; what goes wrong from here on is told there, and success by closing (exec).
  */
 int op_wait_start(struct sandbox *s)
 {
-	close(s->control);
 	s->control = -1;
+	if (take_stdio(s) < 0)
+		return -1;
+	close_others(s);
 	do
 		s->control = accept4(s->parent->start_socket, NULL, NULL, SOCK_CLOEXEC);
 	while (s->control < 0 && (errno == EINTR || errno == ECONNABORTED));
@@ -98,7 +115,13 @@ int op_wait_start(struct sandbox *s)
 int send_listener(struct sandbox *s, int filter)
 {
 	static char state[65536];
-	int length = write_state(s->parent->listener_state, "creating", s->pid, state, sizeof state);
+	struct cursor parts = s->parent->listener_state;
+	const char *a = take_string(&parts), *b = take_string(&parts), *c = take_string(&parts), *d = take_string(&parts);
+	int length = snprintf(state, sizeof state, "%screating%s%d%s%d%s", a, b, s->pid, c, s->pid, d);
 	s->what = "sending the filter's descriptor";
-	return length < 0 ? -1 : send_descriptor(s->parent->listener, state, (size_t)length, filter);
+	if (length < 0 || (size_t)length >= sizeof state) {
+		errno = E2BIG;
+		return -1;
+	}
+	return send_descriptor(s->parent->listener, state, (size_t)length, filter);
 }

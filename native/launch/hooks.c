@@ -12,7 +12,8 @@
 
 #define STATE_MAX 65536
 
-int write_state(struct cursor parts, const char *status, pid_t pid, char *buffer, size_t size)
+/* The state document of OP_STATE; its length, or -1 where it does not fit. */
+static int write_state(struct cursor parts, const char *status, pid_t pid, char *buffer, size_t size)
 {
 	const char *a = take_string(&parts), *b = take_string(&parts), *c = take_string(&parts);
 	int length = snprintf(buffer, size, "%s%s%s%d%s", a, status, b, pid, c);
@@ -88,6 +89,8 @@ int run_hook(const struct plan *plan, struct cursor hook, const char *status, pi
 	for (uint32_t i = 0; i < n_environment; i++)
 		environment[i] = (char *)take_string(&hook);
 	args[n_args] = environment[n_environment] = NULL;
+	/* why: a hook that names no variables gets the runtime's, as with every other runtime. */
+	char **variables = n_environment == 0 ? environ : environment;
 	int input[2];
 	*what = path;
 	signal(SIGPIPE, SIG_IGN);
@@ -95,7 +98,7 @@ int run_hook(const struct plan *plan, struct cursor hook, const char *status, pi
 		return -1;
 	pid_t child = fork();
 	if (child == 0)
-		exec_hook(input[0], path, args, environment);
+		exec_hook(input[0], path, args, variables);
 	close(input[0]);
 	int fed = child < 0 ? -1 : feed(input[1], plan, status, pid);
 	int error = errno;

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,6 +151,40 @@ static int open_tree_outside(struct parent *p, struct cursor c)
 	return (int)syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | deep, &attr, sizeof attr);
 }
 
+/* A device node of its own file system, with the owner that it shall have; -1 where the kernel has no such trees. */
+static int make_node(uint32_t mode, dev_t device, uint32_t uid, uint32_t gid)
+{
+	int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	int made = fs < 0 ? -1 : (int)syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	int mount = made < 0 ? -1 : (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOEXEC);
+	int tree = -1;
+	if (mount >= 0 && mknodat(mount, "node", mode, device) == 0 && fchownat(mount, "node", uid, gid, 0) == 0 &&
+	    fchmodat(mount, "node", mode & 07777, 0) == 0)
+		tree = (int)syscall(SYS_open_tree, mount, "node", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (mount >= 0)
+		close(mount);
+	if (fs >= 0)
+		close(fs);
+	return tree;
+}
+
+/* why: in a user namespace nobody can make devices, so they are made outside (kernel >= 6.15) or borrowed. */
+static int open_node(struct parent *p, struct cursor c)
+{
+	uint32_t mode = take_u32(&c), major_number = take_u32(&c), minor_number = take_u32(&c);
+	uint32_t uid = take_u32(&c), gid = take_u32(&c);
+	p->what = take_string(&c);
+	if (p->trees == MAX_TREES)
+		return too_many();
+	int fd = make_node(mode, makedev(major_number, minor_number), uid, gid);
+	if (fd < 0)
+		fd = (int)syscall(SYS_open_tree, AT_FDCWD, p->what, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	p->tree[p->trees++] = fd;
+	return 0;
+}
+
 static int open_listener(struct parent *p, struct cursor c)
 {
 	p->what = take_string(&c);
@@ -168,6 +204,8 @@ int parent_execute(struct parent *p, const struct op *op)
 		return open_enter(p, c);
 	case OP_TREE:
 		return open_tree_outside(p, c);
+	case OP_NODE:
+		return open_node(p, c);
 	case OP_IDMAP:
 		return open_idmap(p, c);
 	case OP_TIME_OFFSETS:

@@ -222,7 +222,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		break;
 	case OP_LISTENER:
 		plan->has_after = 1;
-		take_strings(&c, 4);
+		take_strings(&c, 5);
 		break;
 	case OP_STATE:
 		plan->has_after = 1;
@@ -238,6 +238,10 @@ static int check_op(struct plan *plan, const struct op *op)
 		if (n > op->length)
 			return -1;
 		take_strings(&c, 3 + 2 * n);
+		break;
+	case OP_NODE:
+		take_bytes(&c, 20);
+		take_string(&c);
 		break;
 	case OP_DEVICE:
 		take_bytes(&c, 24);

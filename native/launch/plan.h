@@ -39,7 +39,7 @@ enum op_code {
 	OP_RLIMIT = 18,      /* u32 resource, u32 1: must, 0: as far as it may; u64 soft, u64 hard */
 	OP_UMASK = 19,       /* u32 */
 	OP_OOM = 20,         /* i32 */
-	OP_CREDENTIALS = 21, /* u32 uid, gid, count, zero; u64 bounding, effective, permitted, inheritable, ambient; u32 gids… */
+	OP_CREDENTIALS = 21, /* u32 uid, gid, count, 1: keep groups; u64 bounding, effective, permitted, inheritable, ambient; u32 gids… */
 	OP_NO_NEW_PRIVS = 22,
 	OP_SECCOMP = 23, /* u32 flags of seccomp(2), u32 zero; sock_filter[] */
 	OP_EXEC = 24,    /* u32 args, environment, candidates; strings in that order */
@@ -58,7 +58,7 @@ enum op_code {
 	OP_AFFINITY = 35,    /* a cpu mask */
 	OP_WAIT_START = 36,  /* waits for a connection to the socket of OP_START_SOCKET; errors go there afterwards */
 	OP_LABEL = 37,       /* strings: file below /proc/thread-self/attr, value */
-	OP_DEVICE = 38,      /* u32 mode with type, major, minor, uid, gid, 1: bind the host's; string path */
+	OP_DEVICE = 38,      /* u32 mode with type, major, minor, uid, gid, zero; string path */
 	OP_CHROOT = 39,      /* instead of OP_PIVOT, where the root cannot be pivoted (initramfs) */
 	OP_STATE = 40,       /* strings a, b, c: hooks read a STATUS b PID c on their standard input */
 	OP_PRESERVE = 41,    /* u32 first, count: descriptors that become 3… of the program */
@@ -80,13 +80,14 @@ enum op_code {
 	OP_IDMAP = 203,        /* strings uid_map, gid_map: for OP_TREE */
 	OP_TIME_OFFSETS = 204, /* string: text of timens_offsets */
 	OP_START_SOCKET = 205, /* string: path of the socket where OP_WAIT_START waits */
-	OP_LISTENER = 206,     /* strings: socket that gets the filter's descriptor, state as a, b, c of OP_STATE */
+	OP_LISTENER = 206,     /* strings: socket that gets the filter's descriptor; a, b, c, d: with it goes a STATUS b PID c PID d */
 	OP_CGROUP_MAKE = 210,    /* u32 flags; strings: mount point, path below it */
 	OP_CGROUP_ENABLE = 211,  /* u32 required, optional; strings: mount point, path of the parent, controllers… */
 	OP_CGROUP_WRITE = 212,   /* u32 flags, u32 choices; strings: (file, value)… */
 	OP_CGROUP_TASKS = 213,   /* string: a v1 `tasks` file for the child to enter */
 	OP_CGROUP_BORN = 214,    /* string: directory of a v2 cgroup for the child to be born in */
 	OP_CGROUP_DEVICES = 215, /* u32 bytes; string: directory of a v2 cgroup; then struct bpf_insn[] */
+	OP_NODE = 207,         /* u32 mode with type, major, minor, uid, gid; string path: a device for OP_ATTACH, else the host's */
 	OP_AFTER = 300,
 	OP_ID_MAPS = 300,      /* strings uid_map, gid_map of a new user namespace */
 	OP_PARENT_OOM = 301,   /* i32 */

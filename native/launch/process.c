@@ -111,8 +111,7 @@ int op_rlimit(struct sandbox *s, struct cursor c)
 
 int op_credentials(struct cursor c)
 {
-	uint32_t uid = take_u32(&c), gid = take_u32(&c), count = take_u32(&c);
-	take_u32(&c);
+	uint32_t uid = take_u32(&c), gid = take_u32(&c), count = take_u32(&c), keep_groups = take_u32(&c);
 	uint64_t bounding = take_u64(&c), effective = take_u64(&c), permitted = take_u64(&c), inheritable = take_u64(&c);
 	uint64_t ambient = take_u64(&c);
 	for (int cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
@@ -120,10 +119,10 @@ int op_credentials(struct cursor c)
 			return -1;
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	/* why: otherwise leaving uid 0 clears what shall be kept. */
-	prctl(PR_SET_KEEPCAPS, permitted != 0, 0, 0, 0);
+	prctl(PR_SET_KEEPCAPS, (permitted | inheritable) != 0, 0, 0, 0);
 	const gid_t *groups = (const gid_t *)(const void *)take_bytes(&c, 4 * count);
 	/* why: the raw call, since gid_t lists in the plan are aligned and glibc's wrapper may allocate. */
-	if (syscall(SYS_setgroups, (size_t)count, groups) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+	if ((!keep_groups && syscall(SYS_setgroups, (size_t)count, groups) < 0) || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		return -1;
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = {
@@ -178,17 +177,32 @@ int op_exec_check(struct sandbox *s)
 	return has_program(s) ? 0 : -1;
 }
 
+int take_stdio(struct sandbox *s)
+{
+	for (int i = 0; i < 3; i++) {
+		if (s->stdio[i] >= 0 && dup2(s->stdio[i], i) < 0)
+			return -1;
+		s->stdio[i] = -1;
+	}
+	return 0;
+}
+
+void preserved_range(const struct plan *plan, uint32_t *first, uint32_t *count)
+{
+	for (uint32_t i = 0; i < plan->count; i++) {
+		if (plan->ops[i].code != OP_PRESERVE)
+			continue;
+		struct cursor c = cursor_of(&plan->ops[i]);
+		*first = take_u32(&c);
+		*count = take_u32(&c);
+	}
+}
+
 /* Moves the caller's descriptors down to 3…, out of the way of the one that errors still go to. */
 static int preserve(struct sandbox *s)
 {
 	uint32_t first = 0, count = 0;
-	for (uint32_t i = 0; i < s->plan->count; i++) {
-		if (s->plan->ops[i].code != OP_PRESERVE)
-			continue;
-		struct cursor c = cursor_of(&s->plan->ops[i]);
-		first = take_u32(&c);
-		count = take_u32(&c);
-	}
+	preserved_range(s->plan, &first, &count);
 	if (count == 0)
 		return 0;
 	int control = fcntl(s->control, F_DUPFD_CLOEXEC, (int)(first + count));
@@ -207,9 +221,8 @@ int op_exec(struct sandbox *s)
 	/* why: changing credentials cleared it. */
 	if (!(s->plan->start_flags & START_SURVIVE))
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	for (int i = 0; i < 3; i++)
-		if (s->stdio[i] >= 0 && dup2(s->stdio[i], i) < 0)
-			return -1;
+	if (take_stdio(s) < 0)
+		return -1;
 	int preserved = preserve(s);
 	if (preserved < 0 || syscall(SYS_close_range, 3u + (unsigned)preserved, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) < 0)
 		return -1;

@@ -99,8 +99,6 @@ int enter_namespaces(struct sandbox *s);
 
 /* hooks.c: runs one hook, its state on standard input; 0, or -1 with errno and *what (static) */
 int run_hook(const struct plan *plan, struct cursor hook, const char *status, pid_t pid, const char **what);
-/* The state document of OP_STATE's three parts; its length, or -1 where it does not fit. */
-int write_state(struct cursor parts, const char *status, pid_t pid, char *buffer, size_t size);
 
 /* connect.c: a unix socket by path of any length, connected or bound; -1 with errno */
 int connect_path(const char *path, int type);
@@ -162,6 +160,10 @@ int op_rlimit(struct sandbox *s, struct cursor c);
 int op_credentials(struct cursor c);
 int op_seccomp(struct sandbox *s, struct cursor c);
 int op_home(struct sandbox *s, struct cursor c); /* home.c */
+/* makes s->stdio 0, 1 and 2 */
+int take_stdio(struct sandbox *s);
+/* descriptors of the launcher's that the program gets (OP_PRESERVE); unchanged where there are none */
+void preserved_range(const struct plan *plan, uint32_t *first, uint32_t *count);
 int op_exec_check(struct sandbox *s);
 int op_exec(struct sandbox *s);
 int op_init(struct sandbox *s); /* init.c */

@@ -48,6 +48,7 @@ export type ErrorCode =
   | 'CONTAINER_START_FAILED' // the runtime could not start the program (exit code 125 for run)
   | 'COMMAND_NOT_FOUND' // 127
   | 'COMMAND_NOT_EXECUTABLE' // 126
+  | 'HOOK_FAILED' // a hook of an OCI config
   | 'USER_NOT_FOUND'
   | 'SPEC_INVALID' // a container spec that cannot be run
   // networks

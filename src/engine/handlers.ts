@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
-import type { Entitlement } from '../graph/entitlements.ts';
 import type { BuildGraph } from '../graph/graph.ts';
 import type { RunOp } from '../graph/ops.ts';
 import { createCopyHandler, digestOfPath } from '../solver/exec/copy.ts';
@@ -39,7 +38,6 @@ export interface HandlerInputs {
   readonly extraHosts: readonly string[];
   readonly warn: (message: string) => void;
   readonly resources: Resources;
-  readonly allowed: ReadonlySet<Entitlement>;
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
   readonly sshSocket: (id: string) => string | undefined;
   readonly git: () => Promise<GitSources>;
@@ -52,7 +50,6 @@ export function createHandlers({
   extraHosts,
   warn,
   resources,
-  allowed,
   secret,
   sshSocket,
   git,
@@ -124,7 +121,6 @@ export function createHandlers({
     merge: createMergeHandler(),
     copy: createCopyHandler(copyOptions),
     run: createRunHandler({
-      allowed,
       snapshotter,
       runtime,
       stacks,

@@ -12,6 +12,12 @@ import type { Machine } from './machine.ts';
 /** Bytes of /dev/shm, as docker has it. */
 const DEFAULT_SHM = 64 << 20;
 
+/** Where a device made outside a user namespace is put. */
+const NODE_MOUNT: Omit<Attachment, 'target'> = {
+  ...{ type: 'bind', source: '', bind: true, recursive: false, copyUp: false, remount: false },
+  ...{ set: 0, clear: 0, setBelow: 0, clearBelow: 0, propagation: 0, options: [] },
+};
+
 const { readonly: RDONLY, nosuid: NOSUID, nodev: NODEV, noexec: NOEXEC } = ATTRIBUTE;
 
 /** Mounts and nodes in the order in which they are made; what the launcher's parent must open comes first. */
@@ -39,7 +45,19 @@ export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly Plan
     trees += 1;
     return [attachOp(mount, subject, trees)];
   });
-  return [...outside, ...usual, ...inside, ...(spec.devices ?? []).map((node) => deviceOp(node, spec))];
+  const nodes = spec.devices ?? [];
+  if ((spec.namespaces?.user ?? 'host') === 'host')
+    return [...outside, ...usual, ...inside, ...nodes.map((node) => nodeOp('device', node, undefined))];
+  const mounted = nodes.map((node, index) =>
+    attachOp({ ...NODE_MOUNT, target: node.path }, `device ${node.path}`, trees + index + 1),
+  );
+  return [
+    ...outside,
+    ...nodes.map((node) => nodeOp('node', node, spec.idMaps)),
+    ...usual,
+    ...inside,
+    ...mounted,
+  ];
 }
 
 /** Lines of uid_map and gid_map. */
@@ -60,21 +78,23 @@ function attachOp(mount: Attachment, subject: string, tree: number): PlanOp {
 
 const NODE_TYPE = { char: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
 
-function deviceOp({ path, type, mode, major, minor, uid, gid }: DeviceNode, spec: ContainerSpec): PlanOp {
-  const choice = spec.namespaces?.user ?? 'host';
+function nodeOp(
+  op: 'device' | 'node',
+  { type, mode, ...node }: DeviceNode,
+  maps: IdMaps | undefined,
+): PlanOp {
   return {
-    ...{
-      op: 'device',
-      subject: `device ${path}`,
-      path,
-      mode: NODE_TYPE[type] | mode,
-      major,
-      minor,
-      uid,
-      gid,
-    },
-    bind: choice !== 'host',
+    ...{ op, subject: `device ${node.path}`, path: node.path, mode: NODE_TYPE[type] | mode },
+    ...{ major: node.major, minor: node.minor },
+    uid: outsideId(node.uid, maps?.uids),
+    gid: outsideId(node.gid, maps?.gids),
   };
+}
+
+/** The host's id that stands for one of a user namespace; itself where there is none. */
+function outsideId(id: number, maps: readonly IdMap[] | undefined): number {
+  const map = maps?.find(({ inside, size }) => id >= inside && id < inside + size);
+  return map === undefined ? id : map.outside + (id - map.inside);
 }
 
 function kernelFileSystems(machine: Machine): readonly PlanOp[] {
@@ -173,6 +193,8 @@ function mountOps(
   machine: Machine,
 ): readonly PlanOp[] {
   switch (mount.kind) {
+    case 'symlink':
+      return [{ op: 'symlink', subject: named, target: mount.to, path: mount.target }];
     case 'bind':
       return [
         {

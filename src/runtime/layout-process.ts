@@ -9,7 +9,7 @@ import type { PlanOp } from '../../native/plan-ops.ts';
 import { TsbuildError } from '../base/errors.ts';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities.ts';
 import type { Machine } from './machine.ts';
-import type { ProcessSpec } from './runtime.ts';
+import type { CapabilitySets, ProcessSpec } from './runtime.ts';
 import { compileDefaultProfile } from './seccomp/compile.ts';
 import { compileProfile, filterFlags } from './seccomp/compile-profile.ts';
 import { encodeProgram } from './seccomp/program.ts';
@@ -62,7 +62,7 @@ function listenerOps({ seccomp }: ProcessSpec): readonly PlanOp[] {
       op: 'listener',
       subject: 'seccomp.listenerPath',
       path: seccomp.listenerPath,
-      parts: seccomp.listenerState ?? ['', '', ''],
+      parts: seccomp.listenerState ?? ['', '', '', ''],
     },
   ];
 }
@@ -149,22 +149,32 @@ function labelOps({ apparmorProfile, selinuxLabel }: ProcessSpec): readonly Plan
 }
 
 function credentialsOp(spec: ProcessSpec, machine: Machine): PlanOp {
-  const { uid, gid, additionalGids: groups } = spec.user;
-  const common = { op: 'credentials', subject: 'user and capabilities', uid, gid, groups } as const;
+  const { uid, gid, additionalGids: groups, keepGroups = false } = spec.user;
+  const common = {
+    ...({ op: 'credentials', subject: 'user and capabilities' } as const),
+    ...{ uid, gid, groups, keepGroups },
+  };
   const sets = spec.capabilitySets;
-  if (sets !== undefined)
-    return {
-      ...common,
-      bounding: capabilityMask(sets.bounding),
-      effective: capabilityMask(sets.effective),
-      permitted: capabilityMask(sets.permitted),
-      inheritable: capabilityMask(sets.inheritable),
-      ambient: capabilityMask(sets.ambient),
-    };
+  if (sets !== undefined) return { ...common, ...grantable(sets, machine.bounding) };
   const wanted = capabilityMask(spec.capabilities);
   // Everything means everything that there is: no process can give what it does not have.
   const bounding = wanted === capabilityMask(ALL_CAPABILITIES) ? wanted & machine.bounding : wanted;
   return { ...common, bounding, effective: uid === 0 ? bounding : 0n };
+}
+
+/** What this process has not it cannot give: the kernel would refuse all for the sake of one. */
+function grantable(
+  sets: CapabilitySets,
+  bounding: bigint,
+): Record<'bounding' | 'effective' | 'permitted' | 'inheritable' | 'ambient', bigint> {
+  const mask = (names: readonly string[]): bigint => capabilityMask(names) & bounding;
+  return {
+    bounding: mask(sets.bounding),
+    effective: mask(sets.effective),
+    permitted: mask(sets.permitted),
+    inheritable: mask(sets.inheritable),
+    ambient: mask(sets.ambient),
+  };
 }
 
 function resourceOf(type: string): number {

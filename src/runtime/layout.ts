@@ -40,9 +40,9 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
     ),
     ...terminalOps(spec),
     { op: spec.root.pivot === false ? 'chroot' : 'pivot', subject: 'root' },
-    ...(spec.root.propagation === undefined
+    ...(spec.root.ownPropagation === undefined
       ? []
-      : [{ op: 'rootPropagation', subject: 'rootfsPropagation', flags: spec.root.propagation } as const]),
+      : [{ op: 'rootPropagation', subject: 'rootfsPropagation', flags: spec.root.ownPropagation } as const]),
     ...namesOps(spec),
     ...(spec.network === 'none' ? [{ op: 'loopback', subject: 'network' } as const] : []),
     ...(spec.keyring === undefined

@@ -15,6 +15,8 @@ export interface ContainerUser {
   readonly uid: number;
   readonly gid: number;
   readonly additionalGids: readonly number[];
+  /** Instead of the additional ones: those of whoever starts the container. */
+  readonly keepGroups?: boolean;
 }
 
 export interface Rlimit {
@@ -79,6 +81,8 @@ export type ContainerMount =
       readonly target: string;
       readonly readonly: boolean;
     }
+  /** A symlink that says `to`; one that is there stays. */
+  | { readonly kind: 'symlink'; readonly target: string; readonly to: string }
   /** Any mount of the OCI config. */
   | ({ readonly kind: 'attach' } & Attachment)
   /** A small file with this content (hosts, resolv.conf, secrets), on a tmpfs, never in the snapshot. */
@@ -219,8 +223,10 @@ export interface ContainerSpec extends ProcessSpec {
     readonly readonly: boolean;
     /** Where it is attached while it is built, instead of the machine's mount point. */
     readonly point?: string;
-    /** MS_* flags: of "/" in the container, and of what the container sees of the host's mounts. */
+    /** MS_* flags: of what the container's mount namespace gets of the host's mounts; absent: private. */
     readonly propagation?: number;
+    /** The same of "/" in the container; absent: as it comes. */
+    readonly ownPropagation?: number;
     /** False: it covers the old root instead (a host on an initramfs). */
     readonly pivot?: boolean;
   };

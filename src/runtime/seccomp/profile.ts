@@ -44,7 +44,7 @@ export interface SeccompProfile {
   /** SECCOMP_FILTER_FLAG_*. */
   readonly flags: readonly string[];
   readonly listenerPath?: string;
-  /** The state document that the listener gets, around the status and the pid. */
-  readonly listenerState?: readonly [string, string, string];
+  /** The document that the listener gets: `a STATUS b PID c PID d`. */
+  readonly listenerState?: readonly [string, string, string, string];
   readonly syscalls: readonly SeccompRule[];
 }

@@ -1,0 +1,155 @@
+#!/usr/bin/env node
+/** tsbuild-runtime: the command line that engines expect of an OCI runtime. Alone here everything is caught. */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { locateNative } from '../../../native/locate.ts';
+import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
+import { readHierarchies } from '../../runtime/cgroups/read-hierarchies.ts';
+import type { Machine } from '../../runtime/layout.ts';
+import { OCI_VERSION } from '../../runtime/oci/state-document.ts';
+import { openStateStore } from '../../runtime/oci/store.ts';
+import { createHost } from '../compose.ts';
+import { parseArguments, type Arguments } from './arguments.ts';
+import { flag, option, type Command, type Session } from './command.ts';
+import { COMMANDS } from './commands.ts';
+import { openLog, type RuntimeLog } from './log.ts';
+
+const VERSION = '0.1.0';
+const DEFAULT_ROOT = '/run/tsbuild-runtime';
+
+const GLOBAL = [
+  option('root', `directory of container states (default: ${DEFAULT_ROOT})`),
+  option('log', 'file for messages (default: standard error)'),
+  option('log-format', 'text or json'),
+  flag('debug', 'tell more'),
+  flag('systemd-cgroup', 'cgroups by way of systemd'),
+  option('cgroup-manager', 'cgroupfs, systemd or disabled'),
+  option('rootless', 'ignored'),
+  option('criu', 'ignored'),
+  flag('help', 'this', 'h'),
+  flag('version', 'the version', 'v'),
+];
+
+function usage(): string {
+  const rows = COMMANDS.map(({ name, summary }) => `   ${name.padEnd(10)} ${summary}`).join('\n');
+  const options = GLOBAL.map(({ name, help }) => `   --${name.padEnd(16)} ${help}`).join('\n');
+  return `NAME:\n   tsbuild-runtime - Open Container Initiative runtime\n\nUSAGE:\n   tsbuild-runtime [global options] command [options] [arguments]\n\nCOMMANDS:\n${rows}\n\nGLOBAL OPTIONS:\n${options}\n`;
+}
+
+function commandUsage({ name, usage: words, summary, options }: Command): string {
+  const rows = options.map((each) => {
+    const names = `--${each.name}${each.short === undefined ? '' : `, -${each.short}`}`;
+    return `   ${names.padEnd(22)} ${each.help}`;
+  });
+  return `NAME:\n   tsbuild-runtime ${name} - ${summary}\n\nUSAGE:\n   tsbuild-runtime ${name} ${words}\n\nOPTIONS:\n${rows.join('\n')}\n`;
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+function now(): string {
+  return new Date().toISOString();
+}
+
+function machine(): Machine {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  return {
+    arch: process.arch === 'arm64' ? 'arm64' : 'amd64',
+    cgroup2: readHierarchies().v1.length === 0,
+    bounding: BigInt(`0x${/^CapPrm:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`),
+    mountPoint: '/',
+  };
+}
+
+function managerOf(globals: Arguments): 'cgroupfs' | 'systemd' | 'disabled' {
+  if (globals.has('systemd-cgroup')) return 'systemd';
+  const name = globals.text('cgroup-manager') ?? 'cgroupfs';
+  if (name === 'cgroupfs' || name === 'systemd' || name === 'disabled') return name;
+  throw new TsbuildError('USAGE', `unknown cgroup manager ${JSON.stringify(name)}`);
+}
+
+function sessionOf(globals: Arguments, log: RuntimeLog): Session {
+  const { env } = process;
+  const cwd = process.cwd();
+  return {
+    context: {
+      store: openStateStore(resolve(cwd, globals.text('root') ?? DEFAULT_ROOT), createHost()),
+      launcher: locateNative('tsbuild-launch'),
+      machine: machine(),
+      cgroups: { manager: managerOf(globals), hierarchies: readHierarchies },
+      now,
+      warn: (message) => log.write('warning', message),
+    },
+    ...{ cwd, env, version: VERSION, print },
+    debug: (message) => log.write('debug', message),
+    forwardSignals(pid) {
+      for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)
+        process.on(name, () => {
+          try {
+            process.kill(pid, name);
+          } catch {
+            // It ended in the meantime.
+          }
+        });
+    },
+  };
+}
+
+function logOf(globals: Arguments): RuntimeLog {
+  const format = globals.text('log-format') ?? 'text';
+  if (format !== 'text' && format !== 'json')
+    throw new TsbuildError('USAGE', `invalid log format ${JSON.stringify(format)}`);
+  return openLog({
+    ...{ file: globals.text('log'), format, now, stderr: process.stderr },
+    debug: globals.has('debug'),
+  });
+}
+
+async function main(globals: Arguments, rest: readonly string[], log: RuntimeLog): Promise<number> {
+  if (globals.has('version')) {
+    print(`tsbuild-runtime version ${VERSION}\ncommit: ${VERSION}\nspec: ${OCI_VERSION}\n`);
+    return 0;
+  }
+  const [name, ...argv] = rest;
+  if (name === undefined || name === 'help' || globals.has('help')) {
+    const about = COMMANDS.find((each) => each.name === argv[0]);
+    print(about === undefined ? usage() : commandUsage(about));
+    return 0;
+  }
+  const command = COMMANDS.find((each) => each.name === name);
+  if (command === undefined) throw new TsbuildError('USAGE', `No help topic for '${name}'`);
+  const { parsed, rest: words } = parseArguments(argv, [...command.options, flag('help', '', 'h')], {
+    stop: command.stop === true,
+  });
+  if (parsed.has('help')) {
+    print(commandUsage(command));
+    return 0;
+  }
+  const args = command.stop === true ? { ...parsed, words } : parsed;
+  log.write('debug', `${name} ${args.words.join(' ')}`);
+  return await command.run(args, sessionOf(globals, log));
+}
+
+/** Engines tell a failed `exec` from a failing program by 255. */
+function exitCodeOf(error: unknown, command: string | undefined): number {
+  if (command === 'exec') return 255;
+  if (command === 'run' && isTsbuildError(error, 'COMMAND_NOT_FOUND')) return 127;
+  return command === 'run' && isTsbuildError(error, 'COMMAND_NOT_EXECUTABLE') ? 126 : 1;
+}
+
+let log: RuntimeLog = openLog({
+  ...{ file: undefined, format: 'text', debug: false, now, stderr: process.stderr },
+});
+let command: string | undefined;
+try {
+  const { parsed, rest } = parseArguments(process.argv.slice(2), GLOBAL, { stop: true });
+  command = rest[0];
+  log = logOf(parsed);
+  process.exitCode = await main(parsed, rest, log);
+} catch (error) {
+  log.fatal(
+    isTsbuildError(error) ? error.message : `a bug in tsbuild-runtime: ${String((error as Error).stack)}`,
+  );
+  process.exitCode = exitCodeOf(error, command);
+}

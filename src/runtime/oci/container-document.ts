@@ -1,0 +1,161 @@
+/**
+ * A bundle's config as a container spec: every member that a Linux container has.
+ *
+ * Spec: OCI runtime-spec v1.2, config.md and config-linux.md.
+ */
+import { existsSync, statSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
+import { TsbuildError } from '../../base/errors.ts';
+import type { CgroupDescription } from '../cgroups/cgroup.ts';
+import type { ContainerSpec, ProcessSpec, TimeOffset } from '../runtime.ts';
+import type { Fields } from './fields.ts';
+import { parseHooks } from './hooks-document.ts';
+import { parseIdMaps } from './id-maps.ts';
+import { memoryPolicyOf, personalityOf } from './machine-document.ts';
+import { propagationOf } from './mount-options.ts';
+import { choiceOf, KINDS, parseNamespaces, type Namespaces } from './namespaces-document.ts';
+import { hasBoundDev, parseDevices, parseMounts } from './mounts-document.ts';
+import { parseProcess } from './process-document.ts';
+import { parseSeccomp } from './seccomp-document.ts';
+import { OCI_VERSION, stateParts } from './state-document.ts';
+import { checkSysctls } from './sysctls-document.ts';
+
+export interface ContainerRequest {
+  readonly id: string;
+  /** Absolute. */
+  readonly bundle: string;
+  readonly cgroup: CgroupDescription | undefined;
+  readonly pivot: boolean;
+  readonly keyring: boolean;
+  /** The program waits there for its start; absent: it runs at once. */
+  readonly startSocket?: string;
+  readonly consoleSocket?: string;
+  readonly preserveFds?: ProcessSpec['preserveFds'];
+  /** Appended to the process's own. */
+  readonly env: readonly string[];
+  readonly warn: (message: string) => void;
+}
+
+/** podman's `--group-add keep-groups`. */
+const KEEP_GROUPS = 'run.oci.keep_original_groups';
+
+/** Throws SPEC_INVALID, naming the member. */
+export function parseContainer(config: Fields, request: ContainerRequest): ContainerSpec {
+  const linux = config.fields('linux');
+  const namespaces = parseNamespaces(linux);
+  const idMaps = parseIdMaps(linux);
+  const { id, bundle, cgroup } = request;
+  if (choiceOf(namespaces, 'user') === 'new' && idMaps === undefined)
+    throw invalid('user namespaces enabled, but no user mappings found');
+  const parts = stateParts(config, request);
+  const program = parseProcess(config.fields('process'), request.warn);
+  const userMaps = choiceOf(namespaces, 'user') === 'host' ? undefined : (idMaps ?? { uids: [], gids: [] });
+  const memoryPolicy = memoryPolicyOf(linux);
+  const personality = personalityOf(linux);
+  return {
+    ...program,
+    env: [...program.env, ...request.env],
+    user: { ...program.user, keepGroups: config.record('annotations')[KEEP_GROUPS] === '1' },
+    id,
+    root: rootOf(config, request),
+    ...namesOf(config, namespaces),
+    ...spaces(namespaces),
+    ...(idMaps === undefined ? {} : { idMaps }),
+    ...timeOffsets(linux),
+    kernelMounts: false,
+    mounts: parseMounts(config, {
+      bundle,
+      cgroup: cgroup?.place,
+      hasCgroupNamespace: choiceOf(namespaces, 'cgroup') === 'new',
+      userMaps,
+    }),
+    devices: hasBoundDev(config) ? [] : parseDevices(linux),
+    maskedPaths: linux.texts('maskedPaths'),
+    readonlyPaths: linux.texts('readonlyPaths'),
+    sysctls: checkSysctls(linux.record('sysctl'), namespaces),
+    hooks: parseHooks(config.fields('hooks')),
+    state: parts,
+    seccomp: linux.has('seccomp')
+      ? parseSeccomp(linux.fields('seccomp'), (metadata) => listenerParts(parts, metadata))
+      : 'unconfined',
+    ...(memoryPolicy === undefined ? {} : { memoryPolicy }),
+    ...(personality === undefined ? {} : { personality }),
+    ...(request.keyring ? { keyring: `_ses.${id}` } : {}),
+    ...(cgroup === undefined ? {} : { cgroup }),
+    ...(request.startSocket === undefined ? {} : { startSocket: request.startSocket }),
+    ...(request.consoleSocket === undefined ? {} : { consoleSocket: request.consoleSocket }),
+    ...(request.preserveFds === undefined ? {} : { preserveFds: request.preserveFds }),
+    survive: true,
+  };
+}
+
+function invalid(message: string): TsbuildError {
+  return new TsbuildError('SPEC_INVALID', message);
+}
+
+function spaces(namespaces: Namespaces): Pick<ContainerSpec, 'network' | 'namespaces'> {
+  if (choiceOf(namespaces, 'mount') !== 'new')
+    throw invalid('a container without a mount namespace of its own cannot be made');
+  const network = choiceOf(namespaces, 'network');
+  return {
+    network: network === 'new' ? 'none' : network,
+    namespaces: Object.fromEntries(KINDS.map((kind) => [kind, choiceOf(namespaces, kind)])),
+  };
+}
+
+function namesOf(config: Fields, namespaces: Namespaces): Pick<ContainerSpec, 'hostname' | 'domainname'> {
+  const hostname = config.text('hostname') ?? '';
+  const domainname = config.text('domainname') ?? '';
+  if (hostname !== '' && choiceOf(namespaces, 'uts') === 'host')
+    throw invalid('unable to set hostname without a private UTS namespace');
+  if (domainname !== '' && choiceOf(namespaces, 'uts') === 'host')
+    throw invalid('unable to set domainname without a private UTS namespace');
+  return { hostname, ...(domainname === '' ? {} : { domainname }) };
+}
+
+function rootOf(config: Fields, { bundle, pivot }: ContainerRequest): ContainerSpec['root'] {
+  const root = config.fields('root');
+  const path = root.required('path', root.text('path'));
+  const source = isAbsolute(path) ? path : join(bundle, path);
+  if (!existsSync(source) || !statSync(source).isDirectory())
+    throw invalid(`invalid rootfs: ${JSON.stringify(source)} does not exist or is no directory`);
+  const name = config.fields('linux').text('rootfsPropagation') ?? '';
+  const propagation = propagationOf(name === '' ? 'rslave' : name);
+  if (propagation === undefined) throw invalid(`rootfsPropagation=${JSON.stringify(name)} is not supported`);
+  return {
+    mounts: [{ kind: 'bind', source, readonly: false, recursive: true }],
+    readonly: root.flag('readonly'),
+    point: source,
+    propagation,
+    ...(name === '' ? {} : { ownPropagation: propagation }),
+    pivot,
+  };
+}
+
+function timeOffsets(linux: Fields): Pick<ContainerSpec, 'timeOffsets'> {
+  const offsets = linux.fields('timeOffsets');
+  const offset = (name: string): TimeOffset | undefined =>
+    offsets.has(name)
+      ? {
+          secs: offsets.fields(name).number('secs') ?? 0,
+          nanosecs: offsets.fields(name).number('nanosecs') ?? 0,
+        }
+      : undefined;
+  const [monotonic, boottime] = [offset('monotonic'), offset('boottime')];
+  if (monotonic === undefined && boottime === undefined) return {};
+  return {
+    timeOffsets: {
+      ...(monotonic === undefined ? {} : { monotonic }),
+      ...(boottime === undefined ? {} : { boottime }),
+    },
+  };
+}
+
+/** ContainerProcessState of the spec: the container's state inside, the pid twice. */
+function listenerParts(
+  [a, b, c]: readonly [string, string, string],
+  metadata: string,
+): readonly [string, string, string, string] {
+  const head = JSON.stringify({ ociVersion: OCI_VERSION, fds: ['seccompFd'], metadata });
+  return [`${head.slice(0, -1)},"state":${a}`, b, `${c},"pid":`, '}'];
+}

@@ -1,0 +1,82 @@
+/** What the launcher said, in the words that engines know from other OCI runtimes. */
+import type { LaunchProblem } from '../../../native/launcher.ts';
+import type { PlanOp } from '../../../native/plan-ops.ts';
+import { TsbuildError } from '../../base/errors.ts';
+import { errnoName } from '../layout.ts';
+import type { ProcessSpec } from '../runtime.ts';
+
+const TEXTS: Readonly<Record<string, string>> = {
+  EPERM: 'operation not permitted',
+  ENOENT: 'no such file or directory',
+  ESRCH: 'no such process',
+  EIO: 'input/output error',
+  E2BIG: 'argument list too long',
+  ENOEXEC: 'exec format error',
+  EAGAIN: 'resource temporarily unavailable',
+  ENOMEM: 'cannot allocate memory',
+  EACCES: 'permission denied',
+  EBUSY: 'device or resource busy',
+  EEXIST: 'file exists',
+  EXDEV: 'invalid cross-device link',
+  ENODEV: 'no such device',
+  ENOTDIR: 'not a directory',
+  EISDIR: 'is a directory',
+  EINVAL: 'invalid argument',
+  ENOSPC: 'no space left on device',
+  EROFS: 'read-only file system',
+  ELOOP: 'too many levels of symbolic links',
+  ETIME: 'it took longer than its timeout',
+  ECONNREFUSED: 'connection refused',
+};
+
+export function runtimeError(
+  { op, errno, text }: LaunchProblem,
+  ops: readonly PlanOp[],
+  spec: ProcessSpec,
+): TsbuildError {
+  const failed = ops[op];
+  const name = errnoName(errno);
+  const reason = TEXTS[name] ?? name;
+  if (failed?.op === 'exec' || failed?.op === 'execCheck') return programError(name, reason, spec);
+  const detail = text === '' ? '' : ` (${text})`;
+  if (failed?.op === 'hook' || failed?.op === 'parentHook')
+    return new TsbuildError(
+      'HOOK_FAILED',
+      `error running hook: ${failed.subject} ${JSON.stringify(failed.hook.path)}: ${name === 'ECANCELED' ? hookText(text) : reason}`,
+    );
+  if (failed?.op === 'listener')
+    return new TsbuildError(
+      'CONTAINER_START_FAILED',
+      `failed to connect with seccomp agent specified in the seccomp profile: ${reason}${detail}`,
+    );
+  if (failed?.op === 'rlimit')
+    return new TsbuildError(
+      'CONTAINER_START_FAILED',
+      `error setting ${failed.subject}: ${reason}: only a process with CAP_SYS_RESOURCE can raise a hard limit`,
+    );
+  if (failed?.op === 'mask' && name === 'ENOTDIR')
+    return new TsbuildError(
+      'CONTAINER_START_FAILED',
+      `${failed.subject} must be mounted on ordinary directory`,
+    );
+  return new TsbuildError(
+    'CONTAINER_START_FAILED',
+    `unable to start container process: ${failed?.subject ?? 'the plan'}${detail}: ${reason}`,
+  );
+}
+
+function hookText(text: string): string {
+  return text === 'killed by signal 31' ? 'signal: bad system call' : text;
+}
+
+function programError(name: string, reason: string, { args: [program = ''] }: ProcessSpec): TsbuildError {
+  const quoted = JSON.stringify(program);
+  if (name === 'ENOENT')
+    return new TsbuildError(
+      'COMMAND_NOT_FOUND',
+      program.includes('/')
+        ? `exec: ${quoted}: stat ${program}: no such file or directory`
+        : `exec: ${quoted}: executable file not found in $PATH`,
+    );
+  return new TsbuildError('COMMAND_NOT_EXECUTABLE', `exec: ${quoted}: ${reason}`);
+}

@@ -1,0 +1,87 @@
+/** Starting plans for the OCI runtime: detached (created, or running on their own) and in the foreground. */
+import { readlinkSync } from 'node:fs';
+import {
+  launchDetached,
+  launchForeground,
+  type LaunchEvents,
+  type LaunchProblem,
+} from '../../../native/launcher.ts';
+import type { PlanOp } from '../../../native/plan-ops.ts';
+import { encodePlan } from '../../../native/plan.ts';
+import { TsbuildError } from '../../base/errors.ts';
+import type { ExitStatus, ProcessSpec } from '../runtime.ts';
+import { runtimeError } from './launch-error.ts';
+
+export interface Launch {
+  readonly launcher: string;
+  readonly ops: readonly PlanOp[];
+  readonly spec: ProcessSpec;
+  /** Descriptors of this process that go along. */
+  readonly descriptors: readonly (number | 'ignore')[];
+  readonly warn: (message: string) => void;
+}
+
+/**
+ * The descriptors 3 to 3 + count - 1 of this process that a caller may have handed on. Some numbers may be free, or
+ * Node's own by now (an epoll or event descriptor, which nobody hands on): /dev/null stands there instead.
+ */
+export function descriptorsFrom3(count: number): readonly (number | 'ignore')[] {
+  return Array.from({ length: count }, (_, index) => {
+    try {
+      const link = readlinkSync(`/proc/self/fd/${3 + index}`);
+      return link.startsWith('anon_inode:') ? 'ignore' : 3 + index;
+    } catch {
+      return 'ignore';
+    }
+  });
+}
+
+/** Resolves with the pid once the program runs, or waits for its start. */
+export function startDetached(launch: Launch): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const events = eventsOf(launch, resolve, reject, () => undefined);
+    launchDetached(launch.launcher, encodePlan(launch.ops), events, launch.descriptors);
+  });
+}
+
+export interface Foreground {
+  readonly pid: number;
+  readonly exited: Promise<ExitStatus>;
+}
+
+/** The same, but this process waits for its end; a terminal is copied to ours. */
+export function startForeground(launch: Launch): Promise<Foreground> {
+  return new Promise((resolve, reject) => {
+    let end: (status: ExitStatus) => void = () => undefined;
+    let lose: (error: unknown) => void = () => undefined;
+    const exited = new Promise<ExitStatus>((settle, fail) => ([end, lose] = [settle, fail]));
+    exited.catch(() => undefined);
+    const events = eventsOf(
+      launch,
+      (pid) => resolve({ pid, exited }),
+      (error) => {
+        reject(error);
+        lose(error);
+      },
+      end,
+    );
+    launchForeground(launch.launcher, encodePlan(launch.ops), events, true, launch.descriptors);
+  });
+}
+
+function eventsOf(
+  { ops, spec, warn }: Launch,
+  started: (pid: number) => void,
+  failed: (error: TsbuildError) => void,
+  exited: (status: ExitStatus) => void,
+): LaunchEvents {
+  return {
+    started,
+    output: () => undefined,
+    exited: ({ signaled, value }) =>
+      exited(signaled ? { kind: 'signaled', signal: value } : { kind: 'exited', code: value }),
+    failed: (problem: LaunchProblem) => failed(runtimeError(problem, ops, spec)),
+    warned: ({ op, text }) => warn(`${ops[op]?.subject ?? 'container'}: ${text}`),
+    lost: (reason) => failed(new TsbuildError('CONTAINER_START_FAILED', `lost the launcher: ${reason}`)),
+  };
+}

@@ -1,0 +1,224 @@
+/**
+ * `mounts`, `linux.devices` and what belongs to /dev, as mounts and nodes of a container spec.
+ *
+ * Spec: OCI runtime-spec v1.2, config.md "Mounts", config-linux.md "Default Devices" and "Dev symbolic links".
+ */
+import { existsSync } from 'node:fs';
+import { isAbsolute, join, posix } from 'node:path';
+import { TsbuildError } from '../../base/errors.ts';
+import { directoryOf, placesOf, type CgroupPlace } from '../cgroups/cgroup.ts';
+import type { Attachment, ContainerMount, DeviceNode, IdMaps } from '../runtime.ts';
+import type { Fields } from './fields.ts';
+import { parseIdMaps, parseIdMapText } from './id-maps.ts';
+import { parseMountOptions, type MountOptions } from './mount-options.ts';
+
+export interface MountPlace {
+  readonly bundle: string;
+  /** Where the container's cgroup is; undefined: it has none of its own. */
+  readonly cgroup: CgroupPlace | undefined;
+  /** In a cgroup namespace the container's own cgroup is the root of what can be mounted. */
+  readonly hasCgroupNamespace: boolean;
+  readonly userMaps: IdMaps | undefined;
+}
+
+/** Throws SPEC_INVALID. */
+export function parseMounts(config: Fields, place: MountPlace): readonly ContainerMount[] {
+  const mounts = config.list('mounts').flatMap((each) => mountOf(each, place));
+  return hasBoundDev(config) ? mounts : [...mounts, ...devLinks()];
+}
+
+/** Whether /dev is the host's, in which nothing is to be made. */
+export function hasBoundDev(config: Fields): boolean {
+  return config
+    .list('mounts')
+    .some(
+      (each) =>
+        clean(each.text('destination') ?? '') === '/dev' && parseMountOptions(each.texts('options')).bind,
+    );
+}
+
+function mountOf(mount: Fields, place: MountPlace): readonly ContainerMount[] {
+  const destination = mount.required('destination', mount.text('destination'));
+  const target = clean(destination);
+  const type = mount.text('type') ?? '';
+  const options = parseMountOptions(mount.texts('options'));
+  checkTarget(target, type, options);
+  if (type === 'cgroup' && place.cgroup !== undefined && place.cgroup.v1.length > 0)
+    return cgroupMounts(target, options, place, place.cgroup);
+  const bind = options.bind || type === 'bind';
+  const source = sourceOf(mount.text('source') ?? '', bind, type, place.bundle);
+  const idMaps = idMapsOf(mount, options, place);
+  return [
+    {
+      kind: 'attach',
+      ...flagsOf(options),
+      ...{ target, source, bind, recursive: options.recursive, copyUp: options.copyUp },
+      type: type === 'cgroup' ? 'cgroup2' : type === '' ? 'none' : type,
+      options: bind ? [] : options.data,
+      ...(idMaps === undefined ? {} : { idMaps }),
+      outside: bind && place.userMaps !== undefined,
+    },
+  ];
+}
+
+function flagsOf(
+  options: MountOptions,
+): Pick<Attachment, 'remount' | 'set' | 'clear' | 'setBelow' | 'clearBelow' | 'propagation'> {
+  const { remount, set, clear, setBelow, clearBelow, propagation } = options;
+  return { remount, set, clear, setBelow, clearBelow, propagation };
+}
+
+/** Binds are relative to the bundle; a device (tmpfs, none) is only a word. */
+function sourceOf(source: string, bind: boolean, type: string, bundle: string): string {
+  if (!bind) return source === '' ? type : source;
+  const path = isAbsolute(source) ? source : join(bundle, source);
+  if (!existsSync(path))
+    throw new TsbuildError('SPEC_INVALID', `mount source ${JSON.stringify(path)}: no such file or directory`);
+  return path;
+}
+
+function clean(path: string): string {
+  return posix.normalize(`/${path}`).replace(/(.)\/$/, '$1');
+}
+
+const PROC_FILES = new Set([
+  ...['/proc/cpuinfo', '/proc/diskstats', '/proc/meminfo', '/proc/stat', '/proc/swaps', '/proc/uptime'],
+  ...['/proc/loadavg', '/proc/slabinfo', '/proc/net/dev', '/proc/sys/kernel/ns_last_pid'],
+  '/proc/sys/crypto/fips_enabled',
+]);
+
+/** What lies over /proc could make security settings go elsewhere (CVE-2019-16884, CVE-2019-19921). */
+function checkTarget(target: string, type: string, options: MountOptions): void {
+  if (target === '/proc' || target === '/sys') {
+    // A bind of a container's own kind of file system is what other engines do in user namespaces.
+    if (type === 'tmpfs' && target === '/proc')
+      throw new TsbuildError(
+        'SPEC_INVALID',
+        `${JSON.stringify(target)} must be a mount of proc, not of ${type}`,
+      );
+    return;
+  }
+  if (!target.startsWith('/proc/') || PROC_FILES.has(target) || options.remount) return;
+  throw new TsbuildError(
+    'SPEC_INVALID',
+    `${JSON.stringify(target)} cannot be mounted because it is inside /proc`,
+  );
+}
+
+function idMapsOf(mount: Fields, options: MountOptions, place: MountPlace): Attachment['idMaps'] {
+  const given = parseIdMaps(mount);
+  if (options.idmap === undefined && given === undefined) return undefined;
+  const maps =
+    given ?? (options.idmapText === undefined ? place.userMaps : parseIdMapText(options.idmapText));
+  if (maps === undefined)
+    throw new TsbuildError('SPEC_INVALID', `${mount.nameOf('options')}: idmap without mappings`);
+  return { ...maps, recursive: options.idmap === 'all' };
+}
+
+/** v1: a tmpfs with one mount per hierarchy, as systemd lays them out on the host; v2 beside them. */
+function cgroupMounts(
+  target: string,
+  options: MountOptions,
+  { hasCgroupNamespace }: MountPlace,
+  place: CgroupPlace,
+): readonly ContainerMount[] {
+  const base = {
+    ...flagsOf(options),
+    kind: 'attach',
+    copyUp: false,
+    recursive: false,
+    propagation: 0,
+  } as const;
+  const isReadonly = (options.set & 1) !== 0;
+  const writable = { ...base, set: options.set & ~1 };
+  const mounts: ContainerMount[] = [
+    {
+      ...writable,
+      ...{ type: 'tmpfs', source: 'tmpfs', target, bind: false },
+      options: [['mode', '0755']],
+    },
+  ];
+  for (const each of placesOf(place)) {
+    const name = posix.basename(each.mountPoint);
+    const at = `${target}/${name}`;
+    const controllers = each.name === undefined ? each.controllers : [];
+    mounts.push(
+      hasCgroupNamespace
+        ? {
+            ...base,
+            ...{ type: each.version === 1 ? 'cgroup' : 'cgroup2', source: 'cgroup', target: at, bind: false },
+            options: hierarchyOptions(each.version, controllers, each.name),
+          }
+        : { ...base, ...{ type: 'bind', source: directoryOf(each), target: at, bind: true }, options: [] },
+    );
+    if (name.includes(','))
+      for (const controller of controllers)
+        mounts.push({ kind: 'symlink', target: `${target}/${controller}`, to: name });
+  }
+  if (isReadonly)
+    mounts.push({
+      ...base,
+      ...{ type: 'none', source: '', target, bind: false, remount: true, options: [] },
+    });
+  return mounts;
+}
+
+function hierarchyOptions(
+  version: 1 | 2,
+  controllers: readonly string[],
+  name: string | undefined,
+): readonly (readonly [string, string])[] {
+  if (version === 2) return [];
+  if (name !== undefined)
+    return [
+      ['none', ''],
+      ['name', name],
+    ];
+  return controllers.map((controller) => [controller, ''] as const);
+}
+
+const DEV_LINKS = [
+  ['/proc/self/fd', 'fd'],
+  ['/proc/self/fd/0', 'stdin'],
+  ['/proc/self/fd/1', 'stdout'],
+  ['/proc/self/fd/2', 'stderr'],
+  ['pts/ptmx', 'ptmx'],
+] as const;
+
+function devLinks(): readonly ContainerMount[] {
+  return DEV_LINKS.map(([to, name]) => ({ kind: 'symlink', target: `/dev/${name}`, to }));
+}
+
+const DEFAULT_NODES: readonly DeviceNode[] = (
+  [
+    ['null', 1, 3],
+    ['zero', 1, 5],
+    ['full', 1, 7],
+    ['random', 1, 8],
+    ['urandom', 1, 9],
+    ['tty', 5, 0],
+  ] as const
+).map(([name, major, minor]) => ({
+  ...{ path: `/dev/${name}`, type: 'char', major, minor, mode: 0o666, uid: 0, gid: 0 },
+}));
+
+const NODE_TYPES = { c: 'char', u: 'char', b: 'block', p: 'fifo' } as const;
+
+/** The config's devices and the default ones; the config's win. */
+export function parseDevices(linux: Fields): readonly DeviceNode[] {
+  const given = linux.list('devices').map((device): DeviceNode => {
+    const path = clean(device.required('path', device.text('path')));
+    const type = NODE_TYPES[device.text('type') as keyof typeof NODE_TYPES] as DeviceNode['type'] | undefined;
+    return {
+      path,
+      type: device.required('type', type),
+      major: device.number('major') ?? 0,
+      minor: device.number('minor') ?? 0,
+      mode: (device.number('fileMode') ?? 0o666) & 0o7777,
+      uid: device.number('uid') ?? 0,
+      gid: device.number('gid') ?? 0,
+    };
+  });
+  const paths = new Set(given.map(({ path }) => path));
+  return [...given, ...DEFAULT_NODES.filter(({ path }) => !paths.has(path))];
+}

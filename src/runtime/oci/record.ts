@@ -1,0 +1,23 @@
+/** What the OCI runtime remembers of a container. */
+import type { CgroupPlace } from '../cgroups/cgroup.ts';
+
+export interface ContainerRecord {
+  readonly id: string;
+  readonly ociVersion: string;
+  readonly bundle: string;
+  readonly rootfs: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** RFC 3339. */
+  readonly created: string;
+  readonly owner: string;
+  /** 0 while it is being made. */
+  readonly pid: number;
+  /** Clock ticks after boot, as text. */
+  readonly pidStart: string;
+  readonly cgroup?: CgroupPlace;
+  readonly systemdCgroup: boolean;
+  /** Hooks that run after the program's start (`poststart`) or end (`poststop`). */
+  readonly later: readonly string[];
+}
+
+export type Status = 'creating' | 'created' | 'running' | 'paused' | 'stopped';
