@@ -44,7 +44,13 @@ export type NetOp = {
   readonly tolerate?: 'EEXIST' | 'ENOENT' | 'ENODEV';
 } /** An empty path: the namespace is held by the launcher alone. */ & (
   | { readonly op: 'createNamespace' | 'openNamespace' | 'removeNamespace'; readonly path: string }
-  | { readonly op: 'bridge'; readonly name: string; readonly mtu: number; readonly alias: string }
+  | {
+      readonly op: 'bridge';
+      readonly name: string;
+      readonly mac: Uint8Array;
+      readonly mtu: number;
+      readonly alias: string;
+    }
   | {
       readonly op: 'veth';
       readonly outside: string;
@@ -125,7 +131,7 @@ function payloadOf(op: NetOp): readonly Buffer[] {
     case 'removeNamespace':
       return text(op.path);
     case 'bridge':
-      return [u32(op.mtu), ...text(op.name, op.alias)];
+      return [u32(op.mtu), fixed(op.mac, 8), ...text(op.name, op.alias)];
     case 'veth':
       return [
         u32(op.mtu, (op.isolated ? 1 : 0) | (op.hairpin ? 2 : 0)),

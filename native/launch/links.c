@@ -89,6 +89,7 @@ static int set_alias(struct net *n, int fd, const char *name, const char *alias)
 int net_bridge(struct net *n, struct cursor c)
 {
 	uint32_t mtu = take_u32(&c);
+	const uint8_t *mac = take_bytes(&c, 8);
 	const char *name = take_string(&c), *alias = take_string(&c);
 	int fd = net_socket(n, NET_HOST, NET_SOCKET_ROUTE);
 	struct request r;
@@ -98,6 +99,8 @@ int net_bridge(struct net *n, struct cursor c)
 	begin_new(&r, IFF_UP);
 	put_string(&r, IFLA_IFNAME, name);
 	put_mtu(&r, mtu);
+	/* why: its own choice changes with its ports, and containers would send to a gateway that is no longer there. */
+	put_bytes(&r, IFLA_ADDRESS, mac, 6);
 	struct kind kind = kind_begin(&r, "bridge");
 	kind_end(&r, kind);
 	return request_send(fd, &r) < 0 ? -1 : set_alias(n, fd, name, alias);

@@ -123,7 +123,7 @@ static int check(const struct op *op)
 		uint8_t numbers, bytes, strings, sized;
 	} shapes[] = {
 		[NET_CREATE] = { 0, 0, 1, 0 },   [NET_OPEN] = { 0, 0, 1, 0 },	 [NET_REMOVE] = { 0, 0, 1, 0 },
-		[NET_BRIDGE] = { 1, 0, 2, 0 },   [NET_VETH] = { 2, 8, 3, 0 },	 [NET_SLAVE] = { 3, 8, 2, 0 },
+		[NET_BRIDGE] = { 1, 8, 2, 0 },   [NET_VETH] = { 2, 8, 3, 0 },	 [NET_SLAVE] = { 3, 8, 2, 0 },
 		[NET_VXLAN] = { 4, 32, 4, 0 },   [NET_FORWARD] = { 1, 16, 1, 0 }, [NET_DELETE] = { 1, 0, 1, 0 },
 		[NET_UP] = { 1, 0, 1, 0 },	 [NET_ADDRESS] = { 3, 16, 1, 0 }, [NET_ROUTE] = { 3, 32, 1, 0 },
 		[NET_SYSCTL] = { 1, 0, 2, 0 },   [NET_SEND] = { 2, 0, 0, 1 },	 [NET_DUMP] = { 2, 0, 0, 1 },

@@ -20,7 +20,7 @@ enum net_code {
 	NET_CREATE = 1,  /* string path: a new namespace, pinned there; "": held by this process */
 	NET_OPEN = 2,    /* string path */
 	NET_REMOVE = 3,  /* string path: unpinned; it goes with its last process */
-	NET_BRIDGE = 4,  /* u32 mtu; strings name, alias: made where it is missing */
+	NET_BRIDGE = 4,  /* u32 mtu; mac[8]; strings name, alias: made where it is missing */
 	NET_VETH = 5,    /* u32 mtu, flags; mac[8]; strings host's name, bridge, name inside */
 	NET_SLAVE = 6,   /* u32 kind (0 macvlan, 1 ipvlan), mode, mtu; mac[8]; strings parent, name inside */
 	NET_VXLAN = 7,   /* u32 vni, port, mtu, family; local[16], group[16]; strings name, bridge, device, alias */

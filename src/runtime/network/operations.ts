@@ -3,7 +3,7 @@ import { NETLINK, type NetOp, type Side } from '../../../native/net-plan.ts';
 import { bytesOf, cidrOf, parseAddress, parseCidr, tryParseAddress, type Cidr } from './address.ts';
 import { NAME_SERVER, NAME_SERVER_PORT } from './container-files.ts';
 import type { Endpoint, Network } from './contract.ts';
-import { macBytes, vxlanName } from './interface-names.ts';
+import { macBytes, macFor, vxlanName } from './interface-names.ts';
 import { baseTable, TABLE } from './nft/base-table.ts';
 import { networkElements, portElements, type NetworkRules, type PortRule } from './nft/elements.ts';
 import { compare, destinationNatTo, isFamily, meta, payload } from './nft/expressions.ts';
@@ -64,8 +64,11 @@ export function bridgeOps(network: Network, root: string, mtu: number): readonly
   const has6 = subnets.some(({ subnet }) => parseCidr(subnet).family === 6);
   const alias = `tsbuild network ${network.name} of ${root}`.slice(0, 255);
   return [
-    { op: 'bridge', name, mtu, alias, tolerate: 'EEXIST' },
-    ...(has6 ? [] : [sysctl('host', `ipv6/conf/${name}/disable_ipv6`, '1')]),
+    { op: 'bridge', name, mac: macBytes(macFor(undefined, name)), mtu, alias, tolerate: 'EEXIST' },
+    // why no duplicate address detection: a router asks for nobody while its own link-local address is tentative.
+    has6
+      ? sysctl('host', `ipv6/conf/${name}/accept_dad`, '0')
+      : sysctl('host', `ipv6/conf/${name}/disable_ipv6`, '1'),
     // A published port of the host's own 127.0.0.1 leads through the bridge; the rules keep the way back shut.
     sysctl('host', `ipv4/conf/${name}/route_localnet`, '1'),
     ...subnets.flatMap(({ subnet, gateway }) =>
@@ -132,9 +135,9 @@ export function endpointOps(network: Network, endpoint: Endpoint, options: PortO
   const { interface: inside, ip, prefix, ip6, prefix6 } = endpoint;
   return [
     linkOp(network, endpoint, options),
-    ip6 === undefined
-      ? sysctl('inside', `ipv6/conf/${inside}/disable_ipv6`, '1')
-      : sysctl('inside', `ipv6/conf/${inside}/accept_ra`, '0'),
+    ...(ip6 === undefined
+      ? [sysctl('inside', `ipv6/conf/${inside}/disable_ipv6`, '1')]
+      : ['accept_ra', 'accept_dad'].map((key) => sysctl('inside', `ipv6/conf/${inside}/${key}`, '0'))),
     ...(ip === undefined || prefix === undefined ? [] : [addressOp('inside', inside, ip, prefix)]),
     ...(ip6 === undefined || prefix6 === undefined ? [] : [addressOp('inside', inside, ip6, prefix6)]),
     { op: 'up', side: 'inside', name: inside },

@@ -40,7 +40,7 @@ function bindTcp(host: string, port: number): Promise<number> {
 
 function bindUdp(address: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', ipv6Only: true });
+    const socket = createSocket(address.includes(':') ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' });
     socket.once('error', reject);
     socket.bind({ address, port, exclusive: true }, () => {
       const bound = socket.address().port;
