@@ -6,6 +6,7 @@ import { compileDeviceProgram } from './device-program.ts';
 import { isDeviceRule, ruleText } from './device-rules.ts';
 import type { FileValue } from './file-value.ts';
 import { holderOf, type Hierarchies, type Hierarchy } from './hierarchies.ts';
+import { joinCgroup } from './join.ts';
 import type { DeviceRule, Resources } from './resources.ts';
 import { valuesOf } from './values.ts';
 
@@ -31,15 +32,16 @@ export function describeCgroup(request: CgroupRequest): CgroupDescription {
   const values = valuesOf(resources, (controller) => holderOf(hierarchies, controller)?.version);
   const devices = (resources.devices ?? []).filter(isDeviceRule);
   const place = placeOf(request, values, devices);
+  const entry = joinCgroup(place);
   return {
     place,
     before: [
       ...makeOps(place, values, request.shared === true),
       ...values.flatMap((each) => writeOps(place, each, subject)),
       ...deviceOps(place, devices, `${subject}devices`),
-      ...entryOps(place),
+      ...entry.before,
     ],
-    inside: place.v1.length === 0 ? [] : [{ op: 'cgroupSelf', subject: 'cgroup' }],
+    inside: entry.inside,
   };
 }
 
@@ -142,15 +144,4 @@ function deviceOps(place: CgroupPlace, rules: readonly DeviceRule[], subject: st
     choices: [[`${directory}/devices.${rule.allow ? 'allow' : 'deny'}`, ruleText(rule)]],
     optional: false,
   }));
-}
-
-function entryOps({ v1, unified }: CgroupPlace): readonly PlanOp[] {
-  return [
-    ...v1.map(
-      (each) => ({ op: 'cgroupTasks', subject: 'cgroup', path: `${directoryOf(each)}/tasks` }) as const,
-    ),
-    ...(unified === undefined
-      ? []
-      : [{ op: 'cgroupBorn', subject: 'cgroup', path: directoryOf(unified) } as const]),
-  ];
 }

@@ -6,13 +6,12 @@ import { after, test } from 'node:test';
 import { isTsbuildError } from '../../../src/base/errors.ts';
 import { directoryOf, type CgroupPlace } from '../../../src/runtime/cgroups/cgroup.ts';
 import { containerDevices } from '../../../src/runtime/cgroups/device-rules.ts';
+import { endCgroup, prepareCgroup, updateCgroup } from '../../../src/runtime/cgroups/driver.ts';
 import { killAll } from '../../../src/runtime/cgroups/members.ts';
 import { memoryReport } from '../../../src/runtime/cgroups/oom.ts';
 import { readHierarchies } from '../../../src/runtime/cgroups/read-hierarchies.ts';
-import { removeCgroup } from '../../../src/runtime/cgroups/remove.ts';
 import type { Resources } from '../../../src/runtime/cgroups/resources.ts';
-import { startScope, stopScope, updateScope } from '../../../src/runtime/cgroups/systemd/scope.ts';
-import { updateResources } from '../../../src/runtime/cgroups/update.ts';
+import { startScope, stopScope } from '../../../src/runtime/cgroups/systemd/scope.ts';
 import type { Container } from '../../../src/runtime/runtime.ts';
 import { directoriesLeft, fileOf, until } from '../../integration/cgroup-fixture.ts';
 import { openSandbox } from '../../integration/runtime-fixture.ts';
@@ -35,7 +34,12 @@ async function during(
   args: readonly string[],
   use: (running: Running) => Promise<void>,
 ): Promise<void> {
-  const scope = await startScope({ hierarchies: readHierarchies(), path, resources });
+  const scope = await prepareCgroup('systemd', {
+    hierarchies: readHierarchies(),
+    path,
+    resources,
+    membership: 'all',
+  });
   const { cgroup } = scope;
   try {
     await using container = await box.runtime.start(
@@ -47,8 +51,7 @@ async function during(
     await use({ container, place: cgroup.place });
   } finally {
     scope[Symbol.dispose]();
-    await stopScope(cgroup.place);
-    await removeCgroup(cgroup.place, { kill: true });
+    await endCgroup(cgroup.place);
   }
 }
 
@@ -87,8 +90,7 @@ test('a container is in its scope, in its slice, with limits that systemd knows 
 test('limits are changed in the files and in systemd', async () => {
   await during(':box:two', { memory: { limit: 64 * MiB } }, ['sleep', '60'], async ({ place }) => {
     const resources: Resources = { memory: { limit: 96 * MiB }, pids: { limit: 20 } };
-    await updateScope(place, resources);
-    updateResources(place, resources);
+    await updateCgroup(place, resources);
     execFileSync('systemctl', ['daemon-reload']);
     assert.equal(fileOf(place, 'memory', 'memory.max'), String(96 * MiB));
     assert.equal(show('box-two.scope', 'MemoryMax'), String(96 * MiB));

@@ -6,11 +6,13 @@ import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { filterDevices } from '../../../native/sys.ts';
 import { isTsbuildError } from '../../../src/base/errors.ts';
-import { directoryOf } from '../../../src/runtime/cgroups/cgroup.ts';
+import { directoryOf, type CgroupDescription } from '../../../src/runtime/cgroups/cgroup.ts';
 import { describeCgroup } from '../../../src/runtime/cgroups/describe.ts';
 import { compileDeviceProgram } from '../../../src/runtime/cgroups/device-program.ts';
 import { containerDevices, NO_DEVICES } from '../../../src/runtime/cgroups/device-rules.ts';
+import { joinCgroup } from '../../../src/runtime/cgroups/join.ts';
 import { killAll, processesOf } from '../../../src/runtime/cgroups/members.ts';
+import { placeOfProcess } from '../../../src/runtime/cgroups/place-of.ts';
 import { removeCgroup, tryRemoveCgroup } from '../../../src/runtime/cgroups/remove.ts';
 import type { Resources } from '../../../src/runtime/cgroups/resources.ts';
 import { updateResources } from '../../../src/runtime/cgroups/update.ts';
@@ -157,4 +159,27 @@ test('cgroups that a container made in its own go with it', async () => {
   mkdirSync(`${directoryOf(unified)}/inner/most`, { recursive: true });
   await removeCgroup(cgroup.place);
   assert.throws(() => readFileSync(`${directoryOf(unified)}/cgroup.procs`), /ENOENT/);
+});
+
+test('a further process joins the first one where that is now', async () => {
+  const sleeper = ['sleep', '60'];
+  await cgroups.during({}, 'exec sleep 60', async ({ container, place }) => {
+    const own = directoryOf(place.unified ?? assert.fail());
+    // What an init that makes cgroups of its own does.
+    mkdirSync(`${own}/init`);
+    writeFileSync(`${own}/init/cgroup.procs`, String(container.pid));
+    writeFileSync(`${own}/cgroup.subtree_control`, '+memory');
+    const start = (cgroup: CgroupDescription) =>
+      cgroups.box.runtime.start(
+        { ...cgroups.box.spec(sleeper), cgroup },
+        { kind: 'capture', onOutput: () => undefined },
+        { signal: new AbortController().signal },
+      );
+    await assert.rejects(start(joinCgroup(place)), /EBUSY/);
+    const where = placeOfProcess(container.pid) ?? assert.fail();
+    await using second = await start(joinCgroup(where));
+    assert.match(readFileSync(`${own}/init/cgroup.procs`, 'latin1'), new RegExp(`^${second.pid}$`, 'm'));
+    second.kill('SIGKILL');
+    await second.exited;
+  });
 });
