@@ -9,6 +9,7 @@ const entryPoints = {
   engine: 'src/engine/library.ts',
   bench: 'bench/main.ts',
   'fuzz-frontend': 'bench/fuzz-frontend.ts',
+  'fuzz-native': 'bench/fuzz-native.ts',
 };
 for (const [name, file] of Object.entries(entryPoints)) if (!existsSync(file)) delete entryPoints[name];
 

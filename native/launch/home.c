@@ -1,4 +1,5 @@
 /* HOME of a user as the container's own /etc/passwd has it: it is the image's, so neither its size nor type is trusted. */
+#include "home.h"
 #include "sandbox.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,23 +41,30 @@ static int field(const char *line, size_t length, int index, const char **start)
 	return (int)((colon ? colon : end) - at);
 }
 
+const char *find_home(const char *passwd, uint32_t user, int *length)
+{
+	char wanted[16];
+	int digits = snprintf(wanted, sizeof wanted, "%u", user);
+	for (const char *line = passwd, *next; *line; line = next) {
+		const char *newline = strchr(line, '\n'), *uid, *directory;
+		size_t size = newline ? (size_t)(newline - line) : strlen(line);
+		next = newline ? newline + 1 : line + size;
+		if (field(line, size, 2, &uid) != digits || strncmp(uid, wanted, (size_t)digits))
+			continue;
+		*length = field(line, size, 5, &directory);
+		return *length > 0 ? directory : NULL;
+	}
+	return NULL;
+}
+
 int op_home(struct sandbox *s, struct cursor c)
 {
 	static char home[4096] = "HOME=/";
-	char wanted[16];
-	int digits = snprintf(wanted, sizeof wanted, "%u", take_u32(&c));
+	int length;
+	const char *directory = find_home(read_passwd(), take_u32(&c), &length);
 	if (s->plan->environment > 0)
 		s->plan->envp[s->plan->environment - 1] = home;
-	for (const char *line = read_passwd(), *next; *line; line = next) {
-		const char *newline = strchr(line, '\n'), *uid, *directory;
-		size_t length = newline ? (size_t)(newline - line) : strlen(line);
-		next = newline ? newline + 1 : line + length;
-		if (field(line, length, 2, &uid) != digits || strncmp(uid, wanted, (size_t)digits))
-			continue;
-		int size = field(line, length, 5, &directory);
-		if (size > 0)
-			snprintf(home, sizeof home, "HOME=%.*s", size, directory);
-		return 0;
-	}
+	if (directory)
+		snprintf(home, sizeof home, "HOME=%.*s", length, directory);
 	return 0;
 }

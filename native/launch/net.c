@@ -115,32 +115,6 @@ static int net_messages(struct net *n, struct cursor c, int is_dump)
 	return is_dump ? netlink_dump(fd, bytes, size, report, n) : netlink_send(fd, bytes, size);
 }
 
-/* Walks a payload as its executor will. */
-static int check(const struct op *op)
-{
-	/* Numbers, bytes, strings of each operation; a last number of bytes follows where `sized`. */
-	static const struct {
-		uint8_t numbers, bytes, strings, sized;
-	} shapes[] = {
-		[NET_CREATE] = { 0, 0, 1, 0 },   [NET_OPEN] = { 0, 0, 1, 0 },	 [NET_REMOVE] = { 0, 0, 1, 0 },
-		[NET_BRIDGE] = { 1, 8, 2, 0 },   [NET_VETH] = { 2, 8, 3, 0 },	 [NET_SLAVE] = { 3, 8, 2, 0 },
-		[NET_VXLAN] = { 4, 32, 4, 0 },   [NET_FORWARD] = { 1, 16, 1, 0 }, [NET_DELETE] = { 1, 0, 1, 0 },
-		[NET_UP] = { 1, 0, 1, 0 },	 [NET_ADDRESS] = { 3, 16, 1, 0 }, [NET_ROUTE] = { 3, 32, 1, 0 },
-		[NET_SYSCTL] = { 1, 0, 2, 0 },   [NET_SEND] = { 2, 0, 0, 1 },	 [NET_DUMP] = { 2, 0, 0, 1 },
-	};
-	struct cursor c = cursor_of(op);
-	if (op->code == 0 || op->code >= sizeof shapes / sizeof *shapes)
-		return -1;
-	for (int i = 0; i < shapes[op->code].numbers; i++)
-		take_u32(&c);
-	if (shapes[op->code].sized)
-		take_bytes(&c, take_u32(&c));
-	take_bytes(&c, shapes[op->code].bytes);
-	for (int i = 0; i < shapes[op->code].strings; i++)
-		take_string(&c);
-	return c.bad ? -1 : 0;
-}
-
 static int execute(struct net *n, const struct op *op)
 {
 	struct cursor c = cursor_of(op);
@@ -181,24 +155,16 @@ static int execute(struct net *n, const struct op *op)
 	return -1;
 }
 
-/* Every operation, checked, then every operation, done: a malformed list does nothing. */
-static int walk(struct net *n, struct cursor body, uint32_t count, int is_check)
+/* Every operation of a list that was checked; n->op is the one that failed. */
+static int execute_all(struct net *n, struct cursor body, uint32_t count)
 {
 	for (n->op = 0; n->op < count; n->op++) {
-		uint32_t head = take_u32(&body), length = take_u32(&body);
-		struct op op = { (uint16_t)head, length, take_bytes(&body, length) };
-		take_bytes(&body, (8 - length % 8) % 8);
-		if (body.bad || (is_check && check(&op) < 0)) {
-			errno = EINVAL;
-			return -1;
-		}
-		if (!is_check && execute(n, &op) < 0 && errno != (int)(head >> 16))
+		uint32_t tolerated;
+		struct op op = net_next(&body, &tolerated);
+		if (execute(n, &op) < 0 && errno != (int)tolerated)
 			return -1;
 	}
-	if (body.at == body.end)
-		return 0;
-	errno = EINVAL;
-	return -1;
+	return 0;
 }
 
 static void close_all(struct net *n, int *held)
@@ -218,15 +184,14 @@ int net_execute(const uint8_t *bytes, size_t size, int *held, uint32_t *bad_op, 
 		int (*hear)(void *, uint32_t, const void *, size_t), void *context)
 {
 	struct net n = { .spaces = { -1, -1 }, .sockets = { { -1, -1 }, { -1, -1 } }, .report = hear, .context = context };
-	struct cursor c = { bytes, bytes + size, 0 };
+	struct cursor c;
+	uint32_t count;
 	*held = -1;
 	n.what = "reading the list";
-	uint32_t magic = take_u32(&c), version = take_u32(&c) & 0xffff, total = take_u32(&c), count = take_u32(&c);
-	int result = -1;
-	errno = EINVAL;
-	if (!c.bad && magic == NET_MAGIC && version == NET_VERSION && total == size && count <= NET_MAX_OPS && walk(&n, c, count, 1) == 0) {
+	int result = net_check(bytes, size, &c, &count, &n.op);
+	if (result == 0) {
 		n.spaces[NET_HOST] = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-		result = n.spaces[NET_HOST] < 0 ? -1 : walk(&n, c, count, 0);
+		result = n.spaces[NET_HOST] < 0 ? -1 : execute_all(&n, c, count);
 	}
 	int error = errno;
 	*bad_op = n.op;

@@ -59,6 +59,14 @@ int net_execute(const uint8_t *bytes, size_t size, int *held, uint32_t *bad_op, 
 /* One list on fd `in`, frames on fd `out`: the `net` call. */
 int net_main(int in, int out);
 
+/*
+ * net-list.c. Checks a whole list: 0 with its first operation and their number, or -1 with EINVAL and *bad_op: a
+ * malformed list does nothing.
+ */
+int net_check(const uint8_t *bytes, size_t size, struct cursor *first, uint32_t *count, uint32_t *bad_op);
+/* The next operation of a checked list. */
+struct op net_next(struct cursor *body, uint32_t *tolerated);
+
 /* netns.c */
 int netns_create(struct net *n, const char *path);
 int netns_open(struct net *n, const char *path);
