@@ -74,7 +74,7 @@ function seedsOf(name: FuzzTarget): readonly Uint8Array[] {
       return [
         encodeNetOps([
           { op: 'createNamespace', path: '/run/netns/x' },
-          { op: 'bridge', name: 'br', mtu: 1500, alias: 'a' },
+          { op: 'bridge', name: 'br', mac: Buffer.alloc(6), mtu: 1500, alias: 'a' },
           { op: 'up', side: 'inside', name: 'lo' },
         ]),
       ];
