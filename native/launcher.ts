@@ -120,7 +120,7 @@ export function startLaunchServer(launcher: string): LaunchServer {
 export const FIRST_HANDED_ON = 5;
 
 /**
- * A container that outlives the launcher, with the caller's standard streams: `started` or `failed` is the last
+ * A container that outlives the launcher, with the caller's standard streams (or none): `started` or `failed` is the last
  * event, when the program runs or waits for its start.
  */
 export function launchDetached(
@@ -128,9 +128,10 @@ export function launchDetached(
   plan: Uint8Array,
   events: LaunchEvents,
   more: readonly (number | 'ignore')[] = [],
+  streams: 'inherit' | 'ignore' = 'inherit',
 ): void {
   const child = spawn(launcher, ['create'], {
-    stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe', ...more],
+    stdio: [streams, streams, streams, 'pipe', 'pipe', ...more],
   });
   let ended = false;
   child.once('error', (error) => {

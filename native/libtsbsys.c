@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define TSB __attribute__((visibility("default")))
@@ -96,6 +97,29 @@ TSB int64_t tsb_filter_devices(const char *directory, const uint8_t *program, ui
 TSB int64_t tsb_flock(int fd, int operation)
 {
 	return flock(fd, operation) < 0 ? -errno : 0;
+}
+
+/*
+ * Makes a terminal raw, output included (what Node calls raw still turns "\n" into "\r\n"); its settings so far go
+ * to `saved`, which has at least 64 bytes, for tsb_tty_restore.
+ */
+TSB int64_t tsb_tty_raw(int fd, uint8_t *saved)
+{
+	struct termios was, raw;
+	_Static_assert(sizeof was <= 64, "a termios fits into what callers give");
+	if (tcgetattr(fd, &was) < 0)
+		return -errno;
+	memcpy(saved, &was, sizeof was);
+	raw = was;
+	cfmakeraw(&raw);
+	return tcsetattr(fd, TCSANOW, &raw) < 0 ? -errno : 0;
+}
+
+TSB int64_t tsb_tty_restore(int fd, const uint8_t *saved)
+{
+	struct termios was;
+	memcpy(&was, saved, sizeof was);
+	return tcsetattr(fd, TCSADRAIN, &was) < 0 ? -errno : 0;
 }
 
 static int64_t add_lower(int fs, const char *path)

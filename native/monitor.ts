@@ -48,6 +48,8 @@ export interface MonitorSettings {
   readonly logFiles: number;
   /** A file of the kernel's with a line `oom_kill N`. */
   readonly oomFile?: string;
+  /** Names of the container's networks are answered in that namespace. */
+  readonly names?: { readonly netns: string; readonly config: string };
   /** Run when it has ended and no client cleans up; an absolute program. */
   readonly exitCommand: readonly string[];
 }
@@ -262,7 +264,7 @@ function bitsOf({ stdin, stdout, stderr, cleans }: Attachment): number {
 }
 
 function encodeSettings(settings: MonitorSettings): Buffer {
-  const { stdin, restart, exitCommand, directory, oomFile = '' } = settings;
+  const { stdin, restart, exitCommand, directory, oomFile = '', names } = settings;
   const flags = (stdin === 'closed' ? 0 : 1) | (stdin === 'once' ? 2 : 0);
   const logSize = Buffer.alloc(8);
   logSize.writeBigUInt64LE(BigInt(settings.logSize));
@@ -270,7 +272,9 @@ function encodeSettings(settings: MonitorSettings): Buffer {
     encodeU32(flags, POLICIES[restart.policy], restart.maximumRetries, settings.restartCount),
     encodeU32(settings.stopSignal, settings.stopTimeoutS, settings.logFiles, exitCommand.length),
     logSize,
-    ...[directory, oomFile, ...exitCommand].map((text) => Buffer.from(`${text}\0`, 'utf8')),
+    ...[directory, oomFile, names?.netns ?? '', names?.config ?? '', ...exitCommand].map((text) =>
+      Buffer.from(`${text}\0`, 'utf8'),
+    ),
   ]);
 }
 

@@ -17,6 +17,8 @@ interface Library {
   readonly syncfs: Call;
   readonly flock: Call;
   readonly overlayView: Call;
+  readonly ttyRaw: Call;
+  readonly ttyRestore: Call;
   readonly filterDevices: Call;
 }
 
@@ -45,6 +47,8 @@ function load(): Library {
     filterDevices: lib.func(
       'int64_t tsb_filter_devices(const uint8_t *directory, const uint8_t *program, uint32_t size)',
     ),
+    ttyRaw: lib.func('int64_t tsb_tty_raw(int fd, _Out_ uint8_t *saved)'),
+    ttyRestore: lib.func('int64_t tsb_tty_restore(int fd, const uint8_t *saved)'),
     overlayView: lib.func('int64_t tsb_overlay_view(const uint8_t *paths, uint32_t count)'),
   };
   return library;
@@ -132,6 +136,15 @@ export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
 /** Puts a device program (see src/runtime/cgroups/device-program.ts) in the place of a v2 cgroup's own one. */
 export function filterDevices(directory: string, program: Uint8Array): void {
   check('bpf', load().filterDevices(cString(Buffer.from(directory)), program, program.byteLength));
+}
+
+const TERMIOS_SIZE = 64;
+
+/** Makes a terminal raw in both directions; returns what undoes it. */
+export function makeTerminalRaw(fd: number): () => void {
+  const saved = Buffer.alloc(TERMIOS_SIZE);
+  check('tcsetattr', load().ttyRaw(fd, saved));
+  return () => void load().ttyRestore(fd, saved);
 }
 
 /** Descriptor of a read-only overlay, mounted nowhere; closing it removes it. Topmost directory first. */

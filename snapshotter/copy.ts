@@ -3,7 +3,7 @@
  * other drivers are held against, and the last resort where no overlay can be mounted.
  */
 import { spawn } from 'node:child_process';
-import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chainIDOf } from '../src/base/digest.ts';
 import { ioError } from '../src/base/errors.ts';
@@ -13,9 +13,9 @@ import { readTar } from '../src/layer/tar-reader.ts';
 import { unpackLayer } from '../src/layer/unpack.ts';
 import type { DriverOptions } from './overlay.ts';
 import { inheritRoot } from './root-attributes.ts';
-import type { ActiveSnapshot, SnapshotName, Snapshotter } from './snapshotter.ts';
+import type { ActiveSnapshot, MountStub, SnapshotName, Snapshotter } from './snapshotter.ts';
 import { openSnapshotStore } from './store.ts';
-import { promiseOf, storedSnapshots } from './stored.ts';
+import { keptElsewhere, promiseOf, storedSnapshots } from './stored.ts';
 import { placeStubs } from './stubs.ts';
 import { verifiedTar } from './verified-tar.ts';
 
@@ -41,6 +41,26 @@ export function createCopySnapshotter({ root, host, layers }: DriverOptions): Sn
     return { staged, files };
   }
 
+  async function prepareAt(
+    home: string,
+    parent: SnapshotName | undefined,
+    stubs: readonly MountStub[],
+  ): Promise<ActiveSnapshot> {
+    const source = join(home, 'fs');
+    if (!existsSync(source)) {
+      const { staged, files } = await stageCopy(parent);
+      mkdirSync(home, { recursive: true, mode: 0o700 });
+      renameSync(files, source);
+      rmSync(staged, { recursive: true, force: true });
+    }
+    placeStubs(source, stubs);
+    return {
+      mounts: [{ kind: 'bind', source, readonly: false }],
+      commit: () => Promise.reject(keptElsewhere()),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+  }
+
   return {
     ...storedSnapshots(store),
     driver: 'copy',
@@ -62,6 +82,7 @@ export function createCopySnapshotter({ root, host, layers }: DriverOptions): Sn
       }
     },
     async prepare(parent, options = {}) {
+      if (options.home !== undefined) return prepareAt(options.home, parent, options.stubs ?? []);
       const { staged, files } = await stageCopy(parent);
       const stubs = placeStubs(files, options.stubs ?? []);
       const untouchedBeforeNs = clockOf(staged);

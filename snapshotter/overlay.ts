@@ -5,7 +5,7 @@
  * Documentation/filesystems/overlayfs.rst), so committing is packing it and renaming it. Places that must exist
  * for mounts lie in a directory below all layers: they show where nothing hides them and never reach a layer.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { chainIDOf } from '../src/base/digest.ts';
 import { ioError, TsbuildError } from '../src/base/errors.ts';
@@ -16,10 +16,17 @@ import { packUpper } from '../src/layer/pack.ts';
 import { readTar } from '../src/layer/tar-reader.ts';
 import { unpackLayer } from '../src/layer/unpack.ts';
 import type { OverlayMount } from '../native/mount.ts';
-import type { ActiveSnapshot, MountStub, SnapshotInfo, SnapshotName, Snapshotter } from './snapshotter.ts';
+import type {
+  ActiveSnapshot,
+  MountStub,
+  PrepareOptions,
+  SnapshotInfo,
+  SnapshotName,
+  Snapshotter,
+} from './snapshotter.ts';
 import { inheritRoot } from './root-attributes.ts';
 import { openSnapshotStore } from './store.ts';
-import { promiseOf, storedSnapshots } from './stored.ts';
+import { keptElsewhere, promiseOf, storedSnapshots } from './stored.ts';
 import { stubDirectory } from './stubs.ts';
 import { verifiedTar } from './verified-tar.ts';
 
@@ -87,17 +94,25 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
     }
   }
 
-  function prepare(parent: SnapshotName | undefined, stubs: readonly MountStub[]): ActiveSnapshot {
+  function prepare(
+    parent: SnapshotName | undefined,
+    { stubs = [], home, volatile = home === undefined }: PrepareOptions,
+  ): ActiveSnapshot {
     const lower = lowerOf(parent, stubs);
-    const staged = store.stage();
+    const staged = home ?? store.stage();
     const [upper, work] = [join(staged, 'fs'), join(staged, 'work')];
-    mkdirSync(upper, { mode: 0o755 });
-    inheritRoot(upper, filesOf(parent));
-    mkdirSync(work, { mode: 0o700 });
-    let open = true;
+    if (home === undefined || !existsSync(upper)) {
+      mkdirSync(upper, { recursive: true, mode: 0o755 });
+      inheritRoot(upper, filesOf(parent));
+      mkdirSync(work, { recursive: true, mode: 0o700 });
+    }
+    // why: the kernel refuses a directory that was mounted volatile once; what it holds is right or gone with a crash.
+    if (home !== undefined) rmSync(join(work, 'work/incompat'), { recursive: true, force: true });
+    let open = home === undefined;
     return {
-      mounts: [{ kind: 'overlay', lower, upper, work, volatile: true }],
+      mounts: [{ kind: 'overlay', lower, upper, work, volatile }],
       async commit({ maxMtime } = {}) {
+        if (home !== undefined) throw keptElsewhere();
         using changes = openDirectoryTree(upper);
         using below = openTree([viewMount(parent)]);
         using writer = layers.create();
@@ -133,7 +148,7 @@ export function createOverlaySnapshotter({ root, host, layers }: DriverOptions):
       applying.set(name, promise);
       return promise;
     },
-    prepare: (parent, options = {}) => promiseOf(() => prepare(parent, options.stubs ?? [])),
+    prepare: (parent, options = {}) => promiseOf(() => prepare(parent, options)),
     view: (name) =>
       promiseOf(() => ({ mounts: [viewMount(name)], [Symbol.asyncDispose]: () => Promise.resolve() })),
   };

@@ -28,6 +28,13 @@ export interface MountStub {
   readonly type: 'directory' | 'file';
 }
 
+export interface PrepareOptions {
+  readonly stubs?: readonly MountStub[];
+  readonly home?: string;
+  /** What is synced to the disk counts after a crash of the machine; default: only without `home`. */
+  readonly volatile?: boolean;
+}
+
 export interface Snapshotter extends AsyncDisposable {
   /** Name of the driver: `overlay`, `copy`, … */
   readonly driver: string;
@@ -37,11 +44,12 @@ export interface Snapshotter extends AsyncDisposable {
    * Throws SNAPSHOT_NOT_FOUND (parent), ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL.
    */
   apply(parent: SnapshotName | undefined, layer: Layer): Promise<SnapshotInfo>;
-  /** A writable state above `parent`; disposing throws it away unless it was committed. */
-  prepare(
-    parent: SnapshotName | undefined,
-    options?: { readonly stubs?: readonly MountStub[] },
-  ): Promise<ActiveSnapshot>;
+  /**
+   * A writable state above `parent`; disposing throws it away unless it was committed. With `home` it lies in that
+   * directory (on the disk of the snapshots), belongs to the caller and outlives this process: a second `prepare`
+   * with the same parent goes on with it, disposing does nothing, committing is refused (STORE_IN_USE).
+   */
+  prepare(parent: SnapshotName | undefined, options?: PrepareOptions): Promise<ActiveSnapshot>;
   /** A read-only view; `undefined` is an empty root. */
   view(name: SnapshotName | undefined): Promise<SnapshotView>;
   stat(name: SnapshotName): Promise<SnapshotInfo | undefined>;

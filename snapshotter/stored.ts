@@ -1,7 +1,16 @@
 /** What every driver does the same way with the snapshots that are stored. */
+import { TsbuildError } from '../src/base/errors.ts';
 import type { Snapshotter } from './snapshotter.ts';
 import type { SnapshotStore } from './store.ts';
 import { usageOf } from '../src/base/usage.ts';
+
+/** Of `commit` on a state with a home. */
+export function keptElsewhere(): TsbuildError {
+  return new TsbuildError(
+    'STORE_IN_USE',
+    "a writable state that is kept in its owner's directory stays there",
+  );
+}
 
 type Stored = Pick<
   Snapshotter,

@@ -7,6 +7,7 @@
  */
 #include "monitor.h"
 #include "clients.h"
+#include "dns.h"
 #include "health.h"
 #include "loop.h"
 #include "settings.h"
@@ -225,8 +226,8 @@ static void end_for_good(void)
 {
 	m.phase = OVER;
 	m.deadline = now_ms() + PATIENCE;
-	m.state.has_monitor = 0;
-	/* A container that never ran is as it was: created. What went wrong the client writes down. */
+	/* Its own identity stays written down: for as long as it lives, somebody is cleaning up.
+	 * A container that never ran is as it was: created. What went wrong the client writes down. */
 	if (m.has_run)
 		put_state("exited");
 	clients_stop_listening(m.directory);
@@ -524,6 +525,20 @@ static int read_instructions(int fd)
 	return -1;
 }
 
+static void names_ready(void *owner, short revents)
+{
+	(void)revents;
+	dns_serve(owner);
+}
+
+static int serve_names(void)
+{
+	if (!m.settings.names_netns[0])
+		return 0;
+	struct dns *names = dns_open(m.settings.names_netns, m.settings.names_config);
+	return names ? loop_watch(dns_fd(names), POLLIN, names_ready, names) : -1;
+}
+
 static int prepare(int fd)
 {
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -534,6 +549,8 @@ static int prepare(int fd)
 	if (!first || clients_listen(m.directory, &HANDLER) < 0)
 		return -1;
 	first->attached = m.attached;
+	if (serve_names() < 0)
+		return -1;
 	return log_open(m.directory, m.settings.log_size, m.settings.log_files);
 }
 

@@ -1,6 +1,7 @@
 /*
  * u32 flags, restart policy, maximum of retries, restarts so far, stop signal, stop timeout (s), log files,
- * number of exit arguments; u64 bytes of a log file; strings: directory, oom file, exit arguments.
+ * number of exit arguments; u64 bytes of a log file; strings: directory, oom file, namespace and file of
+ * the name service, exit arguments.
  */
 #include "settings.h"
 #include <errno.h>
@@ -23,6 +24,8 @@ int settings_read(struct settings *settings, const uint8_t *bytes, uint32_t size
 	settings->log_size = take_u64(&c);
 	settings->directory = take_string(&c);
 	settings->oom_file = take_string(&c);
+	settings->names_netns = take_string(&c);
+	settings->names_config = take_string(&c);
 	errno = EINVAL;
 	if (args > MAX_EXIT_ARGS)
 		return -1;

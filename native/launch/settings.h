@@ -19,6 +19,7 @@ struct settings {
 	uint32_t log_files;
 	const char *directory; /* of the container, absolute */
 	const char *oom_file;  /* with a line `oom_kill N`; "": none */
+	const char *names_netns, *names_config; /* of dns_open; "": nobody asks for names */
 	/* Run when the container has ended and no client cleans up; empty: nothing. */
 	char *exit_args[MAX_EXIT_ARGS + 1];
 };

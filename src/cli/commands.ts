@@ -1,5 +1,6 @@
 /** All commands: names, flags, and where their code is. Code of a command is loaded when it runs. */
 import type { CommandEntry } from './command.ts';
+import { CONTAINER_LIFE_COMMANDS } from './entries/container-life.ts';
 import { CONTAINER_VIEW_COMMANDS } from './entries/container-views.ts';
 import { FILTER, FORMAT, MANY, PLATFORM, PROGRESS } from './entries/flag-tables.ts';
 import { REGISTRY_COMMANDS } from './entries/registry.ts';
@@ -213,6 +214,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     },
     run: async (flags, session) => (await import('./commands/debug.ts')).runDebug(flags, session),
   },
+  ...CONTAINER_LIFE_COMMANDS,
   ...CONTAINER_VIEW_COMMANDS,
   ...VOLUME_COMMANDS,
 ];

@@ -68,6 +68,7 @@ export function compose(flags: ParsedFlags, version: string): Composed {
           parallelism: 4,
           hostname: hostname(),
           random: randomBytes,
+          cleanupCommand: [process.execPath, process.argv[1] ?? '', '--root', root, 'container', 'cleanup'],
           resolvConf: readResolvConf,
           async openRegistry() {
             const { createRegistry } = await import('../registry/client.ts');

@@ -35,6 +35,11 @@ export interface EngineOptions {
   /** The host's name, for containers that share its network. */
   readonly hostname: string;
   readonly random: (size: number) => Uint8Array;
+  /**
+   * argv of a program that cleans up after a container whose id is added to it; run by the container's monitor where
+   * nobody else does. Empty: the next command does.
+   */
+  readonly cleanupCommand: readonly string[];
   /** Text of the host's resolv.conf. */
   readonly resolvConf: () => string;
   readonly openRegistry: () => Promise<Registry>;

@@ -6,6 +6,7 @@ import type {
   ContainerConfig,
   ContainerState,
   ContainerStatus,
+  HeldResources,
   HealthProbe,
   HealthState,
   ProcessIdentity,
@@ -54,6 +55,13 @@ export function readState(directory: string): ContainerState {
     error: textOf(value, 'error') ?? '',
     restartCount: numberOf(value, 'restartCount'),
   };
+}
+
+export function readHeld(directory: string): HeldResources | undefined {
+  const value = readJsonIfExists(join(directory, 'held.json'));
+  if (!isJsonObject(value) || typeof value['starter'] !== 'string') return undefined;
+  // As config.json: written by us, whole or not at all.
+  return value as unknown as HeldResources;
 }
 
 function readHealth(directory: string): HealthState | undefined {

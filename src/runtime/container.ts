@@ -6,14 +6,16 @@
  *                        health.json   written by its monitor
  *                        layer/        the writable layer (the snapshotter's, see `prepare`'s `home`)
  *                        log, log.1…   `<RFC 3339 with nanoseconds> stdout|stderr F|P <text>`, rotated by the monitor
- *                        held          there while networks or cgroups are allocated for it
+ *                        held.json     there while networks or cgroups are allocated for it
  *                        lock          flock'ed by the monitor for as long as it lives
  *                        ctl.sock      the monitor's door
  *   ROOT/containers/names/<name>       the id: created exclusively, so a name has one owner
  *
  * Every change is a whole new file, renamed into place: a reader sees the old one or the new one.
  */
+import { startTimeOf } from '../base/owner.ts';
 import type { SnapshotName } from '../../snapshotter/snapshotter.ts';
+import type { CgroupPlace } from './cgroups/cgroup.ts';
 import type { IsolationOptions } from './container-options.ts';
 import type { ContainerInput } from './default-spec.ts';
 import type { DnsOptions, NetworkChoice, PortRequest } from './network/contract.ts';
@@ -74,7 +76,6 @@ export interface ContainerConfig {
   readonly user: string;
   /** `open`: stays open when a client goes; `once`: closed with the first client's input. */
   readonly stdin: 'closed' | 'open' | 'once';
-  /** Which streams `run` and `create` named with -a; inspect shows it. */
   readonly labels: Readonly<Record<string, string>>;
   readonly restart: RestartPolicy;
   /** Removed when it has ended (--rm). */
@@ -101,6 +102,15 @@ export interface ContainerConfig {
   /** EXPOSE and --expose, `80/tcp`. */
   readonly exposedPorts: readonly string[];
   readonly dns: DnsOptions;
+}
+
+/** What is allocated for a container that runs: ROOT/containers/<id>/held.json. */
+export interface HeldResources {
+  /** Who started it, as in owner.ts: while that process lives, a container without a monitor may be starting. */
+  readonly starter: string;
+  readonly cgroup?: CgroupPlace;
+  /** Attached to networks, under the container's id. */
+  readonly networks: boolean;
 }
 
 export type ContainerStatus = 'created' | 'running' | 'paused' | 'restarting' | 'exited';
@@ -131,7 +141,7 @@ export interface ContainerState {
   readonly status: ContainerStatus;
   /** The container's first process, in the host's pid namespace; absent unless running or paused. */
   readonly process?: ProcessIdentity;
-  /** Who holds it; absent where nobody does. */
+  /** Who holds it, or cleans up after it; may be gone by now (`isHeld`). */
   readonly monitor?: ProcessIdentity;
   /** RFC 3339 with nanoseconds; absent: never. */
   readonly startedAt?: string;
@@ -151,6 +161,11 @@ export interface StoredContainer {
   readonly state: ContainerState;
   /** Of all its files. */
   readonly directory: string;
+}
+
+/** Whether somebody runs it or cleans up after it. */
+export function isHeld({ monitor }: ContainerState): boolean {
+  return monitor !== undefined && startTimeOf(monitor.pid) === monitor.start;
 }
 
 export function isActive({ status }: ContainerState): boolean {

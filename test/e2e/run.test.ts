@@ -64,7 +64,10 @@ for (const [script, code] of [
 test('125, 126 and 127 mean what docker means by them', () => {
   assert.equal(space.tsbuild(['run', 'bb:1', 'nowhere']).code, 127);
   assert.equal(space.tsbuild(['run', 'bb:1', '/etc']).code, 126);
-  assert.equal(space.tsbuild(['run', '-v', '/nowhere:/x', 'bb:1', 'true']).code, 125);
+  assert.equal(
+    space.tsbuild(['run', '--mount', 'type=bind,source=/nowhere,target=/x', 'bb:1', 'true']).code,
+    125,
+  );
   assert.equal(space.tsbuild(['run', '-u', 'nobody7', 'bb:1', 'true']).code, 125);
   assert.equal(space.tsbuild(['run', '--pull', 'never', 'not-here', 'true']).code, 125);
 });
@@ -111,14 +114,17 @@ test('SIGTERM reaches the program, and its exit code comes back', async () => {
   assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 41);
 });
 
-test('kill -9 of tsbuild ends the container and leaves nothing', async () => {
-  const child = space.start(['run', 'bb:1', 'sh', '-c', 'echo up; sleep 1000']);
+test('kill -9 of tsbuild does not touch the container, and --rm holds all the same', async () => {
+  const child = space.start(['run', '--rm', '--name', 'orphan', 'bb:1', 'sh', '-c', 'echo up; sleep 1000']);
   await new Promise((resolve) => child.stdout?.once('data', resolve));
   child.kill('SIGKILL');
   await new Promise((resolve) => child.once('exit', resolve));
+  assert.match(space.ok(['ps']).stdout, /orphan/);
+  space.ok(['kill', 'orphan']);
   for (let tried = 0; tried < 50 && leftovers(space.root).length > 0; tried += 1)
     await new Promise((resolve) => setTimeout(resolve, 20));
   assert.deepEqual(leftovers(space.root), []);
+  assert.doesNotMatch(space.ok(['ps', '-a']).stdout, /orphan/);
 });
 
 test('-t gives the program a terminal', () => {

@@ -1,97 +1,171 @@
-/** `tsbuild run`: exit codes as docker's: the container's own, or 125 (not started), 126, 127. */
-import { availableParallelism } from 'node:os';
+/** `tsbuild run` and `create`: exit codes as docker's: the container's own, or 125 (not started), 126, 127. */
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { TsbuildError } from '../../base/errors.ts';
-import { runImage, type RunRequest } from '../../engine/run.ts';
-import { parsePlatform } from '../../oci/platform.ts';
-import type { Signal, Stdio } from '../../runtime/runtime.ts';
+import { createContainer } from '../../engine/containers/create.ts';
+import type { CreateRequest } from '../../engine/containers/request.ts';
+import type { StartedContainer } from '../../engine/containers/start.ts';
+import { beginRun, endRun, type RunOptions } from '../../engine/run.ts';
+import type { StoredContainer } from '../../runtime/container.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';
 import type { Session } from '../session.ts';
-import { checkHost } from './build.ts';
-import { parseEnvironment } from './run-flags/environment.ts';
-import { fileReader, readIsolation } from './run-flags/isolation.ts';
+import { parseDetachKeys } from './containers/detach-keys.ts';
+import { followContainer, withRunExitCode } from './containers/follow.ts';
+import { attachStreams, terminalSize, type AttachedStreams } from './containers/streams.ts';
+import { readCreateRequest } from './create-request.ts';
+import { badFlags } from './run-flags/bad-flag.ts';
 
-export async function runRun(flags: ParsedFlags, session: Session): Promise<number> {
-  const request = readRequest(flags, session);
+export async function runCreate(flags: ParsedFlags, session: Session): Promise<number> {
+  using idFile = openIdFile(flags.text('cidfile'));
   const renderer = createRenderer(flags, session);
-  let kill: ((signal: Signal) => void) | undefined;
-  const early: Signal[] = [];
-  // A signal that comes before the program runs is kept for it.
-  session.onSignal((signal) => (kill === undefined ? early.push(signal) : kill(signal)));
   try {
-    const status = await runImage(session.engine(), request, {
-      sink: renderer,
-      signal: session.signal,
-      onWarning: (message) => session.stderr.write(`warning: ${message}\n`),
-      onStarted(container) {
-        // From here on the terminal is the container's.
-        renderer.end();
-        kill = (signal) => container.kill(signal);
-        for (const signal of early) container.kill(signal);
-      },
-    });
-    return status.kind === 'exited' ? status.code : 128 + status.signal;
+    const request = readCreateRequest(flags, session, { attached: undefined });
+    const { sink, signal } = { sink: renderer, signal: session.signal };
+    const container = await createContainer(session.engine(), request, { sink, signal });
+    idFile.write(container.id);
+    renderer.end();
+    session.stdout.write(`${container.id}\n`);
+    return 0;
   } catch (error) {
-    throw asRunError(error);
+    throw withRunExitCode(error);
   } finally {
-    session.onSignal(undefined);
     renderer.end();
   }
 }
 
-/** Whatever keeps the program from starting is 125, but for what the program's own file causes. */
-function asRunError(error: unknown): unknown {
-  if (!(error instanceof TsbuildError) || error.exitCode !== undefined || error.code === 'ABORTED')
-    return error;
-  return new TsbuildError(error.code, error.message, {
+export async function runRun(flags: ParsedFlags, session: Session): Promise<number> {
+  try {
+    return flags.boolean('detach') ? await runDetached(flags, session) : await runAttached(flags, session);
+  } catch (error) {
+    throw withRunExitCode(error);
+  }
+}
+
+async function runDetached(flags: ParsedFlags, session: Session): Promise<number> {
+  if (flags.list('attach').length > 0) throw badFlags('conflicting options: -a and -d');
+  using idFile = openIdFile(flags.text('cidfile'));
+  const request = readCreateRequest(flags, session, { attached: undefined });
+  const { started, container } = await begin(flags, session, request, idFile, {
+    attached: { stdin: false, stdout: false, stderr: false },
+  });
+  await started.detach();
+  session.stdout.write(`${container.id}\n`);
+  return 0;
+}
+
+async function runAttached(flags: ParsedFlags, session: Session): Promise<number> {
+  using idFile = openIdFile(flags.text('cidfile'));
+  const attached = attachedStreams(flags);
+  const request = readCreateRequest(flags, session, { attached });
+  requireTerminal(request, session);
+  const streams = attachStreams(session, {
+    terminal: request.terminal,
+    stdin: attached.stdin,
+    signals: flags.boolean('sig-proxy') && !request.terminal,
+    detachKeys: parseDetachKeys(flags.text('detach-keys')),
+  });
+  try {
+    const size = request.terminal ? terminalSize(session) : undefined;
+    const { started, container } = await begin(flags, session, request, idFile, {
+      attached,
+      onOutput: streams.output,
+      ...(size === undefined ? {} : { size }),
+    });
+    return await follow(session, streams, started, container);
+  } finally {
+    streams.leave();
+  }
+}
+
+async function follow(
+  session: Session,
+  streams: AttachedStreams,
+  started: StartedContainer,
+  container: StoredContainer,
+): Promise<number> {
+  streams.join(started.connection);
+  const outcome = await followContainer(started.ended, streams);
+  if (outcome.kind === 'left') {
+    await started.detach();
+    return outcome.code;
+  }
+  await endRun(session.engine(), container, started, outcome.end);
+  return outcome.end.exitCode;
+}
+
+async function begin(
+  flags: ParsedFlags,
+  session: Session,
+  request: CreateRequest,
+  idFile: IdFile,
+  options: Pick<RunOptions, 'attached' | 'onOutput' | 'size'>,
+): ReturnType<typeof beginRun> {
+  const renderer = createRenderer(flags, session);
+  try {
+    return await beginRun(session.engine(), request, {
+      ...options,
+      sink: renderer,
+      signal: session.signal,
+      onWarning: (message) => session.stderr.write(`warning: ${message}\n`),
+      onCreated(container) {
+        idFile.write(container.id);
+        // From here on the terminal is the container's.
+        renderer.end();
+      },
+    });
+  } finally {
+    renderer.end();
+  }
+}
+
+/** `-a` names the streams; without it they are all attached, input only with -i. */
+function attachedStreams(flags: ParsedFlags): RunOptions['attached'] {
+  const named = flags.list('attach').map((each) => each.toLowerCase());
+  const unknown = named.find((each) => !['stdin', 'stdout', 'stderr'].includes(each));
+  if (unknown !== undefined)
+    throw badFlags(`invalid stream ${JSON.stringify(unknown)} for --attach`, 'use stdin, stdout or stderr');
+  const isAll = named.length === 0;
+  return {
+    stdin: isAll ? flags.boolean('interactive') : named.includes('stdin'),
+    stdout: isAll || named.includes('stdout'),
+    stderr: isAll || named.includes('stderr'),
+  };
+}
+
+function requireTerminal({ terminal, stdin }: CreateRequest, session: Session): void {
+  if (!terminal || stdin === 'closed' || session.stdin.isTTY) return;
+  throw new TsbuildError('USAGE', 'the input device is not a TTY', {
+    hint: 'leave out -t, or give a terminal',
     exitCode: 125,
-    cause: error,
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
   });
 }
 
-function readRequest(flags: ParsedFlags, session: Session): RunRequest {
-  const { cwd, env, stdin } = session;
-  const [image = '', ...command] = flags.words;
-  const terminal = flags.boolean('tty');
-  if (terminal && flags.boolean('interactive') && !stdin.isTTY)
-    throw new TsbuildError('USAGE', 'the input device is not a TTY', {
-      hint: 'leave out -t, or give a terminal',
+interface IdFile extends Disposable {
+  write(id: string): void;
+}
+
+/** As docker: the file must be new, and stays only where a container came into being. */
+function openIdFile(path: string | undefined): IdFile {
+  if (path === undefined) return { write: () => undefined, [Symbol.dispose]: () => undefined };
+  let fd: number;
+  try {
+    fd = openSync(path, 'wx', 0o644);
+  } catch (error) {
+    throw new TsbuildError('USAGE', `cannot create the container ID file ${JSON.stringify(path)}`, {
+      cause: error,
+      hint: 'name a file that does not exist',
       exitCode: 125,
     });
-  const network = flags.text('network') ?? 'host';
-  if (network !== 'host' && network !== 'none')
-    throw new TsbuildError('USAGE', `invalid --network ${JSON.stringify(network)}`, {
-      hint: 'use host or none',
-      exitCode: 125,
-    });
-  const stdio: Stdio = terminal
-    ? { kind: 'terminal' }
-    : { kind: 'inherit', input: flags.boolean('interactive') };
-  const text = <K extends string>(flag: string, key: K): { readonly [P in K]?: string } => {
-    const value = flags.text(flag);
-    return (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: string };
-  };
-  const entrypoint = flags.text('entrypoint');
-  const platform = flags.text('platform');
-  const pull = flags.text('pull') ?? 'missing';
-  if (pull !== 'always' && pull !== 'missing' && pull !== 'never')
-    throw new TsbuildError('USAGE', `invalid --pull ${JSON.stringify(pull)}`, {
-      hint: 'use always, missing or never',
-    });
+  }
+  let isWritten = false;
   return {
-    image,
-    command,
-    ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
-    env: parseEnvironment({ files: flags.list('env-file'), values: flags.list('env') }, env, fileReader(cwd)),
-    ...text('workdir', 'workdir'),
-    ...text('user', 'user'),
-    network,
-    terminal,
-    stdio,
-    extraHosts: flags.list('add-host').map(checkHost),
-    isolation: readIsolation(flags, { cwd, cpus: availableParallelism() }),
-    pull,
-    ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
+    write(id) {
+      writeSync(fd, id);
+      isWritten = true;
+    },
+    [Symbol.dispose]() {
+      closeSync(fd);
+      if (!isWritten) rmSync(path, { force: true });
+    },
   };
 }

@@ -4,12 +4,19 @@ import { readAmount, readTable } from './files.ts';
 import { holderOf } from './hierarchies.ts';
 import type { MemoryReport } from '../runtime.ts';
 
+/** The file with a line `oom_kill N`; undefined where no hierarchy has memory. */
+export function oomFileOf(place: CgroupPlace): string | undefined {
+  const holder = holderOf(place, 'memory');
+  if (holder === undefined) return undefined;
+  return `${directoryOf(holder)}/${holder.version === 1 ? 'memory.oom_control' : 'memory.events'}`;
+}
+
 /** undefined where no hierarchy has memory, or the cgroup is gone. */
 export function memoryReport(place: CgroupPlace): MemoryReport | undefined {
   const holder = holderOf(place, 'memory');
   if (holder === undefined) return undefined;
   const directory = directoryOf(holder);
-  const events = readTable(`${directory}/${holder.version === 1 ? 'memory.oom_control' : 'memory.events'}`);
+  const events = readTable(oomFileOf(place) ?? '');
   if (events.size === 0) return undefined;
   const [limit, peak] =
     holder.version === 1

@@ -1,0 +1,47 @@
+/** `tsbuild exec`. Exit codes as docker's: the program's own, 126 or 127 where it cannot be run, 1 where nothing runs. */
+import { TsbuildError } from '../../../base/errors.ts';
+import { execDetached, execInContainer, type ExecRequest } from '../../../engine/containers/exec.ts';
+import type { ParsedFlags } from '../../flags.ts';
+import type { Session } from '../../session.ts';
+import { parseEnvironment } from '../run-flags/environment.ts';
+import { fileReader } from '../run-flags/isolation.ts';
+
+export async function runExec(flags: ParsedFlags, session: Session): Promise<number> {
+  const request = readRequest(flags, session);
+  if (flags.boolean('detach')) {
+    await execDetached(session.engine(), request);
+    return 0;
+  }
+  const input = flags.boolean('interactive');
+  if (request.terminal && input && !session.stdin.isTTY)
+    throw new TsbuildError('USAGE', 'the input device is not a TTY', {
+      hint: 'leave out -t, or give a terminal',
+    });
+  // A signal is the user's, who is asked by the terminal; docker hands none on to exec either.
+  session.onSignal(request.terminal ? () => undefined : undefined);
+  await using running = await execInContainer(
+    session.engine(),
+    request,
+    request.terminal ? { kind: 'terminal' } : { kind: 'inherit', input },
+    {
+      signal: session.signal,
+      onWarning: (message) => session.stderr.write(`warning: ${message}\n`),
+    },
+  );
+  const status = await running.exited;
+  return status.kind === 'exited' ? status.code : 128 + status.signal;
+}
+
+function readRequest(flags: ParsedFlags, { cwd, env }: Session): ExecRequest {
+  const [container = '', ...command] = flags.words;
+  const [user, workdir] = [flags.text('user'), flags.text('workdir')];
+  return {
+    container,
+    command,
+    env: parseEnvironment({ files: flags.list('env-file'), values: flags.list('env') }, env, fileReader(cwd)),
+    terminal: flags.boolean('tty'),
+    privileged: flags.boolean('privileged'),
+    ...(user === undefined ? {} : { user }),
+    ...(workdir === undefined ? {} : { workdir }),
+  };
+}

@@ -1,0 +1,32 @@
+/** From an attached container to an exit code: it ends, the user leaves it, or nobody reads its output any more. */
+import type { MonitorEnd } from '../../../../native/monitor.ts';
+import { isTsbuildError } from '../../../base/errors.ts';
+import type { AttachedStreams } from './streams.ts';
+
+/** As a shell tells of a process that SIGPIPE ended. */
+const BROKEN_PIPE = 141;
+
+export type FollowOutcome =
+  | { readonly kind: 'ended'; readonly end: MonitorEnd }
+  | { readonly kind: 'left'; readonly code: number };
+
+/** Rejects with CONTAINER_LOST where the monitor was killed. */
+export async function followContainer(
+  ended: Promise<MonitorEnd>,
+  streams: AttachedStreams,
+): Promise<FollowOutcome> {
+  try {
+    const first = await Promise.race([ended, streams.detached, streams.broken]);
+    if (first === 'detached') return { kind: 'left', code: 0 };
+    if (first === 'broken') return { kind: 'left', code: BROKEN_PIPE };
+    return { kind: 'ended', end: first };
+  } finally {
+    streams.leave();
+  }
+}
+
+/** Whatever keeps the program from starting is 125, but for what the program's own file causes. */
+export function withRunExitCode(error: unknown): unknown {
+  if (!isTsbuildError(error) || error.exitCode !== undefined || error.code === 'ABORTED') return error;
+  return Object.assign(error, { exitCode: 125 });
+}

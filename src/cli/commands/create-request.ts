@@ -1,0 +1,112 @@
+/** The flags of `run` and `create` as a request. Throws USAGE with exit code 125. */
+import { availableParallelism } from 'node:os';
+import type { CreateRequest } from '../../engine/containers/request.ts';
+import { parsePlatform } from '../../oci/platform.ts';
+import { parseNetworkChoice } from '../../runtime/network/choice.ts';
+import { parsePortSpec } from '../../runtime/network/port-spec.ts';
+import type { ParsedFlags } from '../flags.ts';
+import type { Session } from '../session.ts';
+import { checkHost } from './build.ts';
+import { badFlags } from './run-flags/bad-flag.ts';
+import { parseEnvironment, parseLabels } from './run-flags/environment.ts';
+import { fileReader, readIsolation } from './run-flags/isolation.ts';
+import { parseHealth, parseLog, parseRestart, parseSignal, parseStopTimeout } from './run-flags/life.ts';
+
+/** `attached`: the streams of a run in the foreground. */
+export function readCreateRequest(
+  flags: ParsedFlags,
+  { cwd, env }: Session,
+  { attached }: { readonly attached: { readonly stdin: boolean } | undefined },
+): CreateRequest {
+  const [image = '', ...command] = flags.words;
+  const entrypoint = flags.text('entrypoint');
+  return {
+    image,
+    command,
+    ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
+    env: parseEnvironment({ files: flags.list('env-file'), values: flags.list('env') }, env, fileReader(cwd)),
+    ...textFlags(flags, { name: 'name', workdir: 'workdir', user: 'user', 'detach-keys': 'detachKeys' }),
+    terminal: flags.boolean('tty'),
+    stdin: stdinOf(flags, attached),
+    ...readNetwork(flags),
+    extraHosts: flags.list('add-host').map(checkHost),
+    isolation: readIsolation(flags, { cwd, cpus: availableParallelism() }),
+    labels: parseLabels('--label', flags.list('label'), flags.list('label-file'), fileReader(cwd)),
+    ...readLife(flags),
+    pull: readPull(flags.text('pull') ?? 'missing'),
+    ...readPlatform(flags.text('platform')),
+  };
+}
+
+function stdinOf(
+  flags: ParsedFlags,
+  attached: { readonly stdin: boolean } | undefined,
+): CreateRequest['stdin'] {
+  if (!flags.boolean('interactive') && attached?.stdin !== true) return 'closed';
+  return attached === undefined ? 'open' : 'once';
+}
+
+function readLife(
+  flags: ParsedFlags,
+): Pick<CreateRequest, 'restart' | 'autoRemove' | 'init' | 'stopSignal' | 'stopTimeoutS' | 'health' | 'log'> {
+  const restart = parseRestart(flags.text('restart'));
+  const autoRemove = flags.boolean('rm');
+  if (autoRemove && restart.name !== 'no')
+    throw badFlags('conflicting options: cannot specify both --restart and --rm');
+  const signal = flags.text('stop-signal');
+  const stopTimeoutS = parseStopTimeout(flags.text('stop-timeout'));
+  const health = parseHealth(flags);
+  const { maxSize, maxFiles } = parseLog(flags.text('log-driver'), flags.list('log-opt'));
+  return {
+    restart,
+    autoRemove,
+    init: flags.boolean('init'),
+    ...(signal === undefined ? {} : { stopSignal: parseSignal('--stop-signal', signal) }),
+    ...(stopTimeoutS === undefined ? {} : { stopTimeoutS }),
+    ...(health === undefined ? {} : { health }),
+    log: {
+      ...(maxSize === undefined ? {} : { maxSize }),
+      ...(maxFiles === undefined ? {} : { maxFiles }),
+    },
+  };
+}
+
+function readNetwork(
+  flags: ParsedFlags,
+): Pick<CreateRequest, 'network' | 'ports' | 'publishAll' | 'exposedPorts' | 'dns'> {
+  return {
+    network: parseNetworkChoice(flags.list('network'), {
+      aliases: flags.list('network-alias'),
+      ...textFlags(flags, { ip: 'ip', ip6: 'ip6', 'mac-address': 'mac' }),
+    }),
+    ports: flags.list('publish').flatMap(parsePortSpec),
+    publishAll: flags.boolean('publish-all'),
+    exposedPorts: flags.list('expose').map((port) => (port.includes('/') ? port : `${port}/tcp`)),
+    dns: {
+      servers: flags.list('dns'),
+      search: flags.list('dns-search'),
+      options: flags.list('dns-option'),
+    },
+  };
+}
+
+/** The texts of flags that were given, under other names. */
+function textFlags<K extends string>(
+  flags: ParsedFlags,
+  names: Readonly<Record<string, K>>,
+): { readonly [P in K]?: string } {
+  const given = Object.entries(names).flatMap(([flag, key]) => {
+    const value = flags.text(flag);
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  return Object.fromEntries(given) as { readonly [P in K]?: string };
+}
+
+function readPull(pull: string): CreateRequest['pull'] {
+  if (pull === 'always' || pull === 'missing' || pull === 'never') return pull;
+  throw badFlags(`invalid --pull ${JSON.stringify(pull)}`, 'use always, missing or never');
+}
+
+function readPlatform(text: string | undefined): Pick<CreateRequest, 'platform'> {
+  return text === undefined ? {} : { platform: parsePlatform(text) };
+}

@@ -1,0 +1,76 @@
+/** From a stored container to the spec of its process: each time it starts, since the machine may have changed. */
+import { join } from 'node:path';
+import type { Mount } from '../../../native/mount.ts';
+import { describeCgroup } from '../../runtime/cgroups/describe.ts';
+import type { CgroupDescription } from '../../runtime/cgroups/cgroup.ts';
+import { readWritableHierarchies } from '../../runtime/cgroups/read-hierarchies.ts';
+import { DEFAULT_PARENT } from '../../runtime/cgroups/remove.ts';
+import type { StoredContainer } from '../../runtime/container.ts';
+import { createContainerSpec, DEFAULT_STUBS } from '../../runtime/default-spec.ts';
+import type { Attachment } from '../../runtime/network/contract.ts';
+import type { ContainerNetwork, ContainerSpec } from '../../runtime/runtime.ts';
+import type { Engine } from '../engine.ts';
+import { isFile } from './create.ts';
+import { isolationAtStart, mountStubs } from './isolation.ts';
+import { resourcesOf } from './resources.ts';
+import { runningPid, startFacts } from './start-facts.ts';
+
+/** How the writable layer is mounted; what is not there of it is made. */
+export async function rootMounts(
+  engine: Engine,
+  { config, directory }: StoredContainer,
+): Promise<readonly Mount[]> {
+  const snapshotter = await engine.snapshotter();
+  const { mounts } = await snapshotter.prepare(config.image.snapshot, {
+    home: join(directory, 'layer'),
+    stubs: [...DEFAULT_STUBS, ...mountStubs(config.isolation.mounts, isFile)],
+    // What is thrown away at the end need not survive a crash of the machine.
+    volatile: config.autoRemove,
+  });
+  return mounts;
+}
+
+/** Throws SPEC_INVALID, VOLUME_NOT_FOUND, CONTAINER_NOT_RUNNING (whose namespaces are to be joined). */
+export function specOf(
+  engine: Engine,
+  { id, config }: StoredContainer,
+  mounts: readonly Mount[],
+  attachment: Attachment | undefined,
+): ContainerSpec {
+  const { input, deviceRules } = isolationAtStart(config.isolation, startFacts(engine));
+  const spec = createContainerSpec({
+    ...config.input,
+    ...input,
+    id,
+    mounts,
+    network: networkOf(engine, config.network, attachment),
+    resolvConf: attachment?.resolvConf ?? engine.options.resolvConf(),
+    ...(attachment === undefined ? {} : { hosts: attachment.hosts }),
+  });
+  const cgroup = cgroupOf(id, config.isolation, deviceRules);
+  return { ...spec, init: config.init, ...(cgroup === undefined ? {} : { cgroup }) };
+}
+
+function networkOf(
+  engine: Engine,
+  choice: StoredContainer['config']['network'],
+  attachment: Attachment | undefined,
+): ContainerNetwork {
+  if (choice.kind === 'container') return { join: `/proc/${runningPid(engine, choice.container)}/ns/net` };
+  return choice.kind === 'networks' ? { join: attachment?.netns ?? '' } : choice.kind;
+}
+
+function cgroupOf(
+  id: string,
+  { limits, cgroupParent = DEFAULT_PARENT, security }: StoredContainer['config']['isolation'],
+  deviceRules: ReturnType<typeof isolationAtStart>['deviceRules'],
+): CgroupDescription | undefined {
+  const hierarchies = readWritableHierarchies();
+  if (hierarchies.v1.length === 0 && hierarchies.unified === undefined) return undefined;
+  return describeCgroup({
+    hierarchies,
+    path: `${cgroupParent}/${id}`,
+    resources: resourcesOf(limits, deviceRules, { privileged: security.privileged }),
+    membership: 'all',
+  });
+}
