@@ -3,6 +3,7 @@ import type { CommandEntry } from './command.ts';
 import { CONTAINER_LIFE_COMMANDS } from './entries/container-life.ts';
 import { CONTAINER_VIEW_COMMANDS } from './entries/container-views.ts';
 import { FILTER, FORMAT, MANY, PLATFORM, PROGRESS } from './entries/flag-tables.ts';
+import { NETWORK_COMMANDS } from './entries/network.ts';
 import { REGISTRY_COMMANDS } from './entries/registry.ts';
 import { RUN_FLAGS } from './entries/run-flag-table.ts';
 import { VOLUME_COMMANDS } from './entries/volume.ts';
@@ -217,4 +218,5 @@ export const COMMANDS: readonly CommandEntry[] = [
   ...CONTAINER_LIFE_COMMANDS,
   ...CONTAINER_VIEW_COMMANDS,
   ...VOLUME_COMMANDS,
+  ...NETWORK_COMMANDS,
 ];

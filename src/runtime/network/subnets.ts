@@ -10,6 +10,7 @@ import {
   overlaps,
   parseAddress,
   parseCidr,
+  type Address,
   type Cidr,
 } from './address.ts';
 import type { Subnet } from './contract.ts';
@@ -92,4 +93,30 @@ export function rejectOverlap(
       `the subnet ${subnet.subnet} overlaps with ${formatCidr(other.cidr)} of ${other.what}`,
       { hint: 'choose another with --subnet' },
     );
+}
+
+/** Gateways and ranges beside the subnets that they belong to. Throws USAGE where one belongs to none. */
+export function matchSubnets(
+  subnets: readonly string[],
+  gateways: readonly string[],
+  ranges: readonly string[],
+): readonly Subnet[] {
+  const homeOf = (text: string, address: Address): string => {
+    const home = subnets.find((subnet) => containsAddress(parseCidr(subnet), address));
+    if (home === undefined)
+      throw new TsbuildError('USAGE', `${JSON.stringify(text)} is in no subnet that was given`, {
+        hint: 'name its subnet with --subnet',
+      });
+    return home;
+  };
+  const gatewayOf = new Map(gateways.map((text) => [homeOf(text, parseAddress(text)), text]));
+  const rangeOf = new Map(ranges.map((text) => [homeOf(text, parseCidr(text)), text]));
+  return subnets.map((subnet) => {
+    const [gateway, ipRange] = [gatewayOf.get(subnet), rangeOf.get(subnet)];
+    return {
+      subnet,
+      ...(gateway === undefined ? {} : { gateway }),
+      ...(ipRange === undefined ? {} : { ipRange }),
+    };
+  });
 }

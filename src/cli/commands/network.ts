@@ -1,0 +1,150 @@
+/** `tsbuild network create|ls|inspect|rm|prune|connect|disconnect`. */
+import { TsbuildError, isTsbuildError } from '../../base/errors.ts';
+import { connectContainer, disconnectContainer } from '../../engine/containers/membership.ts';
+import { DEFAULT_NETWORK } from '../../runtime/network/choice.ts';
+import type { Network, NetworkDriver, Networks, Subnet } from '../../runtime/network/contract.ts';
+import { matchSubnets } from '../../runtime/network/subnets.ts';
+import type { ParsedFlags } from '../flags.ts';
+import { formatInspected } from '../format/inspected.ts';
+import { formatList } from '../format/rows.ts';
+import type { Value } from '../format/values.ts';
+import type { Session } from '../session.ts';
+import { inspectedNetwork, NETWORK_LIST, networkRow, type ListedNetwork } from '../views/networks.ts';
+import { forEach } from './for-each.ts';
+import { networkFilter } from './network-filters.ts';
+import { parseLabels } from './run-flags/environment.ts';
+
+const DRIVERS: readonly NetworkDriver[] = ['bridge', 'macvlan', 'ipvlan', 'vxlan'];
+
+export async function runNetworkCreate(flags: ParsedFlags, session: Session): Promise<number> {
+  const text = flags.text('driver') ?? 'bridge';
+  const driver = DRIVERS.find((each) => each === text);
+  if (driver === undefined)
+    throw new TsbuildError('USAGE', `network driver ${JSON.stringify(text)} is not supported`, {
+      hint: `use ${DRIVERS.join(', ')}`,
+    });
+  const networks = await session.engine().networks();
+  const network = await networks.create({
+    name: flags.words[0] ?? '',
+    driver,
+    subnets: subnetsOf(flags),
+    internal: flags.boolean('internal'),
+    ipv6: flags.boolean('ipv6'),
+    options: parseLabels('--opt', flags.list('opt')),
+    labels: parseLabels('--label', flags.list('label')),
+  });
+  session.stdout.write(`${network.id}\n`);
+  return 0;
+}
+
+function subnetsOf(flags: ParsedFlags): readonly Subnet[] {
+  return matchSubnets(flags.list('subnet'), flags.list('gateway'), flags.list('ip-range'));
+}
+
+/** `host` and `none` are words of --network; docker lists them. */
+function words(created: string): readonly ListedNetwork[] {
+  return (['host', 'none'] as const).map((name) => ({
+    id: (name === 'host' ? '1' : '0').repeat(64),
+    name,
+    driver: name === 'host' ? 'host' : 'null',
+    internal: false,
+    ipv6: name === 'host',
+    labels: {},
+    created,
+  }));
+}
+
+export async function runNetworkList(flags: ParsedFlags, session: Session): Promise<number> {
+  const networks = await session.engine().networks();
+  const filters = flags.list('filter').map(networkFilter);
+  const own = await networks.list();
+  const used = await usedOf(networks, own);
+  const created = own.find(({ name }) => name === DEFAULT_NETWORK)?.created ?? '';
+  const rows = [...own, ...words(created)]
+    .filter((network) => filters.every((filter) => filter(network, used.has(network.id))))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map((network) => networkRow(network, flags.boolean('no-trunc')));
+  session.stdout.write(
+    formatList(NETWORK_LIST, rows, { format: flags.text('format'), quiet: flags.boolean('quiet') }),
+  );
+  return 0;
+}
+
+async function usedOf(networks: Networks, all: readonly Network[]): Promise<ReadonlySet<string>> {
+  const used = new Set<string>();
+  for (const network of all) if ((await networks.endpoints(network)).length > 0) used.add(network.id);
+  return used;
+}
+
+export async function runNetworkInspect(flags: ParsedFlags, session: Session): Promise<number> {
+  const networks = await session.engine().networks();
+  const found: Value[] = [];
+  const code = await forEach(flags.words, session, async (name) => {
+    const network = await networks.find(name);
+    found.push(inspectedNetwork(network, await networks.endpoints(network)));
+  });
+  session.stdout.write(formatInspected(found, flags.text('format')));
+  return code;
+}
+
+export async function runNetworkRemove(flags: ParsedFlags, session: Session): Promise<number> {
+  const networks = await session.engine().networks();
+  return forEach(flags.words, session, async (name) => {
+    try {
+      await networks.remove(name);
+    } catch (error) {
+      if (!flags.boolean('force') || !isTsbuildError(error, 'NETWORK_NOT_FOUND')) throw error;
+    }
+    session.stdout.write(`${name}\n`);
+  });
+}
+
+export async function runNetworkPrune(flags: ParsedFlags, session: Session): Promise<number> {
+  const engine = session.engine();
+  const networks = await engine.networks();
+  const filters = flags.list('filter').map(networkFilter);
+  const asked = new Set(
+    engine.containers
+      .list()
+      .flatMap(({ config }) =>
+        config.network.kind === 'networks' ? config.network.endpoints.map(({ network }) => network) : [],
+      ),
+  );
+  const all = await networks.list();
+  const used = await usedOf(networks, all);
+  const removed: string[] = [];
+  for (const network of all) {
+    const { id, name } = network;
+    const isNamed = [...asked].some((text) => text === name || (text.length > 0 && id.startsWith(text)));
+    if (name === DEFAULT_NETWORK || used.has(id) || isNamed) continue;
+    if (!filters.every((filter) => filter(network, false))) continue;
+    await networks.remove(id);
+    removed.push(name);
+  }
+  if (removed.length > 0) session.stdout.write(`Deleted Networks:\n${removed.join('\n')}\n\n`);
+  return 0;
+}
+
+export async function runNetworkConnect(flags: ParsedFlags, session: Session): Promise<number> {
+  const [network = '', container = ''] = flags.words;
+  const engine = session.engine();
+  const [ip, ip6] = [flags.text('ip'), flags.text('ip6')];
+  await connectContainer(engine, engine.containers.require(container), {
+    network,
+    aliases: flags.list('alias'),
+    ...(ip === undefined ? {} : { ip }),
+    ...(ip6 === undefined ? {} : { ip6 }),
+  });
+  return 0;
+}
+
+export async function runNetworkDisconnect(flags: ParsedFlags, session: Session): Promise<number> {
+  const [network = '', container = ''] = flags.words;
+  const engine = session.engine();
+  try {
+    await disconnectContainer(engine, engine.containers.require(container), network);
+  } catch (error) {
+    if (!flags.boolean('force') || !isTsbuildError(error, 'NETWORK_NOT_FOUND')) throw error;
+  }
+  return 0;
+}
