@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
-import { updateResources } from '../../runtime/cgroups/update.ts';
+import { updateCgroup } from '../../runtime/cgroups/driver.ts';
 import type { Resources } from '../../runtime/cgroups/resources.ts';
+import { withUsualDevices } from '../../runtime/oci/cgroup-document.ts';
 import { parseFields } from '../../runtime/oci/fields.ts';
 import { parseResources } from '../../runtime/oci/resources-document.ts';
 import type { Arguments } from './arguments.ts';
@@ -36,12 +37,12 @@ export const UPDATE: Command = {
     option('mem-bw-schema', 'not supported'),
     flag('force', 'ignored'),
   ],
-  run(args, { context: { store }, cwd }) {
+  async run(args, { context: { store }, cwd }) {
     const record = store.read(containerId(args));
     if (record.cgroup === undefined) throw new TsbuildError('CGROUP_FAILED', 'the container has no cgroup');
     if (store.statusOf(record) === 'stopped')
       throw new TsbuildError('CONTAINER_NOT_RUNNING', 'cannot update a container that has stopped');
-    updateResources(record.cgroup, resourcesOf(args, cwd));
+    await updateCgroup(record.cgroup, withUsualDevices(resourcesOf(args, cwd)));
     return 0;
   },
 };

@@ -1,10 +1,10 @@
 /** Where a config's container lives among cgroups, and its limits there. Spec: OCI runtime-spec v1.2, config-linux.md. */
-import type { CgroupDescription } from '../cgroups/cgroup.ts';
-import { describeCgroup } from '../cgroups/describe.ts';
 import { configDevices } from '../cgroups/device-rules.ts';
+import { prepareCgroup, type PreparedCgroup } from '../cgroups/driver.ts';
 import type { Hierarchies } from '../cgroups/hierarchies.ts';
 import { hasProcesses } from '../cgroups/members.ts';
 import { DEFAULT_PARENT } from '../cgroups/remove.ts';
+import type { Resources } from '../cgroups/resources.ts';
 import type { Fields } from './fields.ts';
 import { parseResources } from './resources-document.ts';
 
@@ -13,29 +13,31 @@ export interface CgroupChoice {
   readonly hierarchies: () => Hierarchies;
 }
 
-/** Undefined where no cgroups are wanted. Throws SPEC_INVALID, KERNEL_UNSUPPORTED. */
-export function describeContainerCgroup(
+/** Undefined where no cgroups are wanted. Throws SPEC_INVALID, KERNEL_UNSUPPORTED, SYSTEMD_FAILED. */
+export async function prepareContainerCgroup(
   config: Fields,
   id: string,
   { manager, hierarchies }: CgroupChoice,
   warn: (message: string) => void,
-): CgroupDescription | undefined {
+): Promise<PreparedCgroup | undefined> {
   if (manager === 'disabled') return undefined;
   const linux = config.fields('linux');
   const path = linux.text('cgroupsPath') ?? '';
-  const resources = parseResources(linux.fields('resources'));
-  const description = describeCgroup({
+  const fallback = manager === 'systemd' ? `:tsbuild:${id}` : `${DEFAULT_PARENT}/${id}`;
+  const prepared = await prepareCgroup(manager, {
     hierarchies: hierarchies(),
-    path: path === '' ? `${DEFAULT_PARENT}/${id}` : path,
-    // why: without rules of its own a config leaves devices alone.
-    resources: {
-      ...resources,
-      devices: (resources.devices ?? []).length === 0 ? [] : configDevices(resources.devices ?? []),
-    },
+    path: path === '' ? fallback : path,
+    resources: withUsualDevices(parseResources(linux.fields('resources'))),
     membership: 'all',
     subject: 'linux.resources.',
     shared: true,
   });
-  if (hasProcesses(description.place)) warn("container's cgroup is not empty");
-  return description;
+  if (manager === 'cgroupfs' && hasProcesses(prepared.cgroup.place)) warn("container's cgroup is not empty");
+  return prepared;
+}
+
+/** why: without rules of its own a config leaves devices alone. */
+export function withUsualDevices(resources: Resources): Resources {
+  const { devices = [], ...others } = resources;
+  return devices.length === 0 ? others : { ...others, devices: configDevices(devices) };
 }

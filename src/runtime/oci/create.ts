@@ -9,11 +9,11 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { FIRST_HANDED_ON } from '../../../native/launcher.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import type { CgroupDescription } from '../cgroups/cgroup.ts';
-import { removeCgroup } from '../cgroups/remove.ts';
+import { endCgroup, type PreparedCgroup } from '../cgroups/driver.ts';
 import { layOut, type Machine } from '../layout.ts';
 import { processStartTime } from '../process-namespaces.ts';
 import type { ContainerSpec } from '../runtime.ts';
-import { describeContainerCgroup, type CgroupChoice } from './cgroup-document.ts';
+import { prepareContainerCgroup, type CgroupChoice } from './cgroup-document.ts';
 import { parseContainer } from './container-document.ts';
 import { parseFields, type Fields } from './fields.ts';
 import { descriptorsFrom3, startDetached, startForeground, type Foreground, type Launch } from './launch.ts';
@@ -64,9 +64,10 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
   const config = parseFields(text, path);
   checkTerminal(config, request);
   store.reserve(id);
-  let cgroup: CgroupDescription | undefined;
+  let prepared: PreparedCgroup | undefined;
   try {
-    cgroup = describeContainerCgroup(config, id, context.cgroups, context.warn);
+    prepared = await prepareContainerCgroup(config, id, context.cgroups, context.warn);
+    const cgroup = prepared?.cgroup;
     const spec = specOf(config, request, context, cgroup);
     store.writeConfig(id, text);
     const record = recordOf(config, request, context, cgroup);
@@ -78,9 +79,11 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
     store.write(complete);
     return { record: complete, config, ...(attached === undefined ? {} : { attached }) };
   } catch (error) {
-    if (cgroup !== undefined) await removeCgroup(cgroup.place, { kill: true }).catch(() => undefined);
+    if (prepared !== undefined) await endCgroup(prepared.cgroup.place).catch(() => undefined);
     store.remove(id);
     throw error;
+  } finally {
+    prepared?.[Symbol.dispose]();
   }
 }
 

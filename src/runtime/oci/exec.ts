@@ -4,6 +4,7 @@ import { FIRST_HANDED_ON } from '../../../native/launcher.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import type { JsonObject } from '../../base/json.ts';
 import { directoryOf, type CgroupDescription, type CgroupPlace } from '../cgroups/cgroup.ts';
+import { placeOfProcess } from '../cgroups/place-of.ts';
 import { layOutExec } from '../layout.ts';
 import { execTarget } from '../process-namespaces.ts';
 import type { ExecSpec } from '../runtime.ts';
@@ -87,7 +88,7 @@ function specOf({ store, warn }: RuntimeContext, record: ContainerRecord, reques
           return [`{"ociVersion":"1.2.0","fds":["seccompFd"],"state":${a}`, b, `${c},"pid":`, '}'];
         })
       : 'unconfined',
-    ...(record.cgroup === undefined ? {} : { cgroup: membership(record.cgroup, request.cgroups) }),
+    ...(record.cgroup === undefined ? {} : { cgroup: membership(record, record.cgroup, request.cgroups) }),
     ...(consoleSocket === undefined ? {} : { consoleSocket }),
     ...(preserveFds === 0 ? {} : { preserveFds: { first: FIRST_HANDED_ON, count: preserveFds } }),
     survive: true,
@@ -152,7 +153,14 @@ function withCapabilities(own: Fields, more: readonly string[]): JsonObject {
 }
 
 /** Entering the container's cgroup, or one below it. Throws SPEC_INVALID for one elsewhere. */
-function membership(place: CgroupPlace, wanted: readonly string[]): CgroupDescription {
+function membership(
+  { pid }: ContainerRecord,
+  recorded: CgroupPlace,
+  wanted: readonly string[],
+): CgroupDescription {
+  // why: an init that makes cgroups of its own leaves the one it began in without processes, and v2 lets none in then.
+  const unified = recorded.v1.length === 0 && wanted.length === 0 ? placeOfProcess(pid)?.unified : undefined;
+  const place = unified === undefined ? recorded : { ...recorded, unified };
   const paths = new Map<string, string>();
   for (const each of wanted) {
     const [, controllers = '', path = ''] = /^(?:([^:/]+):)?(.*)$/.exec(each) ?? [];

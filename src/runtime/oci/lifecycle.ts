@@ -8,10 +8,10 @@ import type { LaunchProblem } from '../../../native/launcher.ts';
 import { errnoOf, TsbuildError } from '../../base/errors.ts';
 import { directoryOf } from '../cgroups/cgroup.ts';
 import { tryWrite } from '../cgroups/files.ts';
+import { endCgroup } from '../cgroups/driver.ts';
 import { freeze, thaw } from '../cgroups/freeze.ts';
 import { holderOf } from '../cgroups/hierarchies.ts';
 import { killAll, processesOf } from '../cgroups/members.ts';
-import { removeCgroup } from '../cgroups/remove.ts';
 import { layOut } from '../layout.ts';
 import { parseContainer } from './container-document.ts';
 import type { RuntimeContext } from './create.ts';
@@ -196,7 +196,7 @@ export async function removeContainer(
   record: ContainerRecord,
 ): Promise<void> {
   const config = store.readConfig(record.id);
-  if (record.cgroup !== undefined) await removeCgroup(record.cgroup, { kill: true });
+  if (record.cgroup !== undefined) await endCgroup(record.cgroup);
   store.remove(record.id);
   for (const hook of hooksOf(config.fields('hooks'), 'poststop'))
     try {
