@@ -10,6 +10,8 @@ const entryPoints = {
   bench: 'bench/main.ts',
   'fuzz-frontend': 'bench/fuzz-frontend.ts',
   'fuzz-native': 'bench/fuzz-native.ts',
+  chaos: 'bench/chaos.ts',
+  'bench-registry': 'bench/registry.ts',
 };
 for (const [name, file] of Object.entries(entryPoints)) if (!existsSync(file)) delete entryPoints[name];
 

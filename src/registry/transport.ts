@@ -146,10 +146,15 @@ export function createTransport(
       return response;
     } catch (error) {
       if (!speaksNoTls(error)) throw error;
+      // A connection that just ends may have been TLS all the same: a client certificate was wanted, for one.
+      const isSure = isWrongVersion(error instanceof Error ? error.message : '');
       const response = await pull('http').catch((inner: unknown) => {
-        // A connection that just ends may have been TLS all the same.
-        throw isWrongVersion(error instanceof Error ? error.message : '') ? inner : error;
+        throw isSure ? inner : error;
       });
+      if (!isSure && response.status === 400) {
+        await response.discard();
+        throw error;
+      }
       state.scheme = 'http';
       return response;
     }

@@ -160,21 +160,38 @@ export interface RunningRegistry extends AsyncDisposable {
   readonly host: string;
 }
 
-/** Debian's docker-registry on the loopback; `auth` lines go into its configuration. */
-export async function startRegistry(directory: string, more = ''): Promise<RunningRegistry> {
+export interface RegistryTls {
+  readonly cert: string;
+  readonly key: string;
+  /** Whose client certificates it wants. */
+  readonly clientAuthority?: string;
+}
+
+function tlsConfig({ cert, key, clientAuthority }: RegistryTls): string {
+  const clients = clientAuthority === undefined ? '' : `, clientcas: ["${clientAuthority}"]`;
+  return `, tls: { certificate: "${cert}", key: "${key}"${clients} }`;
+}
+
+/** Debian's docker-registry on the loopback; `more` lines go into its configuration. */
+export async function startRegistry(
+  directory: string,
+  more = '',
+  tls?: RegistryTls,
+): Promise<RunningRegistry> {
   const port = await freePort();
   const home = join(directory, `registry-${port}`);
   mkdirSync(home);
-  const config = `version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: ${home}/data } }\nhttp: { addr: "127.0.0.1:${port}" }\n${more}`;
+  const config = `version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: ${home}/data } }\nhttp: { addr: "127.0.0.1:${port}"${tls === undefined ? '' : tlsConfig(tls)} }\n${more}`;
   writeFileSync(join(home, 'config.yml'), config);
   const child = spawn('docker-registry', ['serve', join(home, 'config.yml')], { stdio: 'ignore' });
   const host = `127.0.0.1:${port}`;
   for (let tried = 0; ; tried += 1) {
+    // Something answers: with TLS, that it wants TLS.
     const status = await fetch(`http://${host}/v2/`).then(
       (response) => response.status,
       () => 0,
     );
-    if (status === 200 || status === 401) break;
+    if (status === 200 || status === 401 || (tls !== undefined && status === 400)) break;
     if (tried > 100) throw new Error('docker-registry did not come up');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
