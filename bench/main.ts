@@ -19,6 +19,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { spawn } from 'node:child_process';
 import { LIMIT_MS, LINES, measureFrontend } from './frontend.ts';
+import { measureStarts } from './start-library.ts';
 
 const CLI = join(dirname(fileURLToPath(import.meta.url)), 'cli.js');
 
@@ -273,6 +274,14 @@ function crunConfig(rootfs: string): string {
   });
 }
 
+function makeRoot(directory: string): string {
+  const root = join(directory, 'root');
+  mkdirSync(join(root, 'bin'), { recursive: true });
+  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
+  for (const applet of ['sh', 'true', 'echo', 'cat']) symlinkSync('busybox', join(root, 'bin', applet));
+  return root;
+}
+
 function openWorkbench(): Workbench {
   const directory = mkdtempSync(join(tmpdir(), 'tsbuild-bench-'));
   const env = { ...process.env, TSBUILD_ROOT: join(directory, 'state') };
@@ -281,10 +290,7 @@ function openWorkbench(): Workbench {
     if (ended.status !== 0)
       throw new Error(`${program} ${args.join(' ')}: ${ended.stderr.toString().slice(-2000)}`);
   };
-  const root = join(directory, 'root');
-  mkdirSync(join(root, 'bin'), { recursive: true });
-  copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
-  for (const applet of ['sh', 'true', 'echo', 'cat']) symlinkSync('busybox', join(root, 'bin', applet));
+  const root = makeRoot(directory);
   execFileSync('tar', ['-C', root, '--owner=0', '--group=0', '-cf', join(directory, 'root.tar'), '.']);
   const bench: Workbench = { directory, env, run, tsbuild: (...args) => run(process.execPath, CLI, ...args) };
   bench.tsbuild('import', '--progress', 'quiet', join(directory, 'root.tar'), 'bench:1');
@@ -316,6 +322,20 @@ function machine(): object {
   };
 }
 
+/** The first is ours. */
+function summarize(times: ReadonlyMap<string, readonly number[]>): readonly object[] {
+  const round = (value: number): number => Math.round(value * 100) / 100;
+  const [first = []] = times.values();
+  return [...times].map(([contender, values]) => ({
+    name: contender,
+    n: values.length,
+    minMs: round(Math.min(...values)),
+    medianMs: round(median(values)),
+    maxMs: round(Math.max(...values)),
+    oursToThis: round(median(first) / median(values)),
+  }));
+}
+
 function measure(name: string, bench: Bench): object {
   const workbench = openWorkbench();
   try {
@@ -338,20 +358,10 @@ function measure(name: string, bench: Bench): object {
           failed[contender.name] = error instanceof Error ? error.message : String(error);
         }
       }
-    const round = (value: number): number => Math.round(value * 100) / 100;
-    const ours = median(times.get(present[0]?.name ?? '') ?? []);
-    const results = [...times].map(([contender, values]) => ({
-      name: contender,
-      n: values.length,
-      minMs: round(Math.min(...values)),
-      medianMs: round(median(values)),
-      maxMs: round(Math.max(...values)),
-      oursToThis: round(ours / median(values)),
-    }));
     return {
       bench: name,
       what: bench.what,
-      results,
+      results: summarize(times),
       skipped,
       failed,
       machine: machine(),
@@ -361,6 +371,23 @@ function measure(name: string, bench: Bench): object {
       spawnSync('buildah', [...buildahRoot(workbench), 'rm', '-a'], { stdio: 'ignore' });
     spawnSync('umount', [join(workbench.directory, 'buildah/overlay')], { stdio: 'ignore' });
     rmSync(workbench.directory, { recursive: true, force: true });
+  }
+}
+
+/** Within this process, so that nobody's start-up counts. */
+async function measureLibraryStarts(): Promise<object> {
+  const directory = mkdtempSync(join(tmpdir(), 'tsbuild-bench-'));
+  try {
+    const root = makeRoot(directory);
+    const times = await measureStarts(directory, root, crunConfig(root));
+    return {
+      bench: 'start-library',
+      what: 'one container start of `true` in busybox, from the call of the library to the end of the process',
+      results: summarize(times),
+      machine: machine(),
+    };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -389,8 +416,11 @@ async function measureFrontendAlone(): Promise<object> {
 const [name = ''] = process.argv.slice(2);
 const bench = BENCHES[name];
 if (name === 'frontend') console.log(JSON.stringify(await measureFrontendAlone(), null, 2));
+else if (name === 'start-library') console.log(JSON.stringify(await measureLibraryStarts(), null, 2));
 else if (bench === undefined) {
-  console.error(`usage: npm run bench -- ${[...Object.keys(BENCHES), 'frontend'].join('|')}`);
+  console.error(
+    `usage: npm run bench -- ${[...Object.keys(BENCHES), 'frontend', 'start-library'].join('|')}`,
+  );
   process.exitCode = 2;
 } else {
   console.log(JSON.stringify(measure(name, bench), null, 2));
