@@ -1,4 +1,5 @@
 /** What the frontend is asked: a Dockerfile, what to build of it, and how images are found. */
+import type { Entitlement } from '../src/graph/entitlements.ts';
 import type { Digest } from '../src/base/digest.ts';
 import type { FrontendWarning } from '../src/graph/graph.ts';
 import type { GitOp } from '../src/graph/ops.ts';
@@ -51,4 +52,4 @@ export interface FrontendRequest {
   readonly onWarning?: (warning: FrontendWarning) => void;
 }
 
-export type Entitlement = 'network.host' | 'security.insecure';
+export type { Entitlement } from '../src/graph/entitlements.ts';

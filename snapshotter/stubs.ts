@@ -5,14 +5,13 @@
  * resolved inside the root before the process runs, and taken away only where the same inode is still there
  * through real directories, so a process that plants a symlink leads us nowhere (CVE-2024-23652).
  */
-import { mkdirSync, renameSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fsPath, toByteString, type ByteString } from '../src/base/byte-string.ts';
+import { toByteString, type ByteString } from '../src/base/byte-string.ts';
 import { digestOf, hexOf } from '../src/base/digest.ts';
 import { errnoOf, ioError } from '../src/base/errors.ts';
-import { openDirectoryTree } from '../src/layer/open-tree.ts';
-import type { EntryStat, Tree } from '../src/layer/tree.ts';
-import { setTimeNs } from '../native/sys.ts';
+import { openDirectoryTree, openRootFs } from '../src/layer/open-tree.ts';
+import type { EntryStat, RootDirectory, RootFs, Tree } from '../src/layer/tree.ts';
 import type { MountStub } from './snapshotter.ts';
 
 export interface PlacedStubs {
@@ -54,7 +53,7 @@ interface Made {
 
 /** Makes what is missing of `stubs` in a complete root that nobody else writes. */
 export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStubs {
-  using tree = openDirectoryTree(root);
+  using tree = openRootFs(root);
   const made = new Map<ByteString, MountStub['type']>();
   const around = new Map<ByteString, bigint>();
   for (const stub of stubs) {
@@ -67,7 +66,8 @@ export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStu
       const stat = tree.lstat(holder);
       if (stat !== undefined && !around.has(holder) && !made.has(holder)) around.set(holder, stat.mtimeNs);
       const type = depth < names.length ? 'directory' : stub.type;
-      make(fsPath(`${root}/`, place), type);
+      using directory = tree.directory(holder);
+      make(directory, nameOf(place), type);
       made.set(place, type);
     }
   }
@@ -75,23 +75,25 @@ export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStu
   const after = [...around.keys()].flatMap((path) => found(tree, path));
   return {
     remove: () => {
-      using now = openDirectoryTree(root);
+      using now = openRootFs(root);
       const untouched = after.flatMap(({ path, stat }) => {
         const current = same(now, path, stat);
         if (current === undefined) return [];
         const before = around.get(path);
         return [{ path, timeNs: current.mtimeNs === stat.mtimeNs ? (before ?? 0n) : current.mtimeNs }];
       });
-      for (const { path, stat } of stubsMade.toReversed()) removeStub(root, now, path, stat);
-      for (const { path, timeNs } of untouched)
-        setTimeNs(fsPath(`${root}/`, path === '' ? '.' : path), timeNs);
+      for (const { path, stat } of stubsMade.toReversed()) removeStub(now, path, stat);
+      for (const { path, timeNs } of untouched) {
+        using directory = now.directory(path);
+        directory.setTimeNs(timeNs);
+      }
     },
   };
 }
 
-function make(place: string | Buffer, type: MountStub['type']): void {
-  if (type === 'directory') mkdirSync(place, { mode: 0o755 });
-  else writeFileSync(place, '', { mode: 0o644, flag: 'wx' });
+function make(directory: RootDirectory, name: ByteString, type: MountStub['type']): void {
+  if (type === 'directory') directory.makeDirectory(name, 0o755);
+  else directory.makeFile(name, 0o644);
 }
 
 function found(tree: Tree, path: ByteString): readonly Made[] {
@@ -107,16 +109,16 @@ function same(tree: Tree, path: ByteString, was: EntryStat): EntryStat | undefin
   return stat?.ino === was.ino && stat.type === was.type ? stat : undefined;
 }
 
-function removeStub(root: string, tree: Tree, path: ByteString, was: EntryStat): void {
+function removeStub(tree: RootFs, path: ByteString, was: EntryStat): void {
   const stat = same(tree, path, was);
   if (stat === undefined) return;
   const isChanged = stat.mode !== was.mode || stat.uid !== was.uid || stat.gid !== was.gid;
   if (isChanged || (stat.type === 'file' && (stat.size > 0 || stat.nlink > 1))) return;
-  const place = fsPath(`${root}/`, path);
-  if (stat.type === 'file') unlinkSync(place);
+  using directory = tree.directory(directoryOf(path));
+  if (stat.type === 'file') directory.removeFile(nameOf(path));
   else
     try {
-      rmdirSync(place);
+      directory.removeDirectory(nameOf(path));
     } catch (error) {
       // The process put something into it: then it stays.
       if (errnoOf(error) !== 'ENOTEMPTY') throw ioError('remove a mount point', error);
@@ -125,4 +127,8 @@ function removeStub(root: string, tree: Tree, path: ByteString, was: EntryStat):
 
 function directoryOf(path: ByteString): ByteString {
   return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+function nameOf(path: ByteString): ByteString {
+  return path.slice(path.lastIndexOf('/') + 1);
 }

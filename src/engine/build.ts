@@ -111,6 +111,10 @@ export async function prepareBuild(
       extraHosts,
       warn: (message) => sink.emit({ kind: 'warning', message, at: host.now() }),
       resources,
+      allowed: new Set([
+        ...request.allow,
+        ...(request.network === 'host' ? (['network.host'] as const) : []),
+      ]),
       secret,
       sshSocket,
       git,

@@ -79,8 +79,14 @@ export async function exportRootfsDirectory(
   }
 }
 
+/**
+ * why --remove-destination: without it cp writes through a symlink that lies where a file goes, and an earlier export
+ * of somebody's image may have put it there.
+ */
 async function mergeInto(from: string, to: string): Promise<void> {
-  const child = spawn('cp', ['-a', '--', `${from}/.`, to], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn('cp', ['-a', '--remove-destination', '--', `${from}/.`, to], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let complaint = '';
   child.stderr.on('data', (data: Buffer) => (complaint += data.toString()));
   const code = await new Promise<number | null>((resolve, reject) => {

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
+import type { Entitlement } from '../graph/entitlements.ts';
 import type { BuildGraph } from '../graph/graph.ts';
 import type { RunOp } from '../graph/ops.ts';
 import { createCopyHandler, digestOfPath } from '../solver/exec/copy.ts';
@@ -38,6 +39,7 @@ export interface HandlerInputs {
   readonly extraHosts: readonly string[];
   readonly warn: (message: string) => void;
   readonly resources: Resources;
+  readonly allowed: ReadonlySet<Entitlement>;
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
   readonly sshSocket: (id: string) => string | undefined;
   readonly git: () => Promise<GitSources>;
@@ -50,6 +52,7 @@ export function createHandlers({
   extraHosts,
   warn,
   resources,
+  allowed,
   secret,
   sshSocket,
   git,
@@ -121,6 +124,7 @@ export function createHandlers({
     merge: createMergeHandler(),
     copy: createCopyHandler(copyOptions),
     run: createRunHandler({
+      allowed,
       snapshotter,
       runtime,
       stacks,

@@ -5,36 +5,16 @@
  * symlinks are followed here: neither an absolute link nor a directory that is swapped for a link while we look
  * can lead outside. No koffi is needed, except for overlays of several directories and for xattrs.
  */
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-} from 'node:fs';
-import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import type { Mount } from '../../native/mount.ts';
-import { getXattr, openOverlayView } from '../../native/sys.ts';
-import type { Directory, EntryStat, EntryType, Tree } from './tree.ts';
+import { openOverlayView } from '../../native/sys.ts';
+import { FdDirectory } from './fd-directory.ts';
+import type { Directory, EntryStat, RootFs, Tree } from './tree.ts';
 
-const O_DIRECTORY_ONLY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
-const O_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** As many as the kernel follows. */
 const MAX_LINKS = 40;
-
-const TYPES: ReadonlyMap<number, EntryType> = new Map([
-  [0o100000, 'file'],
-  [0o040000, 'directory'],
-  [0o120000, 'symlink'],
-  [0o020000, 'char'],
-  [0o060000, 'block'],
-  [0o010000, 'fifo'],
-  [0o140000, 'socket'],
-]);
 
 /** The files of `mounts` as a container would see them. Closing the tree removes what was mounted for it. */
 export function openTree(mounts: readonly Mount[]): Tree {
@@ -54,6 +34,11 @@ export function openTree(mounts: readonly Mount[]): Tree {
 
 /** A directory of the host as a tree; `path` itself may be a symlink. */
 export function openDirectoryTree(path: string): Tree {
+  return openRootFs(path);
+}
+
+/** As `openDirectoryTree`, to change things in it as well. */
+export function openRootFs(path: string): RootFs {
   try {
     return treeOf(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY));
   } catch (error) {
@@ -112,91 +97,6 @@ function cleanComponents(path: ByteString): string[] {
   return clean;
 }
 
-class FdDirectory implements Directory {
-  readonly #fd: number;
-  readonly #prefix: string;
-  #open = true;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-    this.#prefix = `/proc/self/fd/${fd}/`;
-  }
-
-  stat(): EntryStat {
-    return statOf(fstatSync(this.#fd, { bigint: true }));
-  }
-
-  names(): readonly ByteString[] {
-    return readdirSync(this.#prefix, 'latin1').sort();
-  }
-
-  lstat(name: ByteString): EntryStat {
-    return statOf(lstatSync(fsPath(this.#prefix, name), { bigint: true }));
-  }
-
-  lstatIfExists(name: ByteString): EntryStat | undefined {
-    const stat = lstatSync(fsPath(this.#prefix, name), { bigint: true, throwIfNoEntry: false });
-    return stat === undefined ? undefined : statOf(stat);
-  }
-
-  readlink(name: ByteString): ByteString {
-    return readlinkSync(fsPath(this.#prefix, name), 'latin1');
-  }
-
-  open(name: ByteString): number {
-    return openSync(fsPath(this.#prefix, name), O_FILE);
-  }
-
-  directory(name: ByteString): FdDirectory {
-    return new FdDirectory(openSync(fsPath(this.#prefix, name), O_DIRECTORY_ONLY));
-  }
-
-  duplicate(): FdDirectory {
-    return new FdDirectory(openSync(this.#prefix, constants.O_RDONLY | constants.O_DIRECTORY));
-  }
-
-  xattr(name: ByteString, attribute: string): Uint8Array | undefined {
-    return getXattr(fsPath(this.#prefix, name), attribute);
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#open) closeSync(this.#fd);
-    this.#open = false;
-  }
-}
-
-interface BigStat {
-  readonly mode: bigint;
-  readonly uid: bigint;
-  readonly gid: bigint;
-  readonly size: bigint;
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-  readonly dev: bigint;
-  readonly ino: bigint;
-  readonly nlink: bigint;
-  readonly rdev: bigint;
-}
-
-function statOf(stat: BigStat): EntryStat {
-  const mode = Number(stat.mode);
-  const rdev = stat.rdev;
-  return {
-    type: TYPES.get(mode & 0o170000) ?? 'file',
-    mode: mode & 0o7777,
-    uid: Number(stat.uid),
-    gid: Number(stat.gid),
-    size: Number(stat.size),
-    mtimeNs: stat.mtimeNs,
-    ctimeNs: stat.ctimeNs,
-    dev: Number(stat.dev),
-    ino: Number(stat.ino),
-    nlink: Number(stat.nlink),
-    major: rdev === 0n ? 0 : Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn)),
-    minor: rdev === 0n ? 0 : Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn)),
-  };
-}
-
 /** Where a path leads: canonical components, and what is there (undefined: nothing). */
 interface Place {
   readonly names: readonly ByteString[];
@@ -205,7 +105,7 @@ interface Place {
   readonly parent: FdDirectory | undefined;
 }
 
-function treeOf(fd: number): Tree {
+function treeOf(fd: number): RootFs {
   const root = new FdDirectory(fd);
 
   /** Calls `use` with the place; closes every directory that was opened on the way. */

@@ -15,6 +15,9 @@ import { BLOCK, type TarEntry, type TarEntryType } from './tar-header.ts';
 const MAX_META = 1 << 20;
 /** Linux takes no longer paths (PATH_MAX), so no archive needs them. */
 const MAX_PATH = 4096;
+/** Whoever unpacks remembers names: more of them than a machine has files would fill its memory. */
+const MAX_ENTRIES = 1 << 21;
+const MAX_NAMES = 1 << 29;
 
 export interface TarItem {
   readonly entry: TarEntry;
@@ -34,10 +37,21 @@ interface Meta {
   xattrs?: Map<string, Uint8Array>;
 }
 
+export interface TarLimits {
+  readonly maxEntries?: number;
+  /** Bytes of all names together. */
+  readonly maxNames?: number;
+}
+
 /** Reads to the end-of-archive blocks (or the end of the stream after an entry). Throws ARCHIVE_INVALID. */
-export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerator<TarItem> {
+export async function* readTar(
+  source: AsyncIterable<Uint8Array>,
+  { maxEntries = MAX_ENTRIES, maxNames = MAX_NAMES }: TarLimits = {},
+): AsyncGenerator<TarItem> {
   const input = createInput(source);
   let meta: Meta = {};
+  let entries = 0;
+  let names = 0;
   for (;;) {
     const block = await input.take(BLOCK);
     if (block === undefined || isZero(block)) break;
@@ -55,6 +69,10 @@ export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerato
       await input.skip(padded(size));
       continue;
     }
+    entries += 1;
+    names += entry.path.length;
+    if (entries > maxEntries) throw invalid(`more than ${maxEntries} entries`);
+    if (names > maxNames) throw invalid(`more than ${maxNames} bytes of names`);
     // why: a file whose name ends in `/` is a directory, but its content lies in the archive all the same.
     const stored = TYPES.get(flag) === 'file' ? size : 0;
     let left = stored;

@@ -57,3 +57,21 @@ export interface Tree extends Disposable {
   /** Whole content of a regular file of at most `maxSize` bytes; undefined where there is no such file. */
   readFile(path: ByteString, maxSize: number): Uint8Array | undefined;
 }
+
+/** A directory that may be changed. Names are single components; what is made must not be there yet (EEXIST). */
+export interface RootDirectory extends Directory {
+  makeDirectory(name: ByteString, mode: number): void;
+  /** An empty regular file. */
+  makeFile(name: ByteString, mode: number): void;
+  removeFile(name: ByteString): void;
+  /** Throws ENOTEMPTY where something is in it. */
+  removeDirectory(name: ByteString): void;
+  directory(name: ByteString): RootDirectory;
+  /** Its own modification time. */
+  setTimeNs(timeNs: bigint): void;
+}
+
+/** A tree that may be changed, with the same promise: whatever lies in it, nothing outside is touched. */
+export interface RootFs extends Tree {
+  directory(path: ByteString): RootDirectory;
+}

@@ -23,6 +23,7 @@ import {
   readdirSync,
   readlinkSync,
   rmSync,
+  statfsSync,
   symlinkSync,
   unlinkSync,
   utimesSync,
@@ -38,6 +39,7 @@ import type { EntryStat, Tree } from './tree.ts';
 import { OPAQUE_XATTR, whiteoutMeaning } from './whiteout.ts';
 
 const MAX_LINKS = 40;
+const LARGE = 1 << 30;
 
 export interface UnpackOptions {
   readonly mode: 'overlay' | 'plain';
@@ -206,6 +208,7 @@ class Unpacking {
   }
 
   async #makeFile(path: ByteString, entry: TarEntry, body: () => AsyncIterable<Uint8Array>): Promise<void> {
+    if (entry.size > LARGE) this.#requireSpace(entry.size);
     const fd = openSync(this.#at(path), 'wx', 0o600);
     try {
       for await (const chunk of body()) write(fd, chunk);
@@ -216,6 +219,13 @@ class Unpacking {
     } finally {
       closeSync(fd);
     }
+  }
+
+  /** A size that cannot be true is refused before the disk is full of it. */
+  #requireSpace(size: number): void {
+    const { bavail, bsize } = statfsSync(this.#prefix);
+    if (size > bavail * bsize)
+      throw new TsbuildError('DISK_FULL', `a file of ${size} bytes does not fit on the disk`);
   }
 
   #makeOther(path: ByteString, entry: TarEntry): void {

@@ -1,10 +1,13 @@
-/** `--shm-size` and `--ulimit`, as docker's. */
+/** What RUN may use: `--shm-size`, `--ulimit`, `--memory`, `--cpus` and their kin, as docker's. No part of any key. */
+import { cpus } from 'node:os';
 import { TsbuildError } from '../../base/errors.ts';
 import { suggest } from '../../base/suggest.ts';
+import { limitResources } from '../../engine/containers/resources.ts';
 import type { Resources } from '../../engine/handlers.ts';
 import type { Rlimit } from '../../runtime/runtime.ts';
 import { parseSize } from '../../../frontend/lower/run-mounts.ts';
 import type { ParsedFlags } from '../flags.ts';
+import { parseLimits } from './run-flags/limits.ts';
 
 const LIMITS: readonly string[] = [
   ...['core', 'cpu', 'data', 'fsize', 'locks', 'memlock', 'msgqueue', 'nice', 'nofile', 'nproc', 'rss'],
@@ -15,6 +18,7 @@ const UNLIMITED = Number.POSITIVE_INFINITY;
 /** Throws USAGE. */
 export function readResources(flags: ParsedFlags): Resources {
   const size = flags.text('shm-size');
+  const parent = flags.text('cgroup-parent');
   const shmSize = size === undefined ? undefined : parseSize(size);
   if (size !== undefined && (shmSize === undefined || shmSize <= 0))
     throw new TsbuildError('USAGE', `invalid --shm-size ${JSON.stringify(size)}`, {
@@ -22,8 +26,22 @@ export function readResources(flags: ParsedFlags): Resources {
     });
   return {
     rlimits: flags.list('ulimit').map(parseLimit),
+    limits: readLimits(flags),
     ...(shmSize === undefined ? {} : { shmSize }),
+    // why: below the root of the hierarchies, as docker has it; not below our own cgroup.
+    ...(parent === undefined ? {} : { cgroupParent: `/${parent}` }),
   };
+}
+
+/** why: 125 is what `run` ends with; a build's command line that makes no sense ends with 2. */
+function readLimits(flags: ParsedFlags): Resources['limits'] & object {
+  try {
+    return limitResources(parseLimits(flags, cpus().length));
+  } catch (error) {
+    if (!(error instanceof TsbuildError) || error.exitCode === undefined) throw error;
+    const { code, message, hint } = error;
+    throw new TsbuildError(code, message, { cause: error, ...(hint === undefined ? {} : { hint }) });
+  }
 }
 
 function parseLimit(word: string): Rlimit {

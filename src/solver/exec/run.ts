@@ -6,6 +6,7 @@
  */
 import { TsbuildError } from '../../base/errors.ts';
 import type { Json } from '../../base/json.ts';
+import { requireEntitlements, type Entitlement } from '../../graph/entitlements.ts';
 import type { RunOp } from '../../graph/ops.ts';
 import { openTree } from '../../layer/open-tree.ts';
 import { resolveRunUser, type ResolvedRunUser } from '../../oci/user.ts';
@@ -52,6 +53,8 @@ export interface RunHandlerOptions {
   /** Seconds; later mtimes are clamped (SOURCE_DATE_EPOCH). */
   readonly maxMtime?: number;
   readonly now: () => number;
+  /** Asked here and not only where the graph is made: a graph may come from anywhere (CVE-2024-23653). */
+  readonly allowed: ReadonlySet<Entitlement>;
   /** Gives back what belongs to a step besides its mounts, its cgroup; says what memory it had. */
   readonly endStep: (spec: ContainerSpec) => Promise<MemoryReport | undefined>;
 }
@@ -75,6 +78,7 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
   return {
     async cacheMap(context) {
       const { op, inputs } = context;
+      requireEntitlements(op, options.allowed);
       const parent = rootOf(inputs[0]);
       return {
         named: {
@@ -96,6 +100,7 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
     },
 
     async exec(context) {
+      requireEntitlements(context.op, options.allowed);
       const parent = rootOf(context.inputs[0]);
       const snapshotter = await options.snapshotter();
       const name = await options.stacks.snapshotOf(parent);
