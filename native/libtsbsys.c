@@ -122,25 +122,22 @@ TSB int64_t tsb_tty_restore(int fd, const uint8_t *saved)
 	return tcsetattr(fd, TCSADRAIN, &was) < 0 ? -errno : 0;
 }
 
-static int64_t add_lower(int fs, const char *path)
+/* option: lowerdir+, upperdir or workdir */
+static int64_t add_directory(int fs, const char *option, const char *path)
 {
 	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	/* why: a descriptor has no length limit (kernel >= 6.13); the string form (6.8) allows 255 bytes. */
-	int64_t done = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FD, "lowerdir+", NULL, fd);
+	int64_t done = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FD, option, NULL, fd);
 	if (done < 0 && (errno == EINVAL || errno == EBADF))
-		done = syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "lowerdir+", path, 0);
+		done = syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, option, path, 0);
 	int64_t error = done < 0 ? -errno : 0;
 	close(fd);
 	return error;
 }
 
-/*
- * A read-only overlay of `count` directories (topmost first, `paths` are NUL-terminated one after the other),
- * mounted nowhere: it vanishes with the descriptor that is returned, so a killed process leaks nothing.
- */
-TSB int64_t tsb_overlay_view(const char *paths, uint32_t count)
+static int64_t overlay(const char *paths, uint32_t count, const char *upper, const char *work, unsigned attributes)
 {
 	int fs = syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
 	if (fs < 0)
@@ -153,15 +150,34 @@ TSB int64_t tsb_overlay_view(const char *paths, uint32_t count)
 		if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, options[i][0], options[i][1], 0) < 0)
 			error = -errno;
 	for (uint32_t i = 0; i < count && error == 0; i++, paths += strlen(paths) + 1)
-		error = add_lower(fs, paths);
+		error = add_directory(fs, "lowerdir+", paths);
+	if (error == 0 && upper)
+		error = add_directory(fs, "upperdir", upper);
+	if (error == 0 && work)
+		error = add_directory(fs, "workdir", work);
 	if (error == 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		error = -errno;
 	int64_t mounted = error;
 	if (error == 0) {
-		mounted = syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+		mounted = syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | attributes);
 		if (mounted < 0)
 			mounted = -errno;
 	}
 	close(fs);
 	return mounted;
+}
+
+/*
+ * A read-only overlay of `count` directories (topmost first, `paths` are NUL-terminated one after the other),
+ * mounted nowhere: it vanishes with the descriptor that is returned, so a killed process leaks nothing.
+ */
+TSB int64_t tsb_overlay_view(const char *paths, uint32_t count)
+{
+	return overlay(paths, count, NULL, NULL, MOUNT_ATTR_RDONLY);
+}
+
+/* The same, and what is written goes to `upper`. */
+TSB int64_t tsb_overlay_root(const char *paths, uint32_t count, const char *upper, const char *work)
+{
+	return overlay(paths, count, upper, work, 0);
 }

@@ -19,6 +19,7 @@ interface Library {
   readonly overlayView: Call;
   readonly ttyRaw: Call;
   readonly ttyRestore: Call;
+  readonly overlayRoot: Call;
   readonly filterDevices: Call;
 }
 
@@ -50,6 +51,9 @@ function load(): Library {
     ttyRaw: lib.func('int64_t tsb_tty_raw(int fd, _Out_ uint8_t *saved)'),
     ttyRestore: lib.func('int64_t tsb_tty_restore(int fd, const uint8_t *saved)'),
     overlayView: lib.func('int64_t tsb_overlay_view(const uint8_t *paths, uint32_t count)'),
+    overlayRoot: lib.func(
+      'int64_t tsb_overlay_root(const uint8_t *paths, uint32_t count, const uint8_t *upper, const uint8_t *work)',
+    ),
   };
   return library;
 }
@@ -150,4 +154,10 @@ export function makeTerminalRaw(fd: number): () => void {
 /** Descriptor of a read-only overlay, mounted nowhere; closing it removes it. Topmost directory first. */
 export function openOverlayView(lower: readonly string[]): number {
   return check('overlay', load().overlayView(Buffer.from(`${lower.join('\0')}\0`), lower.length));
+}
+
+/** The same, writable: what is written goes to `upper`, by way of `work`. */
+export function openOverlayRoot(lower: readonly string[], upper: string, work: string): number {
+  const paths = Buffer.from(`${lower.join('\0')}\0`);
+  return check('overlay', load().overlayRoot(paths, lower.length, cString(upper), cString(work)));
 }

@@ -61,6 +61,24 @@ export async function packWhole(directory: Directory, out: Out, options: PackOpt
   packing.writer.end();
 }
 
+/** Packs what `name` means in `holder`, a file or a directory with all that is in it, under the name `as`. */
+export async function packEntry(
+  holder: Directory,
+  name: ByteString,
+  as: ByteString,
+  out: Out,
+  options: PackOptions,
+): Promise<void> {
+  const packing = { ...begin(out, options), isUpper: false };
+  const stat = holder.lstat(name);
+  if (stat.type === 'directory') {
+    using directory = holder.directory(name);
+    packing.writer.entry(directoryEntry(packing, as, stat));
+    await packDirectory(packing, directory, as, undefined, true);
+  } else await writeEntry(packing, holder, name, as, stat);
+  packing.writer.end();
+}
+
 function begin(out: Out, options: PackOptions & Unchanged): Omit<Packing, 'isUpper'> {
   return { ...options, writer: createTarWriter(out), links: new Map(), pending: [], rested: options.now() };
 }

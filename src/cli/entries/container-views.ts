@@ -1,5 +1,6 @@
 /** Commands that look at containers. */
 import type { CommandEntry } from '../command.ts';
+import { UPDATE_FLAGS } from './run-flag-table.ts';
 import { FILTER, FORMAT, INSPECT_FORMAT, MANY } from './flag-tables.ts';
 
 export const CONTAINER_VIEW_COMMANDS: readonly CommandEntry[] = [
@@ -64,5 +65,87 @@ export const CONTAINER_VIEW_COMMANDS: readonly CommandEntry[] = [
       maximum: MANY,
     },
     run: async (flags, session) => (await import('../commands/container-views.ts')).runStats(flags, session),
+  },
+  {
+    spec: {
+      name: 'top',
+      usage: 'CONTAINER [PS OPTIONS]',
+      summary: 'Show the processes of a container.',
+      flags: {},
+      minimum: 1,
+      maximum: MANY,
+      stopAtFirst: true,
+    },
+    run: async (flags, session) => (await import('../commands/container-control.ts')).runTop(flags, session),
+  },
+  {
+    spec: {
+      name: 'diff',
+      usage: 'CONTAINER',
+      summary: "Show what changed in a container's files.",
+      flags: {},
+      minimum: 1,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('../commands/container-files.ts')).runDiff(flags, session),
+  },
+  {
+    spec: {
+      name: 'cp',
+      usage: '[OPTIONS] CONTAINER:SRC DST|-\n       tsbuild cp [OPTIONS] SRC|- CONTAINER:DST',
+      summary: 'Copy files between a container and the host.',
+      flags: {
+        archive: { kind: 'boolean', short: 'a', help: 'keep uid and gid' },
+        'follow-link': { kind: 'boolean', short: 'L', help: 'follow a symbolic link that SRC is' },
+        quiet: { kind: 'boolean', short: 'q', help: 'accepted: nothing is shown in any case' },
+      },
+      minimum: 2,
+      maximum: 2,
+    },
+    run: async (flags, session) => (await import('../commands/container-files.ts')).runCp(flags, session),
+  },
+  {
+    spec: {
+      name: 'export',
+      usage: '[OPTIONS] CONTAINER',
+      summary: "Write a container's root as a tar.",
+      flags: { output: { kind: 'text', short: 'o', value: 'FILE', help: 'instead of standard output' } },
+      minimum: 1,
+      maximum: 1,
+    },
+    run: async (flags, session) => (await import('../commands/container-files.ts')).runExport(flags, session),
+  },
+  {
+    spec: {
+      name: 'commit',
+      usage: '[OPTIONS] CONTAINER [NAME]',
+      summary: 'Make an image of a container.',
+      flags: {
+        author: { kind: 'text', short: 'a', value: 'NAME', help: 'who made it' },
+        change: { kind: 'list', short: 'c', value: 'INSTRUCTION', help: 'e.g. "CMD [\"sh\"]"' },
+        message: { kind: 'text', short: 'm', value: 'TEXT', help: 'comment in its history' },
+        pause: {
+          kind: 'boolean',
+          short: 'p',
+          initially: true,
+          help: 'pause the container meanwhile (default true)',
+        },
+      },
+      minimum: 1,
+      maximum: 2,
+    },
+    run: async (flags, session) => (await import('../commands/container-files.ts')).runCommit(flags, session),
+  },
+  {
+    spec: {
+      name: 'update',
+      usage: '[OPTIONS] CONTAINER…',
+      summary: 'Change limits and restart policy of containers.',
+      flags: UPDATE_FLAGS,
+      minimum: 1,
+      maximum: MANY,
+    },
+    run: async (flags, session) =>
+      (await import('../commands/container-control.ts')).runUpdate(flags, session),
   },
 ];
