@@ -46,6 +46,12 @@ export interface HookCall {
   readonly env: readonly string[];
 }
 
+/** The n-th tree that the parent made, from 1. */
+export interface RootTree {
+  readonly kind: 'tree';
+  readonly tree: number;
+}
+
 export type PlanOp = { readonly subject: string } & (
   | {
       readonly op: 'namespaces';
@@ -58,7 +64,18 @@ export type PlanOp = { readonly subject: string } & (
       readonly here?: boolean;
     }
   /** `point`: an empty directory of the host where the root is attached while it is built. */
-  | { readonly op: 'root'; readonly mount: Mount; readonly point: string }
+  | { readonly op: 'root'; readonly mount: Mount | RootTree; readonly point: string }
+  /**
+   * A tree that is a root whose ids are mapped (`idmap`: number of an `idmap` op); done by the parent. `uid`, `gid`:
+   * what its root is outside.
+   */
+  | {
+      readonly op: 'rootTree';
+      readonly mount: Mount;
+      readonly idmap: number;
+      readonly uid: number;
+      readonly gid: number;
+    }
   | {
       readonly op: 'mount';
       readonly type: string;

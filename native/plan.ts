@@ -68,6 +68,7 @@ const CODES = {
   startSocket: 205,
   listener: 206,
   node: 207,
+  rootTree: 208,
   idMaps: 300,
   parentOom: 301,
   parentHook: 308,
@@ -105,7 +106,10 @@ function payloadOf(op: PlanOp): Buffer {
     case 'namespaces':
       return u32(op.flags, op.propagation ?? 0, (op.survive === true ? 1 : 0) | (op.here === true ? 2 : 0));
     case 'root':
+      if (op.mount.kind === 'tree') return Buffer.concat([u32(2, 0, op.mount.tree), ...text(op.point)]);
       return mountPayload(op.mount, 0, op.point, op.subject);
+    case 'rootTree':
+      return Buffer.concat([u32(op.idmap, op.uid, op.gid), mountPayload(op.mount, 0, '', op.subject)]);
     case 'mount':
       return Buffer.concat([
         u32(op.attributes, op.options.length),

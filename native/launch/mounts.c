@@ -141,6 +141,12 @@ static int make_mount(struct sandbox *s, struct cursor *c, const char **point, u
 	*flags = take_u32(c);
 	uint32_t lowers = take_u32(c);
 	*point = take_string(c);
+	if (kind == MOUNT_KIND_TREE) {
+		if (lowers > 0 && lowers <= (uint32_t)s->parent->trees)
+			return fcntl(s->parent->tree[lowers - 1], F_DUPFD_CLOEXEC, 0);
+		errno = EINVAL;
+		return -1;
+	}
 	if (kind == MOUNT_KIND_OVERLAY)
 		return overlay(s, c, *flags, lowers);
 	return bind_source(s, AT_FDCWD, take_string(c), (*flags & FLAG_RECURSIVE) != 0);

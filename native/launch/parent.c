@@ -208,6 +208,8 @@ int parent_execute(struct parent *p, const struct op *op)
 		return open_node(p, c);
 	case OP_IDMAP:
 		return open_idmap(p, c);
+	case OP_ROOT_TREE:
+		return open_root_tree(p, c);
 	case OP_TIME_OFFSETS:
 		p->time_offsets = take_string(&c);
 		return 0;

@@ -69,12 +69,14 @@ static void take_strings(struct cursor *c, uint32_t count)
 		take_string(c);
 }
 
-static void take_mounts(struct cursor *c)
+static void take_mounts(struct cursor *c, int may_be_tree)
 {
 	uint32_t kind = take_u32(c);
 	take_u32(c);
 	uint32_t lowers = take_u32(c);
 	take_string(c);
+	if (kind == MOUNT_KIND_TREE && may_be_tree)
+		return;
 	take_string(c);
 	if (kind == MOUNT_KIND_OVERLAY) {
 		take_string(c);
@@ -129,7 +131,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		plan->is_staged |= (plan->clone_flags & CLONE_NEWTIME) != 0;
 		break;
 	case OP_ROOT:
-		take_mounts(&c);
+		take_mounts(&c, 1);
 		break;
 	case OP_MOUNT:
 		take_u32(&c);
@@ -145,7 +147,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_strings(&c, 2);
 		break;
 	case OP_ASSEMBLED:
-		take_mounts(&c);
+		take_mounts(&c, 0);
 		take_strings(&c, 2);
 		break;
 	case OP_FILE:
@@ -209,6 +211,10 @@ static int check_op(struct plan *plan, const struct op *op)
 	case OP_ENTER:
 		take_bytes(&c, 16);
 		plan->is_staged = 1;
+		break;
+	case OP_ROOT_TREE:
+		take_bytes(&c, 12);
+		take_mounts(&c, 0);
 		break;
 	case OP_TREE:
 		take_bytes(&c, 8);

@@ -81,6 +81,7 @@ enum op_code {
 	OP_TIME_OFFSETS = 204, /* string: text of timens_offsets */
 	OP_START_SOCKET = 205, /* string: path of the socket where OP_WAIT_START waits */
 	OP_LISTENER = 206,     /* strings: socket that gets the filter's descriptor; a, b, c, d: with it goes a STATUS b PID c PID d */
+	OP_ROOT_TREE = 208,    /* u32 idmap, uid, gid of its root outside; then as OP_ROOT: a root whose ids are mapped */
 	OP_CGROUP_MAKE = 210,    /* u32 flags; strings: mount point, path below it */
 	OP_CGROUP_ENABLE = 211,  /* u32 required, optional; strings: mount point, path of the parent, controllers… */
 	OP_CGROUP_WRITE = 212,   /* u32 flags, u32 choices; strings: (file, value)… */
@@ -104,7 +105,8 @@ enum { START_SURVIVE = 1, START_HERE = 2 };
 enum hook_phase { HOOK_RUNTIME = 1, HOOK_CONTAINER = 2, HOOK_START = 3, HOOK_POSTSTART = 4, HOOK_POSTSTOP = 5 };
 enum { ATTACH_BIND = 1, ATTACH_RECURSIVE = 2, ATTACH_COPY_UP = 4, ATTACH_REMOUNT = 8, ATTACH_FILE = 16 };
 
-enum { MOUNT_KIND_BIND = 0, MOUNT_KIND_OVERLAY = 1 };
+/* MOUNT_KIND_TREE: made by the parent, its number instead of `lowers` (OP_ROOT alone). */
+enum { MOUNT_KIND_BIND = 0, MOUNT_KIND_OVERLAY = 1, MOUNT_KIND_TREE = 2 };
 enum { CGROUP_CPUSET = 1, CGROUP_SHARED = 2 }; /* processors from above; others may be in it */
 enum { CGROUP_OPTIONAL = 1 };                  /* nothing is lost where the file refuses */
 enum { FLAG_READONLY = 1, FLAG_RECURSIVE = 2, FLAG_VOLATILE = 4, FLAG_USERXATTR = 8, FLAG_IDMAP_RECURSIVE = 16 };

@@ -92,6 +92,9 @@ int sandbox_attend(const struct plan *plan, pid_t pid, int control, const struct
 int parent_execute(struct parent *p, const struct op *op);
 void parent_close(struct parent *p);
 
+/* root-tree.c: a root whose ids are mapped, as one more of p->tree */
+int open_root_tree(struct parent *p, struct cursor c);
+
 /* stage.c */
 pid_t clone_child(struct parent *p);
 int wait_for_parent(struct sandbox *s);

@@ -84,6 +84,7 @@ export function createContainerSpec(input: ContainerInput): ContainerSpec {
       mounts: input.mounts,
       readonly: input.readonlyRoot === true,
       ...(input.rootPropagation === undefined ? {} : { propagation: input.rootPropagation }),
+      ...(input.idMaps === undefined ? {} : { idMaps: input.idMaps }),
     },
     args: input.args,
     env: withDefaults(input),

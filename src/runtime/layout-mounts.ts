@@ -22,10 +22,29 @@ const { readonly: RDONLY, nosuid: NOSUID, nodev: NODEV, noexec: NOEXEC } = ATTRI
 
 /** Mounts and nodes in the order in which they are made; what the launcher's parent must open comes first. */
 export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly PlanOp[] {
-  const usual = spec.kernelMounts === false ? [] : [...kernelFileSystems(machine), ...devices(spec)];
   const outside: PlanOp[] = [];
-  let trees = 0;
-  let idmaps = 0;
+  // The root is the first of each where its ids are mapped.
+  let trees = spec.root.idMaps === undefined ? 0 : 1;
+  let idmaps = trees;
+  const hasUsual = spec.kernelMounts !== false;
+  const sys = hasUsual && borrowsSys(spec) ? HOST_SYS : undefined;
+  if (sys !== undefined) {
+    outside.push({
+      op: 'tree',
+      subject: 'mount of /sys',
+      source: '/sys',
+      recursive: true,
+      idmap: 0,
+      idmapRecursive: false,
+    });
+    trees += 1;
+  }
+  const usual = hasUsual
+    ? [
+        ...kernelFileSystems(machine, sys === undefined ? undefined : attachOp(sys, 'mount of /sys', trees)),
+        ...devices(spec),
+      ]
+    : [];
   const inside = spec.mounts.flatMap((mount, index) => {
     const subject = `mounts[${index}] at ${JSON.stringify(mount.target)}`;
     if (mount.kind !== 'attach') return mountOps(mount, subject, machine);
@@ -45,8 +64,9 @@ export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly Plan
     trees += 1;
     return [attachOp(mount, subject, trees)];
   });
-  const nodes = spec.devices ?? [];
-  if ((spec.namespaces?.user ?? 'host') === 'host')
+  const isMapped = (spec.namespaces?.user ?? 'host') !== 'host';
+  const nodes = [...(isMapped && hasUsual ? USUAL_NODES : []), ...(spec.devices ?? [])];
+  if (!isMapped)
     return [...outside, ...usual, ...inside, ...nodes.map((node) => nodeOp('device', node, undefined))];
   const mounted = nodes.map((node, index) =>
     attachOp({ ...NODE_MOUNT, target: node.path }, `device ${node.path}`, trees + index + 1),
@@ -97,7 +117,17 @@ function outsideId(id: number, maps: readonly IdMap[] | undefined): number {
   return map === undefined ? id : map.outside + (id - map.inside);
 }
 
-function kernelFileSystems(machine: Machine): readonly PlanOp[] {
+/** The kernel shows sysfs to a user namespace only where the network namespace is that one's too. */
+function borrowsSys(spec: ContainerSpec): boolean {
+  return (spec.namespaces?.user ?? 'host') !== 'host' && spec.network !== 'none';
+}
+
+const HOST_SYS: Attachment = {
+  ...{ type: '', source: '/sys', target: '/sys', bind: true, recursive: true, copyUp: false, remount: false },
+  ...{ set: RDONLY, clear: 0, setBelow: RDONLY, clearBelow: 0, propagation: 0, options: [], outside: true },
+};
+
+function kernelFileSystems(machine: Machine, sys: PlanOp | undefined): readonly PlanOp[] {
   const mount = (
     type: string,
     target: string,
@@ -113,7 +143,7 @@ function kernelFileSystems(machine: Machine): readonly PlanOp[] {
   });
   return [
     mount('proc', '/proc', NOSUID | NODEV | NOEXEC),
-    mount('sysfs', '/sys', RDONLY | NOSUID | NODEV | NOEXEC),
+    sys ?? mount('sysfs', '/sys', RDONLY | NOSUID | NODEV | NOEXEC),
     machine.cgroup2
       ? mount('cgroup2', '/sys/fs/cgroup', RDONLY | NOSUID | NODEV | NOEXEC)
       : mount('tmpfs', '/sys/fs/cgroup', RDONLY | NOSUID | NODEV | NOEXEC),
@@ -124,15 +154,24 @@ function kernelFileSystems(machine: Machine): readonly PlanOp[] {
   ];
 }
 
+const USUAL_NODES: readonly DeviceNode[] = (
+  [
+    ['null', 1, 3],
+    ['zero', 1, 5],
+    ['full', 1, 7],
+    ['random', 1, 8],
+    ['urandom', 1, 9],
+    ['tty', 5, 0],
+  ] as const
+).map(([name, major, minor]) => ({
+  ...{ path: `/dev/${name}`, type: 'char', major, minor, mode: 0o666, uid: 0, gid: 0 },
+}));
+
+function usualNode({ path, mode, major, minor }: DeviceNode): PlanOp {
+  return { op: 'mknod', subject: path, path, mode: NODE_TYPE.char | mode, major, minor };
+}
+
 function devices(spec: ContainerSpec): readonly PlanOp[] {
-  const node = (name: string, major: number, minor: number): PlanOp => ({
-    op: 'mknod',
-    subject: `/dev/${name}`,
-    path: `/dev/${name}`,
-    mode: 0o020666,
-    major,
-    minor,
-  });
   const link = (target: string, name: string): PlanOp => ({
     op: 'symlink',
     subject: `/dev/${name}`,
@@ -149,12 +188,8 @@ function devices(spec: ContainerSpec): readonly PlanOp[] {
     { op: 'mount', subject: `mount of /dev/${name}`, type, target: `/dev/${name}`, attributes, options },
   ];
   return [
-    node('null', 1, 3),
-    node('zero', 1, 5),
-    node('full', 1, 7),
-    node('random', 1, 8),
-    node('urandom', 1, 9),
-    node('tty', 5, 0),
+    // Nobody may make nodes in a user namespace: there they are made outside and mounted.
+    ...((spec.namespaces?.user ?? 'host') === 'host' ? USUAL_NODES.map(usualNode) : []),
     link('/proc/self/fd', 'fd'),
     link('/proc/self/fd/0', 'stdin'),
     link('/proc/self/fd/1', 'stdout'),

@@ -4,12 +4,21 @@
  * Order matters: what needs the host (sources of binds) comes before pivot, hooks see all mounts, what may be
  * refused comes before a start is waited for, the identity last.
  */
+import type { Mount } from '../../native/mount.ts';
 import { HOOK_PHASE, NAMESPACE, type PlanOp } from '../../native/plan-ops.ts';
 import { TsbuildError } from '../base/errors.ts';
 import { idMapText, mountOpsOf } from './layout-mounts.ts';
 import { insideOps, outsideOps, programOps, terminalOps, tuningOps } from './layout-process.ts';
 import type { Machine } from './machine.ts';
-import type { ContainerSpec, ExecSpec, Hook, NamespaceChoice, NamespaceKind, TimeOffset } from './runtime.ts';
+import type {
+  ContainerSpec,
+  ExecSpec,
+  IdMap,
+  Hook,
+  NamespaceChoice,
+  NamespaceKind,
+  TimeOffset,
+} from './runtime.ts';
 
 export { errnoName } from './layout-process.ts';
 export type { Machine } from './machine.ts';
@@ -27,7 +36,7 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
       ? [{ op: 'cgroupNamespace', subject: 'cgroup namespace' } as const]
       : []),
     ...(spec.state === undefined ? [] : [{ op: 'state', subject: 'state', parts: spec.state } as const]),
-    { op: 'root', subject: 'root', mount: root, point: spec.root.point ?? machine.mountPoint },
+    ...rootOps(spec, root, machine),
     ...mountOpsOf(spec, machine),
     ...createHooks(spec),
     ...Object.entries(spec.sysctls ?? {}).map(
@@ -55,6 +64,22 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
     ...underInit(spec, programOps(spec, machine)),
   ];
 }
+
+/** With mapped ids the parent makes it: inside the user namespace nobody may map those of the host. */
+function rootOps({ root }: ContainerSpec, mount: Mount, machine: Machine): readonly PlanOp[] {
+  const subject = 'root';
+  const { idMaps, point } = root;
+  if (idMaps === undefined) return [{ op: 'root', subject, mount, point: point ?? machine.mountPoint }];
+  const outside = (maps: readonly IdMap[]): number => maps.find(({ inside }) => inside === 0)?.outside ?? 0;
+  return [
+    { op: 'idmap', subject, ...idMapText(idMaps) },
+    { op: 'rootTree', subject, mount, idmap: 1, uid: outside(idMaps.uids), gid: outside(idMaps.gids) },
+    { op: 'root', subject, mount: { kind: 'tree', tree: 1 }, point: point ?? OPEN_TO_ALL },
+  ];
+}
+
+/** why: who is nobody on the host may not reach our state root; in its own mount namespace any directory will do. */
+const OPEN_TO_ALL = '/sys';
 
 /** Right before the program: what decides its identity and rights is the init's, too. */
 function underInit({ init }: ContainerSpec, program: readonly PlanOp[]): readonly PlanOp[] {

@@ -221,6 +221,8 @@ export interface ContainerSpec extends ProcessSpec {
   readonly root: {
     readonly mounts: readonly Mount[];
     readonly readonly: boolean;
+    /** Its files' ids are mapped, for a new user namespace. */
+    readonly idMaps?: IdMaps;
     /** Where it is attached while it is built, instead of the machine's mount point. */
     readonly point?: string;
     /** MS_* flags: of what the container's mount namespace gets of the host's mounts; absent: private. */

@@ -1,7 +1,7 @@
 /** What the isolation options of run do, as seen from inside. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -188,7 +188,45 @@ test('rslave receives mounts of the host, the default does not', () => {
   }
 });
 
+test('--userns=auto makes root inside nobody outside, and files keep their owners', () => {
+  const seen = run(
+    ['--userns', 'auto', '--network', 'none', '-v', 'mapped:/v'],
+    'id -u; cat /proc/self/uid_map; stat -c "%u:%g" /data/sub/seed; echo more >> /data/sub/seed; mkdir /new; stat -c %u /new; ' +
+      'chown 5:6 /new; touch /v/f; stat -c "%u:%g" /v/f /new; mknod /n c 1 3 2>&1 || true; head -c 1 /dev/zero | wc -c',
+    'vols',
+  );
+  assert.match(seen, /^0\n\s+0 +1342\d+ +65536\n1000:2000\n0\n0:0\n5:6\n.*not permitted\n1\n$/);
+  assert.equal(statSync(join(space.root, 'volumes/mapped/_data/f')).uid, 0);
+  assert.equal(
+    run(['--userns', 'nomap'], 'readlink /proc/self/ns/user') === readlinkSync('/proc/self/ns/user'),
+    false,
+  );
+});
+
+test('two containers with user namespaces have other ids', async () => {
+  const first = space.start([
+    'run',
+    '--rm',
+    '--userns',
+    'auto',
+    'bb:1',
+    'sh',
+    '-c',
+    'cat /proc/self/uid_map; sleep 30',
+  ]);
+  const map = await new Promise<string>((resolve) =>
+    first.stdout?.once('data', (data: Buffer) => resolve(data.toString())),
+  );
+  try {
+    assert.notEqual(run(['--userns', 'auto'], 'cat /proc/self/uid_map'), map);
+  } finally {
+    first.kill('SIGTERM');
+    await new Promise((resolve) => first.once('exit', resolve));
+  }
+});
+
 for (const [flags, message] of [
+  [['--userns', 'keep-id'], /only supported in rootless mode/],
   [['--memory', 'abc'], /invalid argument "abc" for "-m, --memory" flag: invalid size: 'abc'/],
   [['--pid', 'x'], /invalid PID mode/],
   [['-v', 'a:b'], /mount path must be absolute/],

@@ -29,6 +29,7 @@ function options(...argv: readonly string[]): IsolationOptions {
 const FACTS: StartFacts = {
   volumeDirectory: (name) => `/volumes/${name}`,
   namespacePath: (container, kind) => `/proc/${container}/ns/${kind}`,
+  firstId: () => 1_000_000,
   sharedMemory: ['/dev/shm'],
   arch: 'amd64',
   kernel: '6.18.0',

@@ -58,7 +58,7 @@ function listOf(text: string): readonly string[] | undefined {
   try {
     const value: unknown = JSON.parse(text);
     const isList = Array.isArray(value) && value.every((each) => typeof each === 'string');
-    return isList ? (value) : undefined;
+    return isList ? value : undefined;
   } catch {
     return undefined;
   }

@@ -77,7 +77,7 @@ const SECURITY: FlagTable = {
   ipc: text('MODE', 'host, private, shareable or container:NAME'),
   uts: text('MODE', 'host, private or container:NAME'),
   cgroupns: text('MODE', 'host, private or container:NAME'),
-  userns: text('MODE', 'host'),
+  userns: text('MODE', 'host (default), auto[:size=N] or nomap'),
   'time-offset': list('CLOCK=SECONDS', 'of a time namespace: monotonic=…, boottime=…'),
 };
 

@@ -4,7 +4,7 @@
  * Later mounts hide earlier ones, so parents come first. Numbers: MOUNT_ATTR_* of mount_setattr(2), MS_* of mount(2).
  */
 import { ATTRIBUTE } from '../../../native/plan-ops.ts';
-import type { ContainerMount } from '../../runtime/runtime.ts';
+import type { ContainerMount, IdMaps } from '../../runtime/runtime.ts';
 import type { MountRequest, Propagation } from '../../runtime/container-options.ts';
 
 const NOATIME = 0x10;
@@ -27,18 +27,25 @@ const BASE = {
   ...{ clearBelow: 0, propagation: 0, options: [] },
 } as const;
 
-/** `directoryOf`: where a volume's files are on the host. */
+/**
+ * `directoryOf`: where a volume's files are on the host. With `idMaps` a volume's files belong to the same ids inside
+ * as without; what is mounted of the host belongs to whom it belongs.
+ */
 export function containerMounts(
   mounts: readonly MountRequest[],
   directoryOf: (volume: string) => string,
+  idMaps?: IdMaps,
 ): readonly ContainerMount[] {
+  // why: a user namespace's root may not look into the host's directories, so the launcher's parent opens them.
+  const outside = idMaps === undefined ? {} : { outside: true };
+  const mapped = idMaps === undefined ? {} : { idMaps: { ...idMaps, recursive: false } };
   return parentsFirst(mounts).map((mount) => {
     switch (mount.kind) {
       case 'bind':
-        return bindMount(mount);
+        return { ...bindMount(mount), ...outside };
       case 'volume': {
         const directory = directoryOf(mount.name ?? '');
-        return { ...volumeMount(mount), source: directory };
+        return { ...volumeMount(mount), source: directory, ...outside, ...mapped };
       }
       case 'tmpfs':
         return tmpfsMount(mount);
@@ -51,7 +58,9 @@ export function parentsFirst<T extends { readonly target: string }>(mounts: read
   return [...mounts].sort((a, b) => depth(a) - depth(b));
 }
 
-function bindMount(mount: Extract<MountRequest, { kind: 'bind' }>): ContainerMount {
+function bindMount(
+  mount: Extract<MountRequest, { kind: 'bind' }>,
+): Extract<ContainerMount, { kind: 'attach' }> {
   const { source, target, recursive, readonly, writableBelow, propagation = 'rprivate' } = mount;
   return {
     ...BASE,

@@ -11,9 +11,10 @@ import type {
   NamespaceChoice as Asked,
 } from '../../runtime/container-options.ts';
 import type { ContainerInput } from '../../runtime/default-spec.ts';
-import type { ContainerMount, NamespaceChoice } from '../../runtime/runtime.ts';
+import type { ContainerMount, IdMaps, NamespaceChoice } from '../../runtime/runtime.ts';
 import { parseDockerProfile } from '../../runtime/seccomp/docker-profile.ts';
 import { hostDevices } from './host-devices.ts';
+import { RANGE_SIZE } from './id-ranges.ts';
 import { containerMounts, PROPAGATION_FLAGS, rootPropagation } from './isolation-mounts.ts';
 
 /** What is found out at the start. */
@@ -22,6 +23,8 @@ export interface StartFacts {
   readonly volumeDirectory: (name: string) => string;
   /** Path of a namespace of another container, which must run. Throws CONTAINER_NOT_FOUND, CONTAINER_NOT_RUNNING. */
   readonly namespacePath: (container: string, kind: 'pid' | 'ipc' | 'uts' | 'cgroup') => string;
+  /** The first of as many ids as a user namespace gets (id-ranges.ts), the container's own. */
+  readonly firstId: () => number;
   /** Which of /dev/shm and /dev/mqueue the host has. */
   readonly sharedMemory: readonly string[];
   /** `amd64`, `arm64`. */
@@ -44,6 +47,7 @@ export type IsolationInput = Pick<
   | 'apparmorProfile'
   | 'unmasked'
   | 'namespaces'
+  | 'idMaps'
   | 'timeOffsets'
   | 'rootPropagation'
   | 'sysctls'
@@ -64,8 +68,9 @@ export function isolationAtStart(options: IsolationOptions, facts: StartFacts): 
   const { privileged } = security;
   const devices = hostDevices(options.devices, options.deviceRules, { privileged });
   const propagation = rootPropagation(mounts);
+  const idMaps = idMapsOf(options, facts);
   const input: IsolationInput = {
-    volumes: [...ipcMounts(options, facts), ...containerMounts(mounts, facts.volumeDirectory)],
+    volumes: [...ipcMounts(options, facts), ...containerMounts(mounts, facts.volumeDirectory, idMaps)],
     readonlyRoot,
     privileged,
     ...capabilitiesOf(options),
@@ -77,6 +82,7 @@ export function isolationAtStart(options: IsolationOptions, facts: StartFacts): 
     namespaces: namespacesOf(options, facts),
     devices: devices.nodes,
     sysctls: options.sysctls,
+    ...present('idMaps', idMaps),
     ...present('shmSize', options.shmSize),
     ...present('rootPropagation', propagation),
     ...present('domainname', options.domainname),
@@ -113,21 +119,13 @@ function namespacesOf(
     return asked?.kind === 'host' ? 'host' : 'new';
   };
   const { ipc, user, timeOffsets } = namespaces;
-  if (user !== undefined && user.kind !== 'host')
-    throw new TsbuildError(
-      'KERNEL_UNSUPPORTED',
-      `--userns=${user.kind} is not possible for containers with layers`,
-      {
-        hint: 'use --userns=host, or "tsbuild-runtime" with a bundle whose files belong to the mapped ids',
-        exitCode: 125,
-      },
-    );
   return {
     pid: choice(namespaces.pid, 'pid'),
     ipc: ipc === undefined || isOwn(ipc) ? 'new' : choice(ipc, 'ipc'),
     uts: choice(namespaces.uts, 'uts'),
     cgroup: choice(namespaces.cgroup, 'cgroup'),
     ...(timeOffsets === undefined ? {} : { time: 'new' }),
+    ...(user === undefined || user.kind === 'host' ? {} : { user: 'new' }),
   };
 }
 
@@ -136,6 +134,19 @@ function isOwn(
   ipc: NonNullable<IsolationOptions['namespaces']['ipc']>,
 ): ipc is { readonly kind: 'none' | 'shareable' } {
   return ipc.kind === 'none' || ipc.kind === 'shareable';
+}
+
+/** Root inside is nobody outside; ids beyond the range are nobody's. */
+function idMapsOf({ namespaces: { user } }: IsolationOptions, facts: StartFacts): IdMaps | undefined {
+  if (user === undefined || user.kind === 'host') return undefined;
+  if (user.kind === 'keep-id')
+    throw new TsbuildError('SPEC_INVALID', 'keep-id is only supported in rootless mode', {
+      hint: 'use --userns=auto',
+      exitCode: 125,
+    });
+  const size = Math.min(RANGE_SIZE, user.kind === 'auto' ? (user.size ?? RANGE_SIZE) : RANGE_SIZE);
+  const map = [{ inside: 0, outside: facts.firstId(), size }];
+  return { uids: map, gids: map };
 }
 
 function timeOf({ namespaces: { timeOffsets } }: IsolationOptions): Pick<IsolationInput, 'timeOffsets'> {

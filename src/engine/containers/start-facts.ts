@@ -1,12 +1,24 @@
 /** What a container's start finds out: kernel, volumes, namespaces of other containers. */
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
 import { shortID } from '../../runtime/container.ts';
 import type { Engine } from '../engine.ts';
+import { claimRange } from './id-ranges.ts';
 import type { StartFacts } from './isolation.ts';
 
-export function startFacts(engine: Engine): StartFacts {
+export function startFacts(engine: Engine, containerID: string): StartFacts {
+  const { root } = engine.options;
   return {
+    firstId: () =>
+      claimRange(
+        {
+          root: join(root, 'userns'),
+          host: engine.host,
+          containerExists: (id) => existsSync(join(root, 'containers', id)),
+        },
+        containerID,
+      ),
     volumeDirectory: (name) => engine.volumes.require(name).mountpoint,
     namespacePath: (container, kind) => `/proc/${runningPid(engine, container)}/ns/${kind}`,
     sharedMemory: ['/dev/shm', '/dev/mqueue'].filter((path) => existsSync(path)),
