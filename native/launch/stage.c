@@ -12,6 +12,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -21,7 +22,72 @@
 static const uint32_t NAMESPACES = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP |
 				   CLONE_NEWUSER | CLONE_NEWTIME;
 
+static const struct {
+	uint32_t type;
+	const char *path;
+} OURS[] = {
+	{ CLONE_NEWNET, "/proc/self/ns/net" },
+	{ CLONE_NEWIPC, "/proc/self/ns/ipc" },
+	{ CLONE_NEWUTS, "/proc/self/ns/uts" },
+	{ CLONE_NEWCGROUP, "/proc/self/ns/cgroup" },
+};
+enum { KINDS = sizeof OURS / sizeof *OURS };
+
+/*
+ * Whoever is born into a user namespace may not enter what belongs to the host's: the parent goes there for the moment
+ * of the clone, and the child finds itself there. Our own namespaces are in `back`, by kind; -1: not left.
+ */
+static int go_ahead(struct parent *p, int back[KINDS])
+{
+	int kept = 0, failed = 0;
+	for (int k = 0; k < KINDS; k++)
+		back[k] = -1;
+	for (int i = 0; i < p->joins; i++) {
+		int k = 0;
+		while (k < KINDS && OURS[k].type != p->join[i].type)
+			k++;
+		if (failed || k == KINDS || !(p->plan->clone_flags & CLONE_NEWUSER)) {
+			p->join[kept++] = p->join[i];
+			continue;
+		}
+		p->op = p->join[i].op;
+		p->what = "entering a namespace";
+		if (back[k] < 0)
+			back[k] = open(OURS[k].path, O_RDONLY | O_CLOEXEC);
+		failed = back[k] < 0 || setns(p->join[i].fd, (int)p->join[i].type) < 0;
+		int error = errno;
+		close(p->join[i].fd);
+		errno = error;
+	}
+	p->joins = kept;
+	return failed ? -1 : 0;
+}
+
+/* We cannot go on in a namespace that is not ours. */
+static void come_back(const int back[KINDS])
+{
+	int error = errno;
+	for (int k = 0; k < KINDS; k++)
+		if (back[k] >= 0) {
+			if (setns(back[k], (int)OURS[k].type) < 0)
+				abort();
+			close(back[k]);
+		}
+	errno = error;
+}
+
+static pid_t clone_here(struct parent *p);
+
 pid_t clone_child(struct parent *p)
+{
+	int back[KINDS];
+	pid_t pid = go_ahead(p, back) < 0 ? -1 : clone_here(p);
+	if (pid != 0)
+		come_back(back);
+	return pid;
+}
+
+static pid_t clone_here(struct parent *p)
 {
 	uint32_t flags = p->plan->clone_flags & NAMESPACES;
 	if (p->plan->is_staged)

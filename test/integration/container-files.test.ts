@@ -63,6 +63,7 @@ before(async () => {
     hostname: 'h',
     random: (size) => new Uint8Array(size).fill(7),
     resolvConf: () => '',
+    cleanupCommand: [],
     openRegistry: () => Promise.reject(new Error('no registry here')),
   });
   const image = await importImage(

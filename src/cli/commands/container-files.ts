@@ -2,7 +2,7 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { TsbuildError } from '../../base/errors.ts';
+import { errnoOf, TsbuildError } from '../../base/errors.ts';
 import { commitContainer, containerChanges, exportContainer } from '../../engine/containers/commit.ts';
 import { copyFiles, copyIn, copyOut, type CopySide } from '../../engine/containers/copy.ts';
 import { paused } from '../../engine/containers/paused.ts';
@@ -31,7 +31,7 @@ function sideOf(engine: Engine, text: string, cwd: string): CopySide {
 
 export async function runCp(flags: ParsedFlags, session: Session): Promise<number> {
   const [fromText = '', toText = ''] = flags.words;
-  const { signal, cwd, stdin, stdout } = session;
+  const { signal, cwd, stdin } = session;
   const engine = session.engine();
   if (fromText === '-') {
     const to = containerSide(sideOf(engine, toText, cwd));
@@ -45,7 +45,7 @@ export async function runCp(flags: ParsedFlags, session: Session): Promise<numbe
     using tar = await spoolTar(engine, (out) =>
       copyOut(engine, container, path, out, { followLink, signal }),
     );
-    await pipeline(createReadStream(tar.path), stdout, { end: false, signal });
+    await toStdout(tar.path, session);
     return 0;
   }
   const to = sideOf(engine, toText, cwd);
@@ -61,6 +61,15 @@ export async function runCp(flags: ParsedFlags, session: Session): Promise<numbe
     to.kind === 'host' ? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 } : { uid: 0, gid: 0 };
   await copyFiles(engine, from, to, { archive: flags.boolean('archive'), followLink, owner, signal });
   return 0;
+}
+
+/** A reader that goes early (head) has what it wanted. */
+async function toStdout(path: string, { stdout, signal }: Session): Promise<void> {
+  try {
+    await pipeline(createReadStream(path), stdout, { end: false, signal });
+  } catch (error) {
+    if (errnoOf(error) !== 'EPIPE') throw error;
+  }
 }
 
 function containerSide(side: CopySide): Extract<CopySide, { kind: 'container' }> {
@@ -86,7 +95,7 @@ export async function runExport(flags: ParsedFlags, session: Session): Promise<n
       hint: 'use --output, or redirect',
     });
   using tar = await spoolTar(engine, (out) => exportContainer(engine, container, out, signal));
-  if (output === undefined) await pipeline(createReadStream(tar.path), stdout, { end: false, signal });
+  if (output === undefined) await toStdout(tar.path, session);
   else await pipeline(createReadStream(tar.path), createWriteStream(resolve(cwd, output)), { signal });
   return 0;
 }

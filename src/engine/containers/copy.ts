@@ -43,6 +43,7 @@ export async function copyFiles(
   to: CopySide,
   options: CopyOptions,
 ): Promise<void> {
+  if (to.kind === 'container') requireWritable(to.container);
   await withPlace(engine, from, async (root, path) => {
     const source = openSource(root, path, options.followLink);
     try {
@@ -87,6 +88,7 @@ export async function copyIn(
   tar: AsyncIterable<Uint8Array>,
   { signal }: { readonly signal: AbortSignal },
 ): Promise<void> {
+  requireWritable(container);
   await withPlace(engine, { kind: 'container', container, path }, async (root, written) => {
     using tree = openDirectoryTree(root);
     if (tree.stat(toByteString(written))?.type !== 'directory')
@@ -98,6 +100,19 @@ export async function copyIn(
       closeSync(fd);
     }
   });
+}
+
+/** why: what is made there needs ids that it has a place for, and we are not one of them. */
+function requireWritable({ state, config }: StoredContainer): void {
+  const { user } = config.isolation.namespaces;
+  if (state.process !== undefined && user !== undefined && user.kind !== 'host')
+    throw new TsbuildError(
+      'IO_FAILED',
+      'cannot copy into a running container with a user namespace of its own',
+      {
+        hint: 'stop it first, or use exec with tar',
+      },
+    );
 }
 
 /** Root and path of a side; in a stopped container, a volume's own directory where the path lies in one. */

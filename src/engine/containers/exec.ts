@@ -100,7 +100,10 @@ async function processOf(
   request: ExecRequest,
 ): Promise<Omit<ExecSpec, 'target'>> {
   const { id, config } = container;
-  const { input } = isolationAtStart(config.isolation, { ...startFacts(engine), namespacePath: () => '' });
+  const { input } = isolationAtStart(config.isolation, {
+    ...startFacts(engine, id),
+    namespacePath: () => '',
+  });
   const user = await userOf(engine, container, request.user);
   const spec = createContainerSpec({
     ...config.input,

@@ -37,7 +37,7 @@ export function specOf(
   mounts: readonly Mount[],
   attachment: Attachment | undefined,
 ): ContainerSpec {
-  const { input, deviceRules } = isolationAtStart(config.isolation, startFacts(engine));
+  const { input, deviceRules } = isolationAtStart(config.isolation, startFacts(engine, id));
   const spec = createContainerSpec({
     ...config.input,
     ...input,
