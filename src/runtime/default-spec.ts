@@ -198,7 +198,13 @@ function hostsFile({ hostname, extraHosts }: ContainerInput): string {
   const lines = [`127.0.0.1\tlocalhost ${hostname}`, '::1\tlocalhost ip6-localhost ip6-loopback'];
   for (const entry of extraHosts) {
     const at = entry.search(/[:=]/);
-    lines.push(`${entry.slice(at + 1).replace(/^\[(.*)\]$/, '$1')}\t${entry.slice(0, at)}`);
+    // Without a network of its own the way to the host is the loopback.
+    lines.push(
+      `${entry
+        .slice(at + 1)
+        .replace(/^host-gateway$/, '127.0.0.1')
+        .replace(/^\[(.*)\]$/, '$1')}\t${entry.slice(0, at)}`,
+    );
   }
   return `${lines.join('\n')}\n`;
 }

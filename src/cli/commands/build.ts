@@ -206,7 +206,9 @@ function labelsFrom(words: readonly string[]): Record<string, string> {
 }
 
 export function checkHost(entry: string): string {
-  if (!/^[^:=\s]+[:=]\[?[0-9A-Fa-f:.]+\]?$/.test(entry))
-    throw new TsbuildError('USAGE', `invalid --add-host ${JSON.stringify(entry)}`, { hint: 'write NAME:IP' });
+  if (!/^[^:=\s]+[:=](?:\[?[0-9A-Fa-f:.]+\]?|host-gateway)$/.test(entry))
+    throw new TsbuildError('USAGE', `invalid --add-host ${JSON.stringify(entry)}`, {
+      hint: 'write NAME:IP or NAME:host-gateway',
+    });
   return entry;
 }

@@ -83,6 +83,16 @@ function isServer(text: string): boolean {
   return tryParseAddress(text) !== undefined;
 }
 
+/** Where systemd-resolved names the servers behind its stub on 127.0.0.53. */
+export const RESOLVED_FILE = '/run/systemd/resolve/resolv.conf';
+
+/** The host's file, or what stands behind it where it names nobody but systemd-resolved's stub. */
+export function beyondStub(text: string, readFile: (path: string) => string | undefined): string {
+  const { servers } = parseResolvConf(text);
+  if (servers.length === 0 || !servers.every((server) => server === '127.0.0.53')) return text;
+  return readFile(RESOLVED_FILE) ?? text;
+}
+
 export interface NameServicePlan {
   readonly resolvConf: string;
   /** Whether resolv.conf leads to the name service. */

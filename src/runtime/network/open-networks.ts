@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { readTextIfExists } from '../../base/atomic-file.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
 import { isOwnerAlive } from '../../base/owner.ts';
@@ -19,7 +20,7 @@ import {
 import { createAttachmentStore, isAttachedIn } from './attachment-store.ts';
 import { createBringUp, type BringUp } from './bring-up.ts';
 import { DEFAULT_NETWORK } from './choice.ts';
-import { parseResolvConf } from './container-files.ts';
+import { beyondStub, parseResolvConf } from './container-files.ts';
 import type { Network, NetworkRequest, Networks, Subnet } from './contract.ts';
 import { checkOptions } from './driver-options.ts';
 import { createEndpoints } from './endpoints.ts';
@@ -46,7 +47,8 @@ export interface NetworksOptions {
 }
 
 export function openNetworks(options: NetworksOptions): Networks {
-  const { root, host, call, runDirectory, netnsDirectory, resolvConf } = options;
+  const { root, host, call, runDirectory, netnsDirectory } = options;
+  const resolvConf = (): string => beyondStub(options.resolvConf(), readTextIfExists);
   const directory = join(root, 'networks');
   const store = createNetworkStore(directory, host);
   const attached = createAttachmentStore(directory, host);
