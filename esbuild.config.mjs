@@ -8,6 +8,7 @@ const entryPoints = {
   runtime: 'src/cli/runtime/main.ts',
   engine: 'src/engine/library.ts',
   bench: 'bench/main.ts',
+  'soak-containers': 'bench/soak-containers.ts',
   'fuzz-frontend': 'bench/fuzz-frontend.ts',
   'fuzz-native': 'bench/fuzz-native.ts',
   chaos: 'bench/chaos.ts',

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { createDigester, type Digest, type DiffID } from '../base/digest.ts';
 import { sweepUnowned } from '../base/owner.ts';
 import { usageOf } from '../base/usage.ts';
+import type { SnapshotInfo, SnapshotName } from '../../snapshotter/snapshotter.ts';
+import { isAbandoned, repairContainers } from './containers/repair.ts';
 import type { Engine } from './engine.ts';
 
 export interface CheckReport {
@@ -14,15 +16,19 @@ export interface CheckReport {
     readonly layers: number;
     readonly images: number;
     readonly snapshots: number;
+    readonly containers: number;
   };
   /** What killed processes had left, and is gone now. */
   readonly swept: number;
+  /** What was put right of containers and their networks: one sentence each. */
+  readonly repaired: readonly string[];
 }
 
 /** Reads every blob and layer again, and looks for what images name and nobody has. */
 export async function checkStore(engine: Engine): Promise<CheckReport> {
   const damage: string[] = [];
   const { root } = engine.options;
+  const repaired = [...(await repairContainers(engine)), ...(await sweepNetworks(engine))];
   const swept = unfinished(root).reduce((sum, directory) => sum + sweepUnowned(directory), 0);
   let blobs = 0;
   for (const digest of engine.content.list()) {
@@ -47,7 +53,22 @@ export async function checkStore(engine: Engine): Promise<CheckReport> {
     damage.push(...(await snapshotter.check()));
     for await (const info of snapshotter.list()) snapshots += info.name === '' ? 0 : 1;
   }
-  return { damage, checked: { blobs, layers, images: images.length, snapshots }, swept };
+  const containers = engine.containers.list().length;
+  return {
+    damage,
+    checked: { blobs, layers, images: images.length, snapshots, containers },
+    swept,
+    repaired,
+  };
+}
+
+async function sweepNetworks(engine: Engine): Promise<readonly string[]> {
+  if (!existsSync(join(engine.options.root, 'networks'))) return [];
+  const isAlive = (id: string): boolean => {
+    const container = engine.containers.get(id);
+    return container !== undefined && !isAbandoned(container);
+  };
+  return (await engine.networks()).sweep(isAlive);
 }
 
 function unfinished(root: string): readonly string[] {
@@ -114,7 +135,10 @@ export async function prune(
   if (options.all) rmSync(join(root, 'records'), { recursive: true, force: true });
   for (const diffID of [...engine.layers.list()]) if (!usedLayers.has(diffID)) engine.layers.remove(diffID);
   for (const digest of [...engine.content.list()]) if (!usedBlobs.has(digest)) engine.content.remove(digest);
-  if (options.all) await removeSnapshots(engine);
+  if (options.all) {
+    await removeSnapshots(engine);
+    rmSync(join(root, 'run/users'), { recursive: true, force: true });
+  }
   return { freed: Math.max(0, before - total(diskUsage(engine))) };
 }
 
@@ -124,8 +148,9 @@ async function removeSnapshots(engine: Engine): Promise<void> {
   const all = [];
   for await (const info of snapshotter.list()) all.push(info);
   const parents = new Set(all.map((info) => info.parent));
+  const used = snapshotsOfContainers(engine, all);
   // Children before parents, one generation after the other.
-  let left = all;
+  let left = all.filter((info) => !used.has(info.name));
   while (left.length > 0) {
     const leaves = left.filter((info) => !parents.has(info.name));
     if (leaves.length === 0) return;
@@ -134,6 +159,16 @@ async function removeSnapshots(engine: Engine): Promise<void> {
     parents.clear();
     for (const info of left) parents.add(info.parent);
   }
+}
+
+/** Containers lie on their image's snapshot and on all below it, whether they run or not. */
+function snapshotsOfContainers(engine: Engine, all: readonly SnapshotInfo[]): ReadonlySet<SnapshotName> {
+  const parentOf = new Map(all.map((info) => [info.name, info.parent]));
+  const used = new Set<SnapshotName>();
+  for (const { config } of engine.containers.list())
+    for (let at = config.image.snapshot; at !== undefined && !used.has(at); at = parentOf.get(at))
+      used.add(at);
+  return used;
 }
 
 function total(rows: readonly UsageRow[]): number {

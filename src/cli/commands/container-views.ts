@@ -8,6 +8,7 @@ import {
   containerTraffic,
   networkFacts,
 } from '../../engine/containers/facts.ts';
+import { repairContainers } from '../../engine/containers/repair.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { isActive, shortID, type StoredContainer } from '../../runtime/container.ts';
 import type { ParsedFlags } from '../flags.ts';
@@ -28,6 +29,7 @@ import { parseInteger } from './run-flags/numbers.ts';
 
 export async function runPs(flags: ParsedFlags, session: Session): Promise<number> {
   const engine = session.engine();
+  await repairContainers(engine);
   const filters = parseContainerFilters(flags.list('filter'), (name) => engine.containers.require(name));
   const last = flags.boolean('latest') ? 1 : readLast(flags.text('last'));
   const isAll = flags.boolean('all') || last !== undefined || filters.wantsAll;

@@ -5,6 +5,7 @@ import { TsbuildError } from '../../base/errors.ts';
 import { importImage } from '../../engine/import.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../oci/reference.ts';
 import { parsePlatform } from '../../oci/platform.ts';
+import { shortID } from '../../runtime/container.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';
 import { formatList } from '../format/rows.ts';
@@ -72,7 +73,7 @@ export async function runImages(flags: ParsedFlags, session: Session): Promise<n
 }
 
 export async function runRmi(flags: ParsedFlags, session: Session): Promise<number> {
-  const { images } = session.engine();
+  const { images, containers } = session.engine();
   for (const name of flags.words) {
     const image = await images.require(name);
     const isID = !image.tags.includes(nameOf(name));
@@ -83,6 +84,13 @@ export async function runRmi(flags: ParsedFlags, session: Session): Promise<numb
         { hint: 'remove the names, or use --force' },
       );
     const removed = isID ? image.tags : [nameOf(name)];
+    const user = containers.list().find(({ config }) => config.image.id === image.id);
+    if (user !== undefined && removed.length >= image.tags.length && !flags.boolean('force'))
+      throw new TsbuildError(
+        'IMAGE_IN_USE',
+        `cannot remove image ${JSON.stringify(name)}: container ${JSON.stringify(user.config.name)} (${shortID(user.id)}) is made of it`,
+        { hint: 'remove the container first, or use --force' },
+      );
     for (const tag of removed) {
       images.untag(parseReference(tag));
       session.stdout.write(`Untagged: ${tag}\n`);

@@ -20,10 +20,11 @@ export async function runSystem(flags: ParsedFlags, session: Session): Promise<n
     const report = await checkStore(engine);
     if (isJson) stdout.write(`${JSON.stringify(report)}\n`);
     else {
-      const { blobs, layers, images, snapshots } = report.checked;
+      const { blobs, layers, images, snapshots, containers } = report.checked;
+      for (const sentence of report.repaired) stdout.write(`repaired: ${sentence}\n`);
       for (const sentence of report.damage) stdout.write(`damage: ${sentence}\n`);
       stdout.write(
-        `checked ${blobs} blobs, ${layers} layers, ${images} images, ${snapshots} snapshots: ${report.damage.length === 0 ? 'no damage' : `${report.damage.length} damaged`}\n`,
+        `checked ${blobs} blobs, ${layers} layers, ${images} images, ${snapshots} snapshots, ${containers} containers: ${report.damage.length === 0 ? 'no damage' : `${report.damage.length} damaged`}\n`,
       );
     }
     return report.damage.length === 0 ? 0 : 1;

@@ -6,9 +6,9 @@ import { locateNative } from '../../../native/locate.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import { openTree } from '../../layer/open-tree.ts';
 import { resolveGroups, resolveRunUser } from '../../oci/user.ts';
+import { placeOfProcess } from '../../runtime/cgroups/place-of.ts';
 import { joinCgroup } from '../../runtime/cgroups/join.ts';
 import { ALL_CAPABILITIES } from '../../runtime/capabilities.ts';
-import { readHeld } from '../../runtime/container-files.ts';
 import type { StoredContainer } from '../../runtime/container.ts';
 import { createContainerSpec } from '../../runtime/default-spec.ts';
 import { startError } from '../../runtime/launch-runtime.ts';
@@ -85,7 +85,7 @@ async function execSpec(engine: Engine, request: ExecRequest): Promise<ExecSpec>
       `container ${JSON.stringify(config.name)} is ${state.status === 'paused' ? 'paused' : 'restarting'}`,
       state.status === 'paused' ? { hint: `unpause it first: tsbuild unpause ${config.name}` } : {},
     );
-  const place = readHeld(container.directory)?.cgroup;
+  const place = placeOfProcess(first.pid);
   return {
     ...(await processOf(engine, container, request)),
     target: execTarget(first.pid, BigInt(first.start)),

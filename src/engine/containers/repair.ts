@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isOwnerAlive, startTimeOf } from '../../base/owner.ts';
+import { thaw } from '../../runtime/cgroups/freeze.ts';
 import { readHeld } from '../../runtime/container-files.ts';
 import { isActive, isHeld, shortID, type StoredContainer } from '../../runtime/container.ts';
 import { formatTime } from '../../oci/documents.ts';
@@ -26,6 +27,12 @@ export async function repairContainers(engine: Engine): Promise<readonly string[
     if (finding !== undefined) findings.push(`container ${shortID(container.id)} ${finding}`);
   }
   return findings;
+}
+
+/** Whether nobody runs it, starts it or cleans up after it. */
+export function isAbandoned({ state, directory }: StoredContainer): boolean {
+  const held = readHeld(directory);
+  return !isHeld(state) && (held === undefined || !isOwnerAlive(held.starter));
 }
 
 /** What was wrong; undefined where nothing was. */
@@ -55,7 +62,10 @@ export async function repairContainer(
 }
 
 async function endLost(engine: Engine, container: StoredContainer): Promise<void> {
-  const { id, state } = container;
+  const { id, state, directory } = container;
+  const place = readHeld(directory)?.cgroup;
+  // why: a frozen process of cgroup v1 dies when it is thawed.
+  if (place !== undefined && state.status === 'paused') await thaw(place).catch(() => undefined);
   await killFirst(state.process);
   const rest = withoutProcesses(state);
   engine.containers.saveState(id, {
