@@ -28,6 +28,9 @@ import { fileURLToPath } from 'node:url';
 const CLI = join(dirname(fileURLToPath(import.meta.url)), 'cli.js');
 const directory = mkdtempSync(join(tmpdir(), 'tsbuild-soak-'));
 const root = join(directory, 'state');
+/** Of our containers alone. */
+const CGROUPS = `/tsbuild-soak-${process.pid}`;
+const OURS = ['--cgroup-parent', CGROUPS];
 const env = { ...process.env, TSBUILD_ROOT: root, NO_COLOR: '1' };
 
 interface Ended {
@@ -128,7 +131,7 @@ async function soakContainers(count: number, width: number): Promise<void> {
   const started = Date.now();
   await atATime(count, width, async (index) => {
     const name = `soak${index}`;
-    if (index % 3 === 0) await tsbuild('run', '--rm', '--name', name, 'busybox', 'true');
+    if (index % 3 === 0) await tsbuild('run', '--rm', '--name', name, ...OURS, 'busybox', 'true');
     else {
       await tsbuild(
         'run',
@@ -152,10 +155,10 @@ async function soakKills(count: number): Promise<void> {
   for (let index = 0; index < count; index += 1) {
     const name = `soak${index}`;
     const kinds: readonly (readonly string[])[] = [
-      ['run', '--rm', '--name', name, 'busybox', 'sh', '-c', 'sleep 0.3'],
-      ['run', '-d', '--name', name, 'busybox', 'sleep', '1000'],
-      ['run', '-d', '--rm', '--name', name, '--network', 'none', 'busybox', 'sleep', '0.2'],
-      ['create', '--name', name, 'busybox', 'true'],
+      ['run', '--rm', '--name', name, ...OURS, 'busybox', 'sh', '-c', 'sleep 0.3'],
+      ['run', '-d', '--name', name, ...OURS, 'busybox', 'sleep', '1000'],
+      ['run', '-d', '--rm', '--name', name, '--network', 'none', ...OURS, 'busybox', 'sleep', '0.2'],
+      ['create', '--name', name, ...OURS, 'busybox', 'true'],
       ['rm', '-f', `soak${index - 1}`],
       ['stop', '-t', '0', `soak${index - 1}`],
       ['start', `soak${index - 1}`],
@@ -219,7 +222,7 @@ async function measureMemory(count: number): Promise<void> {
 const [what = 'containers', first, second] = process.argv.slice(2);
 try {
   await importBusybox();
-  await tsbuild('run', '--rm', 'busybox', 'true');
+  await tsbuild('run', '--rm', ...OURS, 'busybox', 'true');
   const before = inventory();
   if (what === 'kill') await soakKills(Number(first ?? 200));
   else if (what === 'memory') await measureMemory(Number(first ?? 100));
