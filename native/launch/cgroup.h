@@ -1,4 +1,4 @@
-/* The cgroup of a container: what the plan's operations do, and what is asked at its end. */
+/* The cgroup of a container: what the plan's operations do. */
 #ifndef TSB_CGROUP_H
 #define TSB_CGROUP_H
 #include "sandbox.h"
@@ -7,10 +7,5 @@
 int cgroup_execute(struct parent *p, const struct op *op);
 int op_cgroup_self(struct sandbox *s);
 int op_cgroup_namespace(void);
-
-/* Processes that were killed for want of memory since the plan's cgroups were made; 0 where nothing tells. */
-long cgroup_oom_kills(const struct plan *plan);
-/* Removes the plan's cgroups; waits up to two seconds for who is dying there. 0, or -1 (EBUSY). */
-int cgroup_remove(const struct plan *plan);
 
 #endif

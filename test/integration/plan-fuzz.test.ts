@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
+import { describeCgroup } from '../../src/runtime/cgroups/describe.ts';
+import { containerDevices } from '../../src/runtime/cgroups/device-rules.ts';
 import { createContainerSpec } from '../../src/runtime/default-spec.ts';
 import { layOut } from '../../src/runtime/layout.ts';
 import { encodePlan } from '../../native/plan.ts';
@@ -79,6 +81,21 @@ test('no damaged plan makes the reader touch memory that is not its own', () => 
         { kind: 'tmpfs', target: '/x', mode: 0o755, size: 5 },
       ],
     });
+    const at = (version: 1 | 2, controllers: readonly string[]) => ({
+      ...{ version, controllers, self: '/' },
+      mountPoint: `/cg/${controllers[0] ?? ''}`,
+    });
+    const cgroup = describeCgroup({
+      hierarchies: { v1: [at(1, ['memory']), at(1, ['cpuset'])], unified: at(2, ['io', 'pids']) },
+      path: '/a/b',
+      resources: {
+        memory: { limit: 1 },
+        pids: { limit: 2 },
+        blockIO: { weight: 10 },
+        devices: containerDevices([], { privileged: false }),
+      },
+      membership: 'all',
+    });
     writeFileSync(
       join(directory, 'plan'),
       encodePlan(
@@ -89,6 +106,7 @@ test('no damaged plan makes the reader touch memory that is not its own', () => 
             oomScoreAdj: 5,
             noNewPrivileges: true,
             root: { ...spec.root, readonly: true },
+            cgroup,
           },
           { arch: 'amd64', cgroup2: true, bounding: (1n << 41n) - 1n, mountPoint: '/m' },
         ),
