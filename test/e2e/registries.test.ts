@@ -296,6 +296,43 @@ test('C24: --format docker gives docker documents alone, and back', async () => 
   );
 });
 
+test('C24: layers by zstd are read, and travel on as OCI', async () => {
+  const name = `${registry.host}/zstd/app`;
+  // A registry of its own: skopeo would find the gzip blobs again.
+  await using fresh = await startRegistry(space.directory);
+  const zstd = `${fresh.host}/zstd/app:1`;
+  space.ok(['-q', '-t', `${name}:gzip`, '--push', space.context('zstd', { Dockerfile: DOCKERFILE })]);
+  const layout = join(space.directory, 'zstd-layout');
+  execFileSync('skopeo', [
+    'copy',
+    '-q',
+    '--src-tls-verify=false',
+    '--dest-decompress',
+    `docker://${name}:gzip`,
+    `dir:${layout}`,
+  ]);
+  execFileSync('skopeo', [
+    'copy',
+    '-q',
+    '--dest-tls-verify=false',
+    '--dest-compress',
+    '--dest-compress-format',
+    'zstd',
+    '-f',
+    'oci',
+    `dir:${layout}`,
+    `docker://${zstd}`,
+  ]);
+  const raw = execFileSync('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${zstd}`], {
+    encoding: 'utf8',
+  });
+  assert.match(raw, /tar\+zstd/);
+  const other = { env: { TSBUILD_ROOT: join(space.directory, 'zstd-root') } };
+  assert.equal(space.ok(['run', zstd], other).stdout, 'pushed\n');
+  const refused = await run('copy', '--format', 'docker', zstd, `${name}:docker`);
+  assert.match(refused.stderr, /docker images cannot hold .*zstd/);
+});
+
 test('C8: images of several machines, pushed by digest, are joined and inspected; attestations are no platform', async () => {
   const repository = `${registry.host}/matrix/app`;
   const digests: string[] = [];

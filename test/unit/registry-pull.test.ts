@@ -570,3 +570,25 @@ test('tags are listed over all pages', async () => {
   assert.deepEqual(tags, ['a', 'b', 'c', 'd', 'e']);
   assert.equal(registry.calls().length, 3);
 });
+
+test('C23: an abort in the middle of a pull leaves nothing behind, and the next one succeeds', async () => {
+  const abort = new AbortController();
+  const image = makeImage([400_000, 400_000]);
+  const registry = await start({
+    fault: (seen) => (isBlob(seen) && !abort.signal.aborted ? { kind: 'slow', delayMs: 40 } : undefined),
+  });
+  hold(registry, image);
+  const client = bench.client();
+  const from = reference(registry.host);
+  const source = client.source(from);
+  setTimeout(() => abort.abort(), 100);
+  const io = { signal: abort.signal };
+  await rejects(
+    source.resolve(from, io).then((root) => copyImage(root, source, bench.store, io)),
+    'ABORTED',
+  );
+  for (const digest of bench.store.list())
+    assert.equal(digestOf(await bench.store.read(digest, 1 << 20)), digest);
+  await pull(bench.client(), registry.host);
+  stored(image);
+});
