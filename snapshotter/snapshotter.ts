@@ -25,7 +25,9 @@ export interface Usage {
 export interface MountStub {
   /** Absolute path inside the snapshot. */
   readonly path: string;
-  readonly type: 'directory' | 'file';
+  readonly type: 'directory' | 'file' | 'symlink';
+  /** Of a symlink, which is there for programs to find rather than to be mounted on. */
+  readonly target?: string;
 }
 
 export interface PrepareOptions {

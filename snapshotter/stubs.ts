@@ -21,7 +21,7 @@ export interface PlacedStubs {
 
 /** The directory below `root` with nothing but `stubs`, shared by all that ask for the same ones. */
 export function stubDirectory(root: string, stage: () => string, stubs: readonly MountStub[]): string {
-  const identity = JSON.stringify(stubs.map(({ path, type }) => [path, type]));
+  const identity = JSON.stringify(stubs.map(({ path, type, target }) => [path, type, target]));
   const path = join(root, hexOf(digestOf(identity)).slice(0, 16));
   using known = openIfExists(path);
   if (known !== undefined) return path;
@@ -57,6 +57,8 @@ export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStu
   const made = new Map<ByteString, MountStub['type']>();
   const around = new Map<ByteString, bigint>();
   for (const stub of stubs) {
+    // why: a link that the image has there is as good as ours; where it leads nothing is made.
+    if (stub.type === 'symlink' && tree.lstat(toByteString(stub.path)) !== undefined) continue;
     const path = tree.resolve(toByteString(stub.path));
     const names = path.split('/');
     for (let depth = 1; depth <= names.length; depth += 1) {
@@ -67,7 +69,7 @@ export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStu
       if (stat !== undefined && !around.has(holder) && !made.has(holder)) around.set(holder, stat.mtimeNs);
       const type = depth < names.length ? 'directory' : stub.type;
       using directory = tree.directory(holder);
-      make(directory, nameOf(place), type);
+      make(directory, nameOf(place), type, stub.target);
       made.set(place, type);
     }
   }
@@ -91,8 +93,9 @@ export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStu
   };
 }
 
-function make(directory: RootDirectory, name: ByteString, type: MountStub['type']): void {
+function make(directory: RootDirectory, name: ByteString, type: MountStub['type'], target = ''): void {
   if (type === 'directory') directory.makeDirectory(name, 0o755);
+  else if (type === 'symlink') directory.makeSymlink(name, toByteString(target));
   else directory.makeFile(name, 0o644);
 }
 
@@ -115,7 +118,7 @@ function removeStub(tree: RootFs, path: ByteString, was: EntryStat): void {
   const isChanged = stat.mode !== was.mode || stat.uid !== was.uid || stat.gid !== was.gid;
   if (isChanged || (stat.type === 'file' && (stat.size > 0 || stat.nlink > 1))) return;
   using directory = tree.directory(directoryOf(path));
-  if (stat.type === 'file') directory.removeFile(nameOf(path));
+  if (stat.type === 'file' || stat.type === 'symlink') directory.removeFile(nameOf(path));
   else
     try {
       directory.removeDirectory(nameOf(path));

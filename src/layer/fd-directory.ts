@@ -12,6 +12,7 @@ import {
   readdirSync,
   readlinkSync,
   rmdirSync,
+  symlinkSync,
   unlinkSync,
 } from 'node:fs';
 import { fsPath, type ByteString } from '../base/byte-string.ts';
@@ -85,6 +86,10 @@ export class FdDirectory implements RootDirectory {
 
   makeFile(name: ByteString, mode: number): void {
     closeSync(openSync(fsPath(this.#prefix, name), O_NEW_FILE, mode));
+  }
+
+  makeSymlink(name: ByteString, target: ByteString): void {
+    symlinkSync(fsPath('', target), fsPath(this.#prefix, name));
   }
 
   removeFile(name: ByteString): void {

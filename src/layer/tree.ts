@@ -63,6 +63,8 @@ export interface RootDirectory extends Directory {
   makeDirectory(name: ByteString, mode: number): void;
   /** An empty regular file. */
   makeFile(name: ByteString, mode: number): void;
+  /** A symbolic link to `target`. Throws where the name is taken. */
+  makeSymlink(name: ByteString, target: ByteString): void;
   removeFile(name: ByteString): void;
   /** Throws ENOTEMPTY where something is in it. */
   removeDirectory(name: ByteString): void;

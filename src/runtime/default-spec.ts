@@ -33,6 +33,9 @@ export const DEFAULT_STUBS: readonly MountStub[] = [
   { path: '/etc/hostname', type: 'file' },
 ];
 
+/** Of a container that is kept: what reads the table of mounts finds it. */
+export const MTAB: MountStub = { path: '/etc/mtab', type: 'symlink', target: '/proc/mounts' };
+
 export interface ContainerInput {
   readonly id: string;
   readonly mounts: readonly Mount[];

@@ -6,7 +6,7 @@ import type { CgroupDescription } from '../../runtime/cgroups/cgroup.ts';
 import { readWritableHierarchies } from '../../runtime/cgroups/read-hierarchies.ts';
 import { DEFAULT_PARENT } from '../../runtime/cgroups/remove.ts';
 import type { StoredContainer } from '../../runtime/container.ts';
-import { createContainerSpec, DEFAULT_STUBS } from '../../runtime/default-spec.ts';
+import { createContainerSpec, DEFAULT_STUBS, MTAB } from '../../runtime/default-spec.ts';
 import type { Attachment } from '../../runtime/network/contract.ts';
 import type { ContainerNetwork, ContainerSpec } from '../../runtime/runtime.ts';
 import type { Engine } from '../engine.ts';
@@ -23,7 +23,7 @@ export async function rootMounts(
   const snapshotter = await engine.snapshotter();
   const { mounts } = await snapshotter.prepare(config.image.snapshot, {
     home: join(directory, 'layer'),
-    stubs: [...DEFAULT_STUBS, ...mountStubs(config.isolation.mounts, isFile)],
+    stubs: [...DEFAULT_STUBS, MTAB, ...mountStubs(config.isolation.mounts, isFile)],
     // What is thrown away at the end need not survive a crash of the machine.
     volatile: config.autoRemove,
   });
