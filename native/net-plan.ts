@@ -25,6 +25,7 @@ const CODES = {
   sysctl: 13,
   send: 14,
   dump: 15,
+  down: 16,
 } as const;
 
 /** NETLINK_* of linux/netlink.h. */
@@ -86,7 +87,7 @@ export type NetOp = {
       readonly group?: Uint8Array;
     }
   | { readonly op: 'forward'; readonly name: string; readonly family: Family; readonly address: Uint8Array }
-  | { readonly op: 'deleteLink' | 'up'; readonly side: Side; readonly name: string }
+  | { readonly op: 'deleteLink' | 'up' | 'down'; readonly side: Side; readonly name: string }
   | { readonly op: 'address'; readonly side: Side; readonly address: Prefix; readonly name: string }
   | {
       readonly op: 'route';
@@ -155,6 +156,7 @@ function payloadOf(op: NetOp): readonly Buffer[] {
       return [u32(familyNumber(op.family)), fixed(op.address, 16), ...text(op.name)];
     case 'deleteLink':
     case 'up':
+    case 'down':
       return [u32(sideNumber(op.side)), ...text(op.name)];
     case 'address':
       return [u32(sideNumber(op.side)), ...prefix(op.address), ...text(op.name)];

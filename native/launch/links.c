@@ -50,12 +50,12 @@ static uint32_t index_of(struct net *n, int fd, const char *name)
 	return interface_index(fd, name);
 }
 
-int net_up(struct net *n, struct cursor c)
+int net_set_up(struct net *n, struct cursor c, int up)
 {
 	int fd = net_socket(n, take_u32(&c), NET_SOCKET_ROUTE);
 	const char *name = take_string(&c);
 	struct request r;
-	struct ifinfomsg head = { .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
+	struct ifinfomsg head = { .ifi_flags = up ? IFF_UP : 0, .ifi_change = IFF_UP };
 	if (fd < 0 || !(head.ifi_index = (int)index_of(n, fd, name)))
 		return -1;
 	request_begin(&r, RTM_NEWLINK, 0, &head, sizeof head);

@@ -14,6 +14,7 @@ static int check(const struct op *op)
 		[NET_VXLAN] = { 4, 32, 4, 0 },   [NET_FORWARD] = { 1, 16, 1, 0 }, [NET_DELETE] = { 1, 0, 1, 0 },
 		[NET_UP] = { 1, 0, 1, 0 },	 [NET_ADDRESS] = { 3, 16, 1, 0 }, [NET_ROUTE] = { 3, 32, 1, 0 },
 		[NET_SYSCTL] = { 1, 0, 2, 0 },   [NET_SEND] = { 2, 0, 0, 1 },	 [NET_DUMP] = { 2, 0, 0, 1 },
+		[NET_DOWN] = { 1, 0, 1, 0 },
 	};
 	struct cursor c = cursor_of(op);
 	if (op->code == 0 || op->code >= sizeof shapes / sizeof *shapes)

@@ -140,7 +140,8 @@ static int execute(struct net *n, const struct op *op)
 	case NET_DELETE:
 		return net_delete(n, c);
 	case NET_UP:
-		return net_up(n, c);
+	case NET_DOWN:
+		return net_set_up(n, c, op->code == NET_UP);
 	case NET_ADDRESS:
 		return net_address(n, c);
 	case NET_ROUTE:

@@ -31,6 +31,7 @@ enum net_code {
 	NET_ROUTE = 12,  /* u32 side, family, prefix; destination[16], gateway[16]; string name */
 	NET_SYSCTL = 13, /* u32 side; strings key (below /proc/sys/net), value */
 	NET_SEND = 14,   /* u32 side, protocol, size; messages */
+	NET_DOWN = 16,   /* u32 side; string name */
 	NET_DUMP = 15,   /* u32 side, protocol, size; one request: the answer becomes frames */
 };
 
@@ -83,6 +84,6 @@ int net_slave(struct net *n, struct cursor c);
 int net_vxlan(struct net *n, struct cursor c);
 int net_forward(struct net *n, struct cursor c);
 int net_delete(struct net *n, struct cursor c);
-int net_up(struct net *n, struct cursor c);
+int net_set_up(struct net *n, struct cursor c, int up);
 
 #endif

@@ -310,14 +310,14 @@ inNamespaces(import.meta.url, () => {
     gone[Symbol.dispose]();
     using place = openRoot();
     await place.networks.sweep(() => true);
-    assert.deepEqual(leftovers(), []);
+    assert.deepEqual(await leftovers(), []);
   });
 
   test('nothing is left of many containers, made and removed at the same time', async () => {
     using place = openRoot();
     const { networks } = place;
     await networks.create({ name: 'many' });
-    const base = leftovers();
+    const base = await leftovers();
     const ids = Array.from({ length: 24 }, (_, index) =>
       index.toString(16).padStart(12, '0').padEnd(64, '0'),
     );
@@ -328,10 +328,10 @@ inNamespaces(import.meta.url, () => {
     );
     assert.equal(new Set(all.map((each) => ipOf(each))).size, ids.length);
     await Promise.all(ids.map((id) => networks.detach(id)));
-    assert.deepEqual(leftovers(), base);
+    assert.deepEqual(await leftovers(), base);
     assert.deepEqual(readdirSync(`${place.root}/networks/attached`), []);
     await networks.remove('many');
-    assert.deepEqual(leftovers(), []);
+    assert.deepEqual(await leftovers(), []);
     assert.equal(readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8').trim(), '1');
   });
 });

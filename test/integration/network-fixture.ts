@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createNetCall } from '../../native/net-call.ts';
 import { locateNative } from '../../native/locate.ts';
@@ -152,8 +153,12 @@ export function openOutside(): Disposable & { readonly netns: string } {
   };
 }
 
-/** Everything of ours that the host has. */
-export function leftovers(): readonly string[] {
+const SOON_MS = 5000;
+
+/** Everything of ours that the host has; the kernel is given its time to remove the interfaces of ended namespaces. */
+export async function leftovers(): Promise<readonly string[]> {
+  for (const end = Date.now() + SOON_MS; Date.now() < end && /\btsbv/.test(sh('ip -o link')); )
+    await setTimeout(20);
   const links = sh('ip -o link')
     .split('\n')
     .flatMap((line) => /^\d+: (tsb[^:@]*)/.exec(line)?.[1] ?? []);

@@ -78,7 +78,7 @@ inNamespaces(import.meta.url, () => {
     );
     for (const { containerId } of [a, b]) await networks.detach(containerId);
     for (const name of ['lan', 'no']) await networks.remove(name);
-    assert.deepEqual(leftovers(), []);
+    assert.deepEqual(await leftovers(), []);
   });
 
   test('vxlan: containers of two hosts are on one network', async () => {

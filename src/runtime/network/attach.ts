@@ -267,7 +267,7 @@ export async function detach(a: Attaching, containerId: string): Promise<void> {
     ...(record.netns === ''
       ? []
       : [
-          ...record.endpoints.flatMap(removeLinkOps),
+          ...record.endpoints.flatMap(takeDownOps),
           { op: 'removeNamespace', path: record.netns, tolerate: 'ENOENT' } as const,
         ]),
   ];
@@ -286,7 +286,16 @@ async function undo(a: Attaching, { rules }: AttachmentRecord, rest: readonly Ne
   if (!isDone(result)) await perform(a.call, [...patientRemovalOps(undefined, rules), ...rest]);
 }
 
-/** why not leave it to the namespace's end: a process that still holds it would keep the address on the network. */
+/**
+ * The kernel removes a veth pair with the namespace, soon after its last process. Until then a process that still
+ * holds the namespace must not keep the address on the network; removing the pair here would take 25 ms (an RCU
+ * barrier) where taking it down takes none.
+ */
+function takeDownOps({ hostInterface }: Endpoint): readonly NetOp[] {
+  if (hostInterface === undefined) return [];
+  return [{ op: 'down', side: 'host', name: hostInterface, tolerate: 'ENODEV' }];
+}
+
 function removeLinkOps({ hostInterface }: Endpoint): readonly NetOp[] {
   if (hostInterface === undefined) return [];
   return [{ op: 'deleteLink', side: 'host', name: hostInterface, tolerate: 'ENODEV' }];

@@ -83,6 +83,8 @@ function actionOf(op: NetOp | undefined): string {
       return 'removing the interface';
     case 'up':
       return 'bringing up the interface';
+    case 'down':
+      return 'taking down the interface';
     case 'address':
       return 'adding an address to';
     case 'route':
