@@ -132,6 +132,8 @@ function descriptorOf(head: Response, name: string): Descriptor | undefined {
   const digest = head.header('docker-content-digest');
   const size = Number(head.header('content-length'));
   const mediaType = typeOf(head);
+  // The length of something that a proxy compressed is not the manifest's.
+  if ((head.header('content-encoding') ?? 'identity') !== 'identity') return undefined;
   if (digest === undefined || !isDigest(digest) || !Number.isSafeInteger(size) || size <= 0) return undefined;
   if (mediaType === undefined || (isDigest(name) && digest !== name)) return undefined;
   return { mediaType, digest, size };

@@ -1,6 +1,8 @@
 /** What renderers remember of a build: vertices in order of appearance, with their state. */
 import type { ProgressEvent, VertexStatus } from '../../progress/progress.ts';
 
+type Transfer = Extract<ProgressEvent, { kind: 'transfer' }>;
+
 export interface VertexView {
   readonly number: number;
   readonly name: string;
@@ -8,7 +10,9 @@ export interface VertexView {
   started: number | undefined;
   ended: number | undefined;
   /** Transfers in progress by item. */
-  readonly transfers: Map<string, Extract<ProgressEvent, { kind: 'transfer' }>>;
+  readonly transfers: Map<string, Transfer>;
+  /** When each began, and with how much of it. */
+  readonly begun: Map<string, Transfer>;
   /** Last whole lines of output. */
   readonly tail: string[];
 }
@@ -32,6 +36,7 @@ export function createModel(): BuildModel {
             started: undefined,
             ended: undefined,
             transfers: new Map(),
+            begun: new Map(),
             tail: [],
           });
         return vertices.get(event.vertex);
@@ -42,10 +47,23 @@ export function createModel(): BuildModel {
         view.status = event.status;
         if (event.status.kind === 'started') view.started = event.at;
         else view.ended = event.at;
-      } else if (event.kind === 'transfer') view.transfers.set(event.item, event);
+      } else if (event.kind === 'transfer') {
+        view.transfers.set(event.item, event);
+        if (!view.begun.has(event.item)) view.begun.set(event.item, event);
+      }
       return view;
     },
   };
+}
+
+/** `, 12.5MB/s` since the transfer began; nothing where it is too early to say. */
+export function rateOf({ begun }: VertexView, { item, current, unit, at }: Transfer): string {
+  const first = begun.get(item);
+  const ms = at - (first?.at ?? at);
+  const moved = current - (first?.current ?? current);
+  return unit !== 'bytes' || ms < 100 || moved <= 0
+    ? ''
+    : `, ${formatBytes(Math.round((moved * 1000) / ms))}/s`;
 }
 
 /** `1.09MB`, as docker shows sizes. */

@@ -2,7 +2,14 @@
 import type { ProgressSink } from '../../progress/progress.ts';
 import { excerpt } from './excerpt.ts';
 import { clean } from './safe-text.ts';
-import { createLineSplitter, createModel, formatBytes, formatSeconds, type VertexView } from './model.ts';
+import {
+  createLineSplitter,
+  createModel,
+  formatBytes,
+  formatSeconds,
+  rateOf,
+  type VertexView,
+} from './model.ts';
 
 const TRANSFER_EVERY_MS = 1000;
 
@@ -67,7 +74,7 @@ export function createPlainRenderer(write: (text: string) => void): Renderer {
         const amount = event.unit === 'bytes' ? formatBytes : String;
         line(
           view,
-          `${event.item} ${amount(event.current)}${event.total === undefined ? '' : ` / ${amount(event.total)}`}${event.done ? ' done' : ''}`,
+          `${event.item} ${amount(event.current)}${event.total === undefined ? '' : ` / ${amount(event.total)}`}${event.done ? ' done' : ''}${rateOf(view, event)}`,
         );
         return;
       }

@@ -1,7 +1,14 @@
 /** Live progress on a terminal: one line per vertex, the last output of what runs, redrawn in place. */
 import { excerpt } from './excerpt.ts';
 import { clean } from './safe-text.ts';
-import { createLineSplitter, createModel, formatBytes, formatSeconds, type VertexView } from './model.ts';
+import {
+  createLineSplitter,
+  createModel,
+  formatBytes,
+  formatSeconds,
+  rateOf,
+  type VertexView,
+} from './model.ts';
 import type { Renderer } from './plain.ts';
 
 const FRAME_MS = 100;
@@ -51,11 +58,13 @@ export function createTtyRenderer(terminal: Terminal): Renderer {
             : '';
     const out = [` => ${mark}${clean(view.name)}\t${time}`];
     if (view.ended !== undefined || final) return out;
-    for (const { item, current, total, done } of view.transfers.values())
+    for (const event of view.transfers.values()) {
+      const { item, current, total, done } = event;
       if (!done)
         out.push(
-          ` => => ${item.slice(0, 27)} ${formatBytes(current)}${total === undefined ? '' : ` / ${formatBytes(total)}`}`,
+          ` => => ${item.slice(0, 27)} ${formatBytes(current)}${total === undefined ? '' : ` / ${formatBytes(total)}`}${rateOf(view, event)}`,
         );
+    }
     for (const text of view.tail) out.push(` => => # ${text}`);
     return out;
   }
