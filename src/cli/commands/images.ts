@@ -48,7 +48,9 @@ export async function runImport(flags: ParsedFlags, session: Session): Promise<n
 }
 
 export async function runImages(flags: ParsedFlags, session: Session): Promise<number> {
-  const { images } = session.engine();
+  const { images, containers } = session.engine();
+  const used = new Map<string, number>();
+  for (const { config } of containers.list()) used.set(config.image.id, (used.get(config.image.id) ?? 0) + 1);
   const [wanted] = flags.words;
   const filter = parseImageFilters(flags.list('filter'));
   const all = (await images.list()).toSorted((a, b) =>
@@ -57,7 +59,7 @@ export async function runImages(flags: ParsedFlags, session: Session): Promise<n
   const listed = all.flatMap((image) =>
     (image.tags.length === 0 ? [undefined] : image.tags)
       .filter((tag) => filter(image, tag, all) && (wanted === undefined || matchesName(tag, wanted)))
-      .map((tag) => ({ image, tag, size: images.sizeOf(image), containers: 0 })),
+      .map((tag) => ({ image, tag, size: images.sizeOf(image), containers: used.get(image.id) ?? 0 })),
   );
   const isQuiet = flags.boolean('quiet');
   const whole = flags.boolean('no-trunc');
