@@ -10,6 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
+import { removeBridges } from '../e2e/fixture.ts';
 import { makeBaseTar } from './base-image.ts';
 import { createBuildah, createTsbuild, type Builder, type Outcome } from './builders.ts';
 import { readCorpus, stageCase, type CorpusCase } from './case.ts';
@@ -103,6 +104,7 @@ describe('tsbuild and buildah build the same from', { concurrency: 2 }, () => {
     // why: the overlay driver of containers/storage keeps its root mounted privately on itself.
     spawnSync('umount', ['-l', join(bench.directory, 'storage', 'overlay')], { stdio: 'ignore' });
     if (process.env.CORPUS_KEEP === undefined) rmSync(bench.directory, { recursive: true, force: true });
+    removeBridges();
   });
 
   for (const each of corpus)

@@ -81,9 +81,20 @@ export function openWorkspace(): Workspace {
       }
       return path;
     },
-    [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
+    [Symbol.dispose]() {
+      rmSync(directory, { recursive: true, force: true });
+      removeBridges();
+    },
   };
   return workspace;
+}
+
+/** Bridges are found by the next state root once their own is gone; here that is at once. */
+export function removeBridges(): void {
+  if (!readdirSync('/sys/class/net').some((name) => name.startsWith('tsb-'))) return;
+  const root = mkdtempSync(join(tmpdir(), 'tsbuild-sweep-'));
+  spawnSync(process.execPath, [CLI, '--root', root, 'system', 'check'], { stdio: 'ignore' });
+  rmSync(root, { recursive: true, force: true });
 }
 
 /** As `tsbuild` of a workspace, with bytes on standard input. */
