@@ -13,7 +13,7 @@ function overview(): string {
   const rows = COMMANDS.filter(({ hidden }) => hidden !== true).map(
     ({ spec }) => `  ${spec.name.padEnd(15)} ${spec.summary}`,
   );
-  return `Usage: tsbuild [COMMAND] [OPTIONS] …\n\n  tsbuild -t IMAGE .        build the Dockerfile in this directory\n  tsbuild run IMAGE         run the result\n\nCommands:\n${rows.join('\n')}\n\nsee "tsbuild COMMAND --help"\n`;
+  return `Usage: tsbuild [COMMAND] [OPTIONS] …\n\n  tsbuild -t IMAGE .        build the Dockerfile in this directory\n  tsbuild run IMAGE         run the result\n\nCommands:\n${rows.join('\n')}\n\nExit codes: 0 ok, 1 failed, 2 wrong usage, 130 interrupted; registries: 10 not allowed, 11 not found,\n  12 not reachable, 13 damaged bytes, 14 refused\n\nsee "tsbuild COMMAND --help"\n`;
 }
 
 interface Chosen {
