@@ -127,7 +127,7 @@ export function launchDetached(
   launcher: string,
   plan: Uint8Array,
   events: LaunchEvents,
-  more: readonly (number | 'ignore')[] = [],
+  more: readonly number[] = [],
   streams: 'inherit' | 'ignore' = 'inherit',
 ): void {
   const child = spawn(launcher, ['create'], {
@@ -159,7 +159,7 @@ export function launchForeground(
   plan: Uint8Array,
   events: LaunchEvents,
   input: boolean,
-  more: readonly (number | 'ignore')[] = [],
+  more: readonly number[] = [],
 ): { kill(signal: number): void } {
   const child = spawn(launcher, ['run'], {
     stdio: [input ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe', 'pipe', ...more],

@@ -126,6 +126,7 @@ export type PlanOp = { readonly subject: string } & (
         | 'noNewPrivs'
         | 'execCheck'
         | 'waitStart'
+        | 'ready'
         /** What comes after it happens in a child of the container's first process, which stays as its init. */
         | 'init';
     }
@@ -169,6 +170,10 @@ export type PlanOp = { readonly subject: string } & (
       readonly recursive: boolean;
       readonly copyUp: boolean;
       readonly remount: boolean;
+      readonly sourceNoFollow: boolean;
+      readonly targetNoFollow: boolean;
+      /** The new file system's root has the mode of what it hides. */
+      readonly keepMode: boolean;
       /** MOUNT_ATTR_*, for the mount alone and for all below it. */
       readonly set: number;
       readonly clear: number;
@@ -218,8 +223,8 @@ export type PlanOp = { readonly subject: string } & (
   /** The environment's last entry becomes HOME as the container's /etc/passwd has it. */
   | { readonly op: 'home'; readonly uid: number }
   | { readonly op: 'state'; readonly parts: StateParts }
-  /** Descriptors `first`… of the launcher become 3… of the program. */
-  | { readonly op: 'preserve'; readonly first: number; readonly count: number }
+  /** Descriptors from `first` on of the launcher get these numbers in the program. */
+  | { readonly op: 'preserve'; readonly first: number; readonly targets: readonly number[] }
   | { readonly op: 'rootPropagation'; readonly flags: number }
   /** The namespaces in `flags` of a process, instead of new ones. */
   | { readonly op: 'enter'; readonly pid: number; readonly started: bigint; readonly flags: number }
@@ -230,6 +235,7 @@ export type PlanOp = { readonly subject: string } & (
       readonly recursive: boolean;
       readonly idmap: number;
       readonly idmapRecursive: boolean;
+      readonly noFollow: boolean;
     }
   /** Lines of uid_map and gid_map, see user_namespaces(7). */
   | { readonly op: 'idmap' | 'idMaps'; readonly uids: string; readonly gids: string }

@@ -60,6 +60,7 @@ const CODES = {
   memoryPolicy: 42,
   rootPropagation: 43,
   home: 44,
+  ready: 45,
   join: 200,
   enter: 201,
   tree: 202,
@@ -80,6 +81,7 @@ const FLAG_READONLY = 1;
 const FLAG_RECURSIVE = 2;
 const FLAG_VOLATILE = 4;
 const FLAG_IDMAP_RECURSIVE = 16;
+const FLAG_NOFOLLOW = 32;
 
 /** The plan's bytes. Throws SPEC_INVALID for a string with a NUL in it. */
 export function encodePlan(ops: readonly PlanOp[]): Uint8Array {
@@ -147,6 +149,7 @@ function payloadOf(op: PlanOp): Buffer {
     case 'noNewPrivs':
     case 'execCheck':
     case 'waitStart':
+    case 'ready':
     case 'init':
       return Buffer.alloc(0);
     case 'terminal':
@@ -228,14 +231,19 @@ function payloadOf(op: PlanOp): Buffer {
     case 'home':
       return u32(op.uid);
     case 'preserve':
-      return u32(op.first, op.count);
+      return u32(op.first, op.targets.length, ...op.targets);
     case 'rootPropagation':
       return u32(op.flags);
     case 'enter':
       return Buffer.concat([u32(op.pid, op.flags), u64(op.started)]);
     case 'tree':
       return Buffer.concat([
-        u32(flagsOf(false, op.recursive) | (op.idmapRecursive ? FLAG_IDMAP_RECURSIVE : 0), op.idmap),
+        u32(
+          flagsOf(false, op.recursive) |
+            (op.idmapRecursive ? FLAG_IDMAP_RECURSIVE : 0) |
+            (op.noFollow ? FLAG_NOFOLLOW : 0),
+          op.idmap,
+        ),
         ...text(op.source),
       ]);
     case 'idmap':
@@ -268,7 +276,15 @@ function mountPayload(mount: Mount, flags: number, point: string, subject: strin
 }
 
 function attachFlags(op: Extract<PlanOp, { op: 'attach' }>): number {
-  return (op.bind ? 1 : 0) | (op.recursive ? 2 : 0) | (op.copyUp ? 4 : 0) | (op.remount ? 8 : 0);
+  return (
+    (op.bind ? 1 : 0) |
+    (op.recursive ? 2 : 0) |
+    (op.copyUp ? 4 : 0) |
+    (op.remount ? 8 : 0) |
+    (op.sourceNoFollow ? 16 : 0) |
+    (op.targetNoFollow ? 32 : 0) |
+    (op.keepMode ? 64 : 0)
+  );
 }
 
 function flagsOf(isReadonly: boolean, recursive: boolean): number {

@@ -28,10 +28,9 @@ static int configure(struct sandbox *s, int fs, const char *key, const char *val
 	return (int)syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, key, NULL, 0);
 }
 
-static int clone_tree(int at, const char *path, int recursive)
+static int clone_tree(int at, const char *path, unsigned flags)
 {
-	return (int)syscall(SYS_open_tree, at, path,
-			    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
+	return (int)syscall(SYS_open_tree, at, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | flags);
 }
 
 /* In a user namespace some file systems can only be borrowed from the host. */
@@ -60,7 +59,7 @@ static int make_file_system(struct sandbox *s, const struct attachment *a, struc
 	errno = error;
 	if (mount >= 0 || errno != EPERM || !borrowed(a->type))
 		return mount;
-	return clone_tree(AT_FDCWD, borrowed(a->type), 1);
+	return clone_tree(AT_FDCWD, borrowed(a->type), AT_RECURSIVE);
 }
 
 static int change(int mount, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
@@ -103,6 +102,25 @@ static int remount(struct sandbox *s, const struct attachment *a)
 	return done;
 }
 
+static int is_root(const char *path)
+{
+	return path[strspn(path, "/")] == 0;
+}
+
+/* A tmpfs whose mode nobody says has that of the directory that it hides. */
+static int keep_mode(struct sandbox *s, int mount, const char *target)
+{
+	struct stat st;
+	int at = open_in_root(s, target, O_PATH);
+	if (at < 0)
+		return errno == ENOENT || errno == ELOOP ? 0 : -1;
+	int done = fstat(at, &st);
+	close(at);
+	if (done < 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	return fchmodat(mount, ".", st.st_mode & 07777, 0);
+}
+
 int op_attach(struct sandbox *s, struct cursor c)
 {
 	struct attachment a = { .flags = take_u32(&c) };
@@ -119,16 +137,26 @@ int op_attach(struct sandbox *s, struct cursor c)
 	if (a.tree > 0 && a.tree <= (uint32_t)s->parent->trees)
 		mount = s->parent->tree[a.tree - 1];
 	else if (a.flags & ATTACH_BIND)
-		mount = clone_tree(AT_FDCWD, a.source, (a.flags & ATTACH_RECURSIVE) != 0);
+		mount = clone_tree(AT_FDCWD, a.source,
+				   (a.flags & ATTACH_RECURSIVE ? AT_RECURSIVE : 0) |
+					   (a.flags & ATTACH_SOURCE_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0));
 	else
 		mount = make_file_system(s, &a, c);
 	if (mount < 0)
 		return -1;
 	if (a.flags & ATTACH_COPY_UP && fill(s, mount, a.target) < 0)
 		return -1;
-	int done = attach(s, mount, a.target);
+	if (a.flags & ATTACH_KEEP_MODE && keep_mode(s, mount, a.target) < 0)
+		return -1;
+	int done = a.flags & ATTACH_TARGET_NOFOLLOW ? attach_unfollowed(s, mount, a.target) : attach(s, mount, a.target);
 	if (done == 0)
 		done = change_all(mount, &a);
+	if (done == 0 && is_root(a.target)) {
+		/* It covers the root: what comes next goes there. */
+		close(s->root);
+		s->root = mount;
+		return 0;
+	}
 	int error = errno;
 	close(mount);
 	errno = error;

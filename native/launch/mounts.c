@@ -57,6 +57,20 @@ static int may_cover(int at, int mount, const char *target)
 	return 0;
 }
 
+/* On a symlink itself, where the target is one. */
+int attach_unfollowed(struct sandbox *s, int mount, const char *target)
+{
+	int at = open_in_root(s, target, O_PATH | O_NOFOLLOW);
+	if (at < 0)
+		return attach(s, mount, target);
+	s->what = target;
+	int done = may_cover(at, mount, target) ? move_onto(mount, at) : -1;
+	int error = errno;
+	close(at);
+	errno = error;
+	return done;
+}
+
 int attach(struct sandbox *s, int mount, const char *target)
 {
 	int at = open_target(s, target, is_directory(mount));
@@ -182,6 +196,7 @@ int op_root(struct sandbox *s, struct cursor c)
 	if (open_files(s, point) < 0 || syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -1;
 	s->root = mount;
+	s->point = point;
 	return 0;
 }
 
@@ -374,9 +389,55 @@ int op_pivot(struct sandbox *s)
 	return chdir("/");
 }
 
+/* Octal escapes of mountinfo, in place. */
+static void unescape(char *text)
+{
+	char *to = text;
+	for (const char *from = text; *from; to++) {
+		if (from[0] == '\\' && from[1] && from[2] && from[3]) {
+			*to = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
+			from += 4;
+		} else
+			*to = *from++;
+	}
+	*to = 0;
+}
+
+static int is_below(const char *path, const char *root)
+{
+	size_t length = strlen(root);
+	return !strncmp(path, root, length) && (path[length] == '/' || path[length] == 0);
+}
+
+/*
+ * why: the old root stays, covered; a proc or sysfs that lies open there would let a user namespace inside mount
+ * one without our masks.
+ */
+static void hide_kernel_mounts(const struct sandbox *s)
+{
+	static char points[64][PATH_MAX];
+	static char line[2 * PATH_MAX];
+	int count = 0;
+	FILE *mounts = fopen("/proc/self/mountinfo", "re");
+	while (mounts && count < 64 && fgets(line, sizeof line, mounts)) {
+		const char *type = strstr(line, " - ");
+		if (!type || (strncmp(type, " - proc ", 8) && strncmp(type, " - sysfs ", 9)) ||
+		    sscanf(line, "%*s %*s %*s %*s %4095s", points[count]) != 1)
+			continue;
+		unescape(points[count]);
+		count += !is_below(points[count], s->point);
+	}
+	if (mounts)
+		fclose(mounts);
+	while (count-- > 0)
+		if (umount2(points[count], MNT_DETACH) < 0)
+			mount("tmpfs", points[count], "tmpfs", 0, NULL);
+}
+
 /* For a root that pivot_root refuses (the initramfs): it covers the old one. */
 int op_chroot(struct sandbox *s)
 {
+	hide_kernel_mounts(s);
 	if (fchdir(s->root) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
 		return -1;
 	return chdir("/");

@@ -137,10 +137,11 @@ static int open_tree_outside(struct parent *p, struct cursor c)
 {
 	uint32_t flags = take_u32(&c), idmap = take_u32(&c);
 	const unsigned recursive = flags & FLAG_RECURSIVE ? AT_RECURSIVE : 0;
+	const unsigned nofollow = flags & FLAG_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0;
 	p->what = take_string(&c);
 	if (p->trees == MAX_TREES || idmap > (uint32_t)p->idmaps)
 		return too_many();
-	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, p->what, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, p->what, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive | nofollow);
 	if (fd < 0)
 		return -1;
 	p->tree[p->trees++] = fd;

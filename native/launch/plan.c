@@ -265,7 +265,15 @@ static int check_op(struct plan *plan, const struct op *op)
 			return -1;
 		break;
 	case OP_PRESERVE:
-		take_bytes(&c, 8);
+		take_u32(&c);
+		n = take_u32(&c);
+		if (n > MAX_PRESERVED)
+			return -1;
+		while (n-- > 0) {
+			uint32_t target = take_u32(&c);
+			if (target < 3 || target >= 65536)
+				return -1;
+		}
 		break;
 	case OP_TERMINAL:
 		take_bytes(&c, 16);
@@ -302,6 +310,9 @@ static int check_op(struct plan *plan, const struct op *op)
 	case OP_ROOT_READONLY:
 	case OP_INIT:
 	case OP_PIVOT:
+	case OP_READY:
+		plan->is_ready = 1;
+		break;
 	case OP_CHROOT:
 	case OP_EXEC_CHECK:
 	case OP_WAIT_START:
@@ -344,7 +355,7 @@ int plan_read(struct plan *plan, const uint8_t *bytes, size_t size, uint32_t *ba
 			return -1;
 		}
 	}
-	if (plan->ops[0].code != OP_NAMESPACES || plan->ops[count - 1].code != OP_EXEC || body.at != body.end)
+	if (plan->ops[0].code != OP_NAMESPACES || plan->ops[count - 1].code != OP_EXEC || !plan->is_ready || body.at != body.end)
 		return -1;
 	return 0;
 }

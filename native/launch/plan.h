@@ -16,6 +16,7 @@
 #define PLAN_VERSION 1
 #define PLAN_MAX_BYTES (8u << 20)
 #define PLAN_MAX_OPS 4096
+#define MAX_PRESERVED 1024
 #define HOOK_WORDS 1024 /* arguments, and variables, of a hook */
 
 enum op_code {
@@ -61,9 +62,10 @@ enum op_code {
 	OP_DEVICE = 38,      /* u32 mode with type, major, minor, uid, gid, zero; string path */
 	OP_CHROOT = 39,      /* instead of OP_PIVOT, where the root cannot be pivoted (initramfs) */
 	OP_STATE = 40,       /* strings a, b, c: hooks read a STATUS b PID c on their standard input */
-	OP_PRESERVE = 41,    /* u32 first, count: descriptors that become 3… of the program */
+	OP_PRESERVE = 41,    /* u32 first, count; u32 numbers… of the program that descriptors from `first` on become */
 	OP_MEMPOLICY = 42,   /* u32 mode with flags, u32 zero; a node mask */
 	OP_ROOT_PROPAGATION = 43, /* u32 MS_*: of "/", after pivot */
+	OP_READY = 45, /* everything but exec: streams, descriptors, signals; before a filter that forbids it */
 	OP_HOME = 44, /* u32 uid: the last entry of the environment becomes HOME of /etc/passwd */
 	OP_INIT = 100, /* the container's first process stays in between, see init.c */
 	OP_CGROUP_SELF = 80,      /* enters what OP_CGROUP_TASKS opened */
@@ -103,13 +105,13 @@ enum op_phase { PHASE_CHILD, PHASE_BEFORE, PHASE_AFTER, PHASE_NETWORK, PHASE_MES
 /* START_SURVIVE: the child outlives its parent. START_HERE: it has a root already (OP_ENTER), nothing is mounted. */
 enum { START_SURVIVE = 1, START_HERE = 2 };
 enum hook_phase { HOOK_RUNTIME = 1, HOOK_CONTAINER = 2, HOOK_START = 3, HOOK_POSTSTART = 4, HOOK_POSTSTOP = 5 };
-enum { ATTACH_BIND = 1, ATTACH_RECURSIVE = 2, ATTACH_COPY_UP = 4, ATTACH_REMOUNT = 8, ATTACH_FILE = 16 };
+enum { ATTACH_BIND = 1, ATTACH_RECURSIVE = 2, ATTACH_COPY_UP = 4, ATTACH_REMOUNT = 8, ATTACH_SOURCE_NOFOLLOW = 16, ATTACH_TARGET_NOFOLLOW = 32, ATTACH_KEEP_MODE = 64 };
 
 /* MOUNT_KIND_TREE: made by the parent, its number instead of `lowers` (OP_ROOT alone). */
 enum { MOUNT_KIND_BIND = 0, MOUNT_KIND_OVERLAY = 1, MOUNT_KIND_TREE = 2 };
 enum { CGROUP_CPUSET = 1, CGROUP_SHARED = 2 }; /* processors from above; others may be in it */
 enum { CGROUP_OPTIONAL = 1 };                  /* nothing is lost where the file refuses */
-enum { FLAG_READONLY = 1, FLAG_RECURSIVE = 2, FLAG_VOLATILE = 4, FLAG_USERXATTR = 8, FLAG_IDMAP_RECURSIVE = 16 };
+enum { FLAG_READONLY = 1, FLAG_RECURSIVE = 2, FLAG_VOLATILE = 4, FLAG_USERXATTR = 8, FLAG_IDMAP_RECURSIVE = 16, FLAG_NOFOLLOW = 32 };
 
 struct op {
 	uint16_t code;
@@ -127,6 +129,7 @@ struct plan {
 	uint32_t propagation, start_flags;
 	int terminal;
 	int has_after; /* the child must wait for its parent, or wants to know its own pid */
+	int is_ready;  /* has OP_READY, without which descriptors would leak */
 	int is_staged; /* the namespaces are entered by a process in between, see stage.c */
 };
 

@@ -187,57 +187,86 @@ int take_stdio(struct sandbox *s)
 	return 0;
 }
 
-void preserved_range(const struct plan *plan, uint32_t *first, uint32_t *count)
+struct cursor preserved(const struct plan *plan, uint32_t *first, uint32_t *count)
 {
+	struct cursor c = { 0 };
+	*first = *count = 0;
 	for (uint32_t i = 0; i < plan->count; i++) {
 		if (plan->ops[i].code != OP_PRESERVE)
 			continue;
-		struct cursor c = cursor_of(&plan->ops[i]);
+		c = cursor_of(&plan->ops[i]);
 		*first = take_u32(&c);
 		*count = take_u32(&c);
 	}
+	return c;
 }
 
-/* Moves the caller's descriptors down to 3…, out of the way of the one that errors still go to. */
+/* Above everything that descriptors move from and to. */
+static int above_all(struct cursor targets, uint32_t first, uint32_t count)
+{
+	uint32_t above = first + count;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t target = take_u32(&targets);
+		if (target >= above)
+			above = target + 1;
+	}
+	return (int)above;
+}
+
+/*
+ * Moves the caller's descriptors to the numbers that they had, by way of numbers that nobody has, and closes all
+ * others with exec. The one that errors still go to moves out of the way.
+ */
 static int preserve(struct sandbox *s)
 {
-	uint32_t first = 0, count = 0;
-	preserved_range(s->plan, &first, &count);
-	if (count == 0)
-		return 0;
-	int control = fcntl(s->control, F_DUPFD_CLOEXEC, (int)(first + count));
-	if (control < 0)
+	uint32_t first, count;
+	struct cursor targets = preserved(s->plan, &first, &count), again = targets;
+	const int base = above_all(targets, first, count);
+	int moved[MAX_PRESERVED];
+	if (count > 0 && (s->control = fcntl(s->control, F_DUPFD_CLOEXEC, base)) < 0)
 		return -1;
-	s->control = control;
 	for (uint32_t i = 0; i < count; i++)
-		if (dup2((int)(first + i), (int)(3 + i)) < 0)
+		if ((moved[i] = fcntl((int)(first + i), F_DUPFD_CLOEXEC, base)) < 0)
 			return -1;
-	return (int)count;
+	for (uint32_t i = 0; i < count; i++)
+		if (dup2(moved[i], (int)take_u32(&targets)) < 0)
+			return -1;
+	if (syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) < 0)
+		return -1;
+	for (uint32_t i = 0; i < count; i++)
+		if (fcntl((int)take_u32(&again), F_SETFD, 0) < 0)
+			return -1;
+	return 0;
 }
 
-/* Tries the candidates in turn, as execvp does: the last word is EACCES if any said so. */
-int op_exec(struct sandbox *s)
+/* All that has to be done before exec, but for exec: a filter that comes next need not allow it. */
+int op_ready(struct sandbox *s)
 {
-	/* why: changing credentials cleared it. */
-	if (!(s->plan->start_flags & START_SURVIVE))
-		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (take_stdio(s) < 0)
 		return -1;
-	int preserved = preserve(s);
-	if (preserved < 0 || syscall(SYS_close_range, 3u + (unsigned)preserved, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) < 0)
+	if (preserve(s) < 0)
 		return -1;
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int n = 1; n < 65; n++)
 		signal(n, SIG_DFL);
+	return 0;
+}
+
+/* Tries the candidates in turn, as execvp does: the last word is EACCES if any said so. */
+int op_exec(struct sandbox *s)
+{
+	/* why: changing credentials cleared it. Where a filter forbids it, that filter's container has to do without. */
+	if (!(s->plan->start_flags & START_SURVIVE))
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	int saw_eacces = 0;
 	for (char **candidate = s->plan->candidates; *candidate; candidate++) {
 		s->what = *candidate;
 		execve(*candidate, s->plan->argv, s->plan->envp);
 		if (errno == EACCES)
 			saw_eacces = 1;
-		else if (errno != ENOENT && errno != ENOTDIR)
+		else if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
 			return -1;
 	}
 	errno = saw_eacces ? EACCES : ENOENT;

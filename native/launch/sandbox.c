@@ -79,6 +79,16 @@ static int op_sync(struct sandbox *s, struct cursor c)
 	return wait_for_parent(s);
 }
 
+/* why: before pivot a hook's relative paths are those of the root to be, as every other runtime has it. */
+static int op_hook(struct sandbox *s, struct cursor c)
+{
+	struct cursor peek = c;
+	int is_start = take_u32(&peek) == HOOK_START;
+	if (!is_start && s->root >= 0 && fchdir(s->root) < 0)
+		return -1;
+	return run_hook(s->plan, c, is_start ? "created" : "creating", s->pid, &s->what);
+}
+
 static int execute(struct sandbox *s, const struct op *op)
 {
 	struct cursor c = cursor_of(op);
@@ -142,10 +152,8 @@ static int execute(struct sandbox *s, const struct op *op)
 		return op_attach(s, c);
 	case OP_SYNC:
 		return op_sync(s, c);
-	case OP_HOOK: {
-		struct cursor peek = c;
-		return run_hook(s->plan, c, take_u32(&peek) == HOOK_START ? "created" : "creating", s->pid, &s->what);
-	}
+	case OP_HOOK:
+		return op_hook(s, c);
 	case OP_SYSCTL:
 		return op_sysctl(s, c);
 	case OP_DOMAINNAME: {
@@ -176,6 +184,8 @@ static int execute(struct sandbox *s, const struct op *op)
 		return op_chroot(s);
 	case OP_ROOT_PROPAGATION:
 		return mount(NULL, "/", NULL, take_u32(&c), NULL);
+	case OP_READY:
+		return op_ready(s);
 	case OP_HOME:
 		return op_home(s, c);
 	case OP_INIT:

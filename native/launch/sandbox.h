@@ -1,6 +1,7 @@
 /* Executing a plan in a freshly cloned process, and the messages that it sends home. */
 #ifndef TSB_SANDBOX_H
 #define TSB_SANDBOX_H
+#include "../unix-socket.h"
 #include "plan.h"
 #include <sys/types.h>
 
@@ -27,6 +28,7 @@ struct sandbox {
 	pid_t pid;        /* ours, as the parent sees it; 0 where it did not say */
 	int control;      /* socket to the parent, after OP_WAIT_START to whoever started us; closed by exec */
 	int root;         /* fd of the root mount, -1 before OP_ROOT */
+	const char *point; /* where it is attached */
 	int dev_null;     /* the host's, checked */
 	int files;        /* fd of the tmpfs with generated files, -1 before OP_ROOT */
 	int proc;         /* fd of a procfs that nobody else sees, -1 before it is needed */
@@ -103,10 +105,7 @@ int enter_namespaces(struct sandbox *s);
 /* hooks.c: runs one hook, its state on standard input; 0, or -1 with errno and *what (static) */
 int run_hook(const struct plan *plan, struct cursor hook, const char *status, pid_t pid, const char **what);
 
-/* connect.c: a unix socket by path of any length, connected or bound; -1 with errno */
-int connect_path(const char *path, int type);
-int listen_path(const char *path);
-int send_descriptor(int socket, const void *bytes, size_t size, int fd);
+/* connect.c */
 int op_wait_start(struct sandbox *s);
 int send_listener(struct sandbox *s, int filter);
 
@@ -138,6 +137,7 @@ int is_directory(int fd);
 int make_private(const char *path);
 
 /* Puts a mount onto a place in the root, which is made where it is missing; refused where nothing may lie (EPERM). */
+int attach_unfollowed(struct sandbox *s, int mount, const char *target);
 int attach(struct sandbox *s, int mount, const char *target);
 
 /* attach.c */
@@ -165,9 +165,10 @@ int op_seccomp(struct sandbox *s, struct cursor c);
 int op_home(struct sandbox *s, struct cursor c); /* home.c */
 /* makes s->stdio 0, 1 and 2 */
 int take_stdio(struct sandbox *s);
-/* descriptors of the launcher's that the program gets (OP_PRESERVE); unchanged where there are none */
-void preserved_range(const struct plan *plan, uint32_t *first, uint32_t *count);
+/* descriptors of the launcher's that the program gets (OP_PRESERVE); the cursor is at the numbers that they shall have */
+struct cursor preserved(const struct plan *plan, uint32_t *first, uint32_t *count);
 int op_exec_check(struct sandbox *s);
+int op_ready(struct sandbox *s);
 int op_exec(struct sandbox *s);
 int op_init(struct sandbox *s); /* init.c */
 

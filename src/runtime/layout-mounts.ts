@@ -12,6 +12,12 @@ import type { Machine } from './machine.ts';
 /** Bytes of /dev/shm, as docker has it. */
 const DEFAULT_SHM = 64 << 20;
 
+/** Only attributes of what is mounted there. */
+const UNCHANGED: Omit<Attachment, 'target' | 'set'> = {
+  ...{ type: 'none', source: '', bind: false, recursive: false, copyUp: false, remount: true },
+  ...{ clear: 0, setBelow: 0, clearBelow: 0, propagation: 0, options: [] },
+};
+
 /** Where a device made outside a user namespace is put. */
 const NODE_MOUNT: Omit<Attachment, 'target'> = {
   ...{ type: 'bind', source: '', bind: true, recursive: false, copyUp: false, remount: false },
@@ -23,6 +29,7 @@ const { readonly: RDONLY, nosuid: NOSUID, nodev: NODEV, noexec: NOEXEC } = ATTRI
 /** Mounts and nodes in the order in which they are made; what the launcher's parent must open comes first. */
 export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly PlanOp[] {
   const outside: PlanOp[] = [];
+  const later: PlanOp[] = [];
   // The root is the first of each where its ids are mapped.
   let trees = spec.root.idMaps === undefined ? 0 : 1;
   let idmaps = trees;
@@ -36,6 +43,7 @@ export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly Plan
       recursive: true,
       idmap: 0,
       idmapRecursive: false,
+      noFollow: false,
     });
     trees += 1;
   }
@@ -48,7 +56,10 @@ export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly Plan
   const inside = spec.mounts.flatMap((mount, index) => {
     const subject = `mounts[${index}] at ${JSON.stringify(mount.target)}`;
     if (mount.kind !== 'attach') return mountOps(mount, subject, machine);
-    if (mount.idMaps === undefined && mount.outside !== true) return [attachOp(mount, subject, 0)];
+    if (mount.idMaps === undefined && mount.outside !== true) {
+      if (isLater(mount)) later.push(attachOp({ ...UNCHANGED, target: mount.target, set: 1 }, subject, 0));
+      return [attachOp(isLater(mount) ? { ...mount, set: mount.set & ~1 } : mount, subject, 0)];
+    }
     if (mount.idMaps !== undefined) {
       outside.push({ op: 'idmap', subject, ...idMapText(mount.idMaps) });
       idmaps += 1;
@@ -60,24 +71,27 @@ export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly Plan
       recursive: mount.recursive,
       idmap: mount.idMaps === undefined ? 0 : idmaps,
       idmapRecursive: mount.idMaps?.recursive === true,
+      noFollow: mount.sourceNoFollow === true,
     });
     trees += 1;
     return [attachOp(mount, subject, trees)];
   });
   const isMapped = (spec.namespaces?.user ?? 'host') !== 'host';
   const nodes = [...(isMapped && hasUsual ? USUAL_NODES : []), ...(spec.devices ?? [])];
-  if (!isMapped)
-    return [...outside, ...usual, ...inside, ...nodes.map((node) => nodeOp('device', node, undefined))];
+  if (!isMapped) {
+    const made = nodes.map((node) => nodeOp('device', node, undefined));
+    return [...outside, ...usual, ...inside, ...made, ...later];
+  }
   const mounted = nodes.map((node, index) =>
     attachOp({ ...NODE_MOUNT, target: node.path }, `device ${node.path}`, trees + index + 1),
   );
-  return [
-    ...outside,
-    ...nodes.map((node) => nodeOp('node', node, spec.idMaps)),
-    ...usual,
-    ...inside,
-    ...mounted,
-  ];
+  const made = nodes.map((node) => nodeOp('node', node, spec.idMaps));
+  return [...outside, ...made, ...usual, ...inside, ...mounted, ...later];
+}
+
+/** A read-only tmpfs (a /dev) gets its mounts and nodes first. */
+function isLater({ type, bind, remount, set }: Attachment): boolean {
+  return type === 'tmpfs' && !bind && !remount && (set & 1) !== 0;
 }
 
 /** Lines of uid_map and gid_map. */
@@ -93,6 +107,9 @@ function attachOp(mount: Attachment, subject: string, tree: number): PlanOp {
   return {
     ...{ op: 'attach', subject, type, source, target, bind, recursive, copyUp, remount },
     ...{ set, clear, setBelow, clearBelow, propagation, options, tree },
+    sourceNoFollow: mount.sourceNoFollow === true,
+    targetNoFollow: mount.targetNoFollow === true,
+    keepMode: mount.keepMode === true,
   };
 }
 

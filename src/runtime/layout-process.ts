@@ -117,6 +117,7 @@ export function programOps(spec: ProcessSpec, machine: Machine): readonly PlanOp
     ...(spec.preserveFds === undefined
       ? []
       : [{ op: 'preserve', subject: 'descriptors', ...spec.preserveFds } as const]),
+    { op: 'ready', subject: 'descriptors' },
     ...(spec.noNewPrivileges ? [{ op: 'noNewPrivs', subject: 'noNewPrivileges' } as const] : []),
     ...(spec.noNewPrivileges ? [...identity, ...filter] : [...filter, ...identity]),
     {

@@ -49,6 +49,11 @@ export interface Attachment {
   readonly options: readonly (readonly [string, string])[];
   /** The ids of the source's files are mapped. */
   readonly idMaps?: IdMaps & { readonly recursive: boolean };
+  /** A symlink is mounted itself, or mounted on, instead of followed. */
+  readonly sourceNoFollow?: boolean;
+  readonly targetNoFollow?: boolean;
+  /** The new file system's root has the mode of the directory that it hides. */
+  readonly keepMode?: boolean;
   /** The source is opened by the launcher's parent process, outside a user namespace. */
   readonly outside?: boolean;
 }
@@ -206,8 +211,8 @@ export interface ProcessSpec {
   readonly memoryPolicy?: { readonly mode: number; readonly nodes: Uint8Array };
   /** HOME is taken from the container's /etc/passwd where the environment has none. */
   readonly findHome?: boolean;
-  /** Descriptors of the launcher that become 3… of the program. */
-  readonly preserveFds?: { readonly first: number; readonly count: number };
+  /** Descriptors from `first` on of the launcher get these numbers in the program. */
+  readonly preserveFds?: { readonly first: number; readonly targets: readonly number[] };
   /** Limits (see cgroups/describe.ts); removing it afterwards is the caller's. Absent: where the caller is. */
   readonly cgroup?: CgroupDescription;
   /** The process outlives the launcher that starts it. */

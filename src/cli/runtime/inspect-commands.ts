@@ -136,11 +136,11 @@ export const SPEC: Command = {
   usage: '[OPTIONS]',
   summary: 'write a config.json to begin with',
   options: [option('bundle', 'directory to write it to', 'b'), flag('rootless', 'for an unprivileged user')],
-  run(args, { cwd }) {
+  run(args, { cwd, context }) {
     const path = join(resolve(cwd, args.text('bundle') ?? '.'), 'config.json');
     if (existsSync(path)) throw new TsbuildError('USAGE', `File ${path} exists. Remove it first`);
     const user = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-    const config = defaultConfig(args.has('rootless') ? user : undefined);
+    const config = defaultConfig(context.machine.cgroup2, args.has('rootless') ? user : undefined);
     writeFileSync(path, `${JSON.stringify(config, null, '\t')}\n`, { mode: 0o666 });
     return 0;
   },

@@ -62,6 +62,13 @@ function machine(): Machine {
   };
 }
 
+/** What the native front said of descriptors; nobody else shall see it. */
+function takeDescriptors(env: NodeJS.ProcessEnv): ReadonlySet<number> | undefined {
+  const text = env['TSBUILD_RUNTIME_DESCRIPTORS'];
+  delete env['TSBUILD_RUNTIME_DESCRIPTORS'];
+  return text === undefined ? undefined : new Set(text.split(',').filter(Boolean).map(Number));
+}
+
 function managerOf(globals: Arguments): 'cgroupfs' | 'systemd' | 'disabled' {
   if (globals.has('systemd-cgroup')) return 'systemd';
   const name = globals.text('cgroup-manager') ?? 'cgroupfs';
@@ -77,6 +84,7 @@ function sessionOf(globals: Arguments, log: RuntimeLog): Session {
       store: openStateStore(resolve(cwd, globals.text('root') ?? DEFAULT_ROOT), createHost()),
       launcher: locateNative('tsbuild-launch'),
       machine: machine(),
+      handedOn: takeDescriptors(env),
       cgroups: { manager: managerOf(globals), hierarchies: readHierarchies },
       now,
       warn: (message) => log.write('warning', message),
@@ -96,12 +104,21 @@ function sessionOf(globals: Arguments, log: RuntimeLog): Session {
   };
 }
 
+/** A path, or crun's `file:PATH`; what is meant for syslog or the journal goes to standard error. */
+function logFile(text: string | undefined): string | undefined {
+  const [, scheme, rest] = /^([a-z]+):(.*)$/.exec(text ?? '') ?? [];
+  if (scheme === undefined) return text;
+  if (scheme === 'file') return rest;
+  if (scheme === 'syslog' || scheme === 'journald') return undefined;
+  throw new TsbuildError('USAGE', `unknown log type ${JSON.stringify(scheme)}`);
+}
+
 function logOf(globals: Arguments): RuntimeLog {
   const format = globals.text('log-format') ?? 'text';
   if (format !== 'text' && format !== 'json')
     throw new TsbuildError('USAGE', `invalid log format ${JSON.stringify(format)}`);
   return openLog({
-    ...{ file: globals.text('log'), format, now, stderr: process.stderr },
+    ...{ file: logFile(globals.text('log')), format, now, stderr: process.stderr },
     debug: globals.has('debug'),
   });
 }

@@ -76,6 +76,8 @@ function fromOptions(args: Arguments): Resources {
   takeBytes(args, memory, 'memory-reservation', 'reservation');
   takeBytes(args, memory, 'memory-swap', 'swap');
   takeBytes(args, memory, 'kernel-memory-tcp', 'kernelTCP');
+  // why: v1 allows no limit for memory that is above the one for memory and swap together.
+  if (memory['limit'] === -1 && memory['swap'] === undefined) memory['swap'] = -1;
   const [pids, weight] = [args.number('pids-limit'), args.number('blkio-weight')];
   return {
     cpu: cpu,

@@ -1,4 +1,5 @@
 /** Where a config's container lives among cgroups, and its limits there. Spec: OCI runtime-spec v1.2, config-linux.md. */
+import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import { configDevices } from '../cgroups/device-rules.ts';
 import { prepareCgroup, type PreparedCgroup } from '../cgroups/driver.ts';
 import type { Hierarchies } from '../cgroups/hierarchies.ts';
@@ -13,6 +14,16 @@ export interface CgroupChoice {
   readonly hierarchies: () => Hierarchies;
 }
 
+async function prepare(...request: Parameters<typeof prepareCgroup>): Promise<PreparedCgroup> {
+  try {
+    return await prepareCgroup(...request);
+  } catch (error) {
+    if (!isTsbuildError(error)) throw error;
+    const { code, message, hint } = error;
+    throw new TsbuildError(code, `invalid configuration: ${message}`, hint === undefined ? {} : { hint });
+  }
+}
+
 /** Undefined where no cgroups are wanted. Throws SPEC_INVALID, KERNEL_UNSUPPORTED, SYSTEMD_FAILED. */
 export async function prepareContainerCgroup(
   config: Fields,
@@ -24,7 +35,7 @@ export async function prepareContainerCgroup(
   const linux = config.fields('linux');
   const path = linux.text('cgroupsPath') ?? '';
   const fallback = manager === 'systemd' ? `:tsbuild:${id}` : `${DEFAULT_PARENT}/${id}`;
-  const prepared = await prepareCgroup(manager, {
+  const prepared = await prepare(manager, {
     hierarchies: hierarchies(),
     path: path === '' ? fallback : path,
     resources: withUsualDevices(parseResources(linux.fields('resources'))),

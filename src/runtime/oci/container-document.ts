@@ -10,14 +10,14 @@ import type { CgroupDescription } from '../cgroups/cgroup.ts';
 import type { ContainerSpec, ProcessSpec, TimeOffset } from '../runtime.ts';
 import type { Fields } from './fields.ts';
 import { parseHooks } from './hooks-document.ts';
-import { parseIdMaps } from './id-maps.ts';
+import { ownIdMaps, parseIdMaps } from './id-maps.ts';
 import { memoryPolicyOf, personalityOf } from './machine-document.ts';
 import { propagationOf } from './mount-options.ts';
 import { choiceOf, KINDS, parseNamespaces, type Namespaces } from './namespaces-document.ts';
 import { hasBoundDev, parseDevices, parseMounts } from './mounts-document.ts';
 import { parseProcess } from './process-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
-import { OCI_VERSION, stateParts } from './state-document.ts';
+import { PROCESS_STATE_VERSION, stateParts } from './state-document.ts';
 import { checkSysctls } from './sysctls-document.ts';
 
 export interface ContainerRequest {
@@ -43,10 +43,9 @@ const KEEP_GROUPS = 'run.oci.keep_original_groups';
 export function parseContainer(config: Fields, request: ContainerRequest): ContainerSpec {
   const linux = config.fields('linux');
   const namespaces = parseNamespaces(linux);
-  const idMaps = parseIdMaps(linux);
+  const isNewUser = choiceOf(namespaces, 'user') === 'new';
+  const idMaps = parseIdMaps(linux) ?? (isNewUser ? ownIdMaps() : undefined);
   const { id, bundle, cgroup } = request;
-  if (choiceOf(namespaces, 'user') === 'new' && idMaps === undefined)
-    throw invalid('user namespaces enabled, but no user mappings found');
   const parts = stateParts(config, request);
   const program = parseProcess(config.fields('process'), request.warn);
   const userMaps = choiceOf(namespaces, 'user') === 'host' ? undefined : (idMaps ?? { uids: [], gids: [] });
@@ -152,10 +151,10 @@ function timeOffsets(linux: Fields): Pick<ContainerSpec, 'timeOffsets'> {
 }
 
 /** ContainerProcessState of the spec: the container's state inside, the pid twice. */
-function listenerParts(
+export function listenerParts(
   [a, b, c]: readonly [string, string, string],
   metadata: string,
 ): readonly [string, string, string, string] {
-  const head = JSON.stringify({ ociVersion: OCI_VERSION, fds: ['seccompFd'], metadata });
+  const head = JSON.stringify({ ociVersion: PROCESS_STATE_VERSION, fds: ['seccompFd'], metadata });
   return [`${head.slice(0, -1)},"state":${a}`, b, `${c},"pid":`, '}'];
 }

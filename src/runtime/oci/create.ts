@@ -26,6 +26,8 @@ export interface RuntimeContext {
   readonly launcher: string;
   readonly machine: Machine;
   readonly cgroups: CgroupChoice;
+  /** Descriptors that were open before Node; undefined: nobody knows. */
+  readonly handedOn: ReadonlySet<number> | undefined;
   /** Now, RFC 3339. */
   readonly now: () => string;
   readonly warn: (message: string) => void;
@@ -72,7 +74,7 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
     store.writeConfig(id, text);
     const record = recordOf(config, request, context, cgroup);
     store.write(record);
-    const launch = launchOf(spec, request, context);
+    const launch = launchOf(spec, context);
     const attached = request.foreground ? await startForeground(launch) : undefined;
     const pid = attached?.pid ?? (await startDetached(launch));
     const complete = { ...record, pid, pidStart: (processStartTime(pid) ?? 0n).toString() };
@@ -114,7 +116,7 @@ function checkTerminal(config: Fields, { consoleSocket, foreground }: CreateRequ
 function specOf(
   config: Fields,
   request: CreateRequest,
-  { store, warn }: RuntimeContext,
+  { store, warn, handedOn }: RuntimeContext,
   cgroup: CgroupDescription | undefined,
 ): ContainerSpec {
   const { id, bundle, pivot, keyring, env, preserveFds, consoleSocket } = request;
@@ -122,7 +124,9 @@ function specOf(
     ...{ id, bundle, cgroup, pivot, keyring, env, warn },
     ...(request.waits ? { startSocket: store.startSocketOf(id) } : {}),
     ...(consoleSocket === undefined ? {} : { consoleSocket: resolve(bundle, consoleSocket) }),
-    ...(preserveFds === 0 ? {} : { preserveFds: { first: FIRST_HANDED_ON, count: preserveFds } }),
+    ...(preserveFds === 0
+      ? {}
+      : { preserveFds: { first: FIRST_HANDED_ON, targets: descriptorsFrom3(preserveFds, handedOn) } }),
   });
 }
 
@@ -148,16 +152,12 @@ function recordOf(
   };
 }
 
-export function launchOf(
-  spec: ContainerSpec,
-  { preserveFds }: Pick<CreateRequest, 'preserveFds'>,
-  { launcher, machine, warn }: RuntimeContext,
-): Launch {
+export function launchOf(spec: ContainerSpec, { launcher, machine, warn }: RuntimeContext): Launch {
   return {
     launcher,
     ops: layOut(spec, machine),
     spec,
-    descriptors: descriptorsFrom3(preserveFds),
+    descriptors: spec.preserveFds?.targets ?? [],
     warn,
   };
 }

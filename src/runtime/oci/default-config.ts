@@ -25,9 +25,15 @@ function mounts(rootless: boolean): readonly Json[] {
   ];
 }
 
-/** `rootless`: for a user of whom only its own ids can be mapped. */
-export function defaultConfig(rootless?: { readonly uid: number; readonly gid: number }): Json {
-  const kinds = ['pid', ...(rootless === undefined ? ['network'] : []), 'ipc', 'uts', 'mount', 'cgroup'];
+/** `rootless`: for a user of whom only its own ids can be mapped. `cgroup2`: v2 alone, where a namespace hides more. */
+export function defaultConfig(
+  cgroup2: boolean,
+  rootless?: { readonly uid: number; readonly gid: number },
+): Json {
+  const kinds = [
+    ...['pid', ...(rootless === undefined ? ['network'] : []), 'ipc', 'uts', 'mount'],
+    ...(cgroup2 ? ['cgroup'] : []),
+  ];
   return {
     ociVersion: OCI_VERSION,
     process: {

@@ -8,6 +8,7 @@ import { placeOfProcess } from '../cgroups/place-of.ts';
 import { layOutExec } from '../layout.ts';
 import { execTarget } from '../process-namespaces.ts';
 import type { ExecSpec } from '../runtime.ts';
+import { listenerParts } from './container-document.ts';
 import type { RuntimeContext } from './create.ts';
 import { Fields, readFields } from './fields.ts';
 import { descriptorsFrom3, startDetached, startForeground, type Foreground } from './launch.ts';
@@ -66,12 +67,16 @@ export async function execInContainer(
     );
   const launch = {
     ...{ launcher, ops: layOutExec(spec, machine), spec, warn },
-    descriptors: descriptorsFrom3(request.preserveFds),
+    descriptors: spec.preserveFds?.targets ?? [],
   };
   return request.detach ? startDetached(launch) : startForeground(launch);
 }
 
-function specOf({ store, warn }: RuntimeContext, record: ContainerRecord, request: ExecRequest): ExecSpec {
+function specOf(
+  { store, warn, handedOn }: RuntimeContext,
+  record: ContainerRecord,
+  request: ExecRequest,
+): ExecSpec {
   const config = store.readConfig(record.id);
   const linux = config.fields('linux');
   const own = config.fields('process');
@@ -83,14 +88,15 @@ function specOf({ store, warn }: RuntimeContext, record: ContainerRecord, reques
   return {
     ...parseProcess(document, warn),
     seccomp: linux.has('seccomp')
-      ? parseSeccomp(linux.fields('seccomp'), () => {
-          const [a, b, c] = stateParts(config, record);
-          return [`{"ociVersion":"1.2.0","fds":["seccompFd"],"state":${a}`, b, `${c},"pid":`, '}'];
-        })
+      ? parseSeccomp(linux.fields('seccomp'), (metadata) =>
+          listenerParts(stateParts(config, record), metadata),
+        )
       : 'unconfined',
     ...(record.cgroup === undefined ? {} : { cgroup: membership(record, record.cgroup, request.cgroups) }),
     ...(consoleSocket === undefined ? {} : { consoleSocket }),
-    ...(preserveFds === 0 ? {} : { preserveFds: { first: FIRST_HANDED_ON, count: preserveFds } }),
+    ...(preserveFds === 0
+      ? {}
+      : { preserveFds: { first: FIRST_HANDED_ON, targets: descriptorsFrom3(preserveFds, handedOn) } }),
     survive: true,
     target: execTarget(record.pid, BigInt(record.pidStart)),
   };

@@ -1,4 +1,5 @@
 /** Id mappings: as lists of objects, and as the text of a mount's `idmap=` option. */
+import { readFileSync } from 'node:fs';
 import { TsbuildError } from '../../base/errors.ts';
 import type { IdMap, IdMaps } from '../runtime.ts';
 import type { Fields } from './fields.ts';
@@ -13,6 +14,18 @@ export function parseIdMaps(fields: Fields): IdMaps | undefined {
     }));
   const [uids, gids] = [maps('uidMappings'), maps('gidMappings')];
   return uids.length === 0 && gids.length === 0 ? undefined : { uids, gids };
+}
+
+/** Every id that we have as itself: what a user namespace without mappings means. */
+export function ownIdMaps(): IdMaps {
+  const read = (name: string): readonly IdMap[] =>
+    readFileSync(`/proc/self/${name}`, 'utf8')
+      .split('\n')
+      .flatMap((line): IdMap[] => {
+        const [inside, , size] = line.trim().split(/\s+/).map(Number);
+        return size === undefined || inside === undefined ? [] : [{ inside, outside: inside, size }];
+      });
+  return { uids: read('uid_map'), gids: read('gid_map') };
 }
 
 /** `uids=0-1000-10#20-2000-5;gids=0-1000-10`: inside, outside, size. Throws SPEC_INVALID. */

@@ -54,10 +54,15 @@ export function runtimeError(
       'CONTAINER_START_FAILED',
       `error setting ${failed.subject}: ${reason}: only a process with CAP_SYS_RESOURCE can raise a hard limit`,
     );
-  if (failed?.op === 'mask' && name === 'ENOTDIR')
+  if (failed?.op === 'attach' && name === 'ELOOP' && /^\/(proc|sys|dev)(\/|$)/.test(failed.target))
     return new TsbuildError(
       'CONTAINER_START_FAILED',
-      `${failed.subject} must be mounted on ordinary directory`,
+      `filesystem ${JSON.stringify(failed.type)} must be mounted on ordinary directory: ${failed.target}`,
+    );
+  if (failed?.op === 'cgroupTasks' || failed?.op === 'cgroupBorn')
+    return new TsbuildError(
+      'CONTAINER_START_FAILED',
+      `error adding pid to cgroups: open ${failed.path.replace(/\/tasks$/, '')}/cgroup.procs: ${reason}`,
     );
   return new TsbuildError(
     'CONTAINER_START_FAILED',

@@ -17,21 +17,24 @@ export interface Launch {
   readonly ops: readonly PlanOp[];
   readonly spec: ProcessSpec;
   /** Descriptors of this process that go along. */
-  readonly descriptors: readonly (number | 'ignore')[];
+  readonly descriptors: readonly number[];
   readonly warn: (message: string) => void;
 }
 
 /**
- * The descriptors 3 to 3 + count - 1 of this process that a caller may have handed on. Some numbers may be free, or
- * Node's own by now (an epoll or event descriptor, which nobody hands on): /dev/null stands there instead.
+ * The descriptors 3 to 3 + count - 1 of this process, as far as they were there before Node (`handedOn`, where that
+ * is known; else event descriptors, which nobody hands on, are taken for Node's own).
  */
-export function descriptorsFrom3(count: number): readonly (number | 'ignore')[] {
-  return Array.from({ length: count }, (_, index) => {
+export function descriptorsFrom3(
+  count: number,
+  handedOn: ReadonlySet<number> | undefined,
+): readonly number[] {
+  return Array.from({ length: count }, (_, index) => 3 + index).filter((fd) => {
+    if (handedOn !== undefined) return handedOn.has(fd);
     try {
-      const link = readlinkSync(`/proc/self/fd/${3 + index}`);
-      return link.startsWith('anon_inode:') ? 'ignore' : 3 + index;
+      return !readlinkSync(`/proc/self/fd/${fd}`).startsWith('anon_inode:');
     } catch {
-      return 'ignore';
+      return false;
     }
   });
 }

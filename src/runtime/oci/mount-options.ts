@@ -45,7 +45,7 @@ const PROPAGATIONS: Readonly<Record<string, number>> = {
 const SUPERBLOCK = new Set(['sync', 'dirsync', 'mand', 'lazytime']);
 const WITHOUT_EFFECT = new Set([
   ...['defaults', 'async', 'nomand', 'silent', 'loud', 'iversion', 'noiversion', 'nolazytime', 'nofail'],
-  ...['auto', 'noauto', 'user', 'nouser', '_netdev', 'copy-symlink', 'src-nofollow', 'dest-nofollow'],
+  ...['auto', 'noauto', 'user', 'nouser', '_netdev'],
 ]);
 
 export const KNOWN_MOUNT_OPTIONS: readonly string[] = [
@@ -53,7 +53,19 @@ export const KNOWN_MOUNT_OPTIONS: readonly string[] = [
   ...Object.keys(ATTRIBUTES).map((name) => `r${name}`),
   ...Object.keys(PROPAGATIONS),
   ...SUPERBLOCK,
-  ...['async', 'bind', 'defaults', 'idmap', 'rbind', 'remount', 'ridmap', 'tmpcopyup'],
+  ...[
+    'async',
+    'bind',
+    'defaults',
+    'idmap',
+    'rbind',
+    'remount',
+    'ridmap',
+    'tmpcopyup',
+    'copy-symlink',
+    'src-nofollow',
+    'dest-nofollow',
+  ],
 ].toSorted();
 
 export function propagationOf(name: string): number | undefined {
@@ -65,6 +77,12 @@ export interface MountOptions {
   readonly recursive: boolean;
   readonly copyUp: boolean;
   readonly remount: boolean;
+  /** A symlink that is the source is made again at the target. */
+  readonly copySymlink: boolean;
+  /** A symlink that is the source is mounted itself. */
+  readonly sourceNoFollow: boolean;
+  /** A symlink that is the target is mounted on. */
+  readonly targetNoFollow: boolean;
   readonly set: number;
   readonly clear: number;
   readonly setBelow: number;
@@ -78,7 +96,10 @@ export interface MountOptions {
 }
 
 export function parseMountOptions(options: readonly string[]): MountOptions {
-  const flags = { bind: false, recursive: false, copyUp: false, remount: false };
+  const flags = {
+    ...{ bind: false, recursive: false, copyUp: false, remount: false },
+    ...{ copySymlink: false, sourceNoFollow: false, targetNoFollow: false },
+  };
   let [here, below] = [
     { set: 0, clear: 0 },
     { set: 0, clear: 0 },
@@ -97,6 +118,9 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
       Object.assign(flags, { bind: true, recursive: option === 'rbind' });
     else if (option === 'remount') flags.remount = true;
     else if (option === 'tmpcopyup') flags.copyUp = true;
+    else if (option === 'copy-symlink') flags.copySymlink = true;
+    else if (option === 'src-nofollow') flags.sourceNoFollow = true;
+    else if (option === 'dest-nofollow') flags.targetNoFollow = true;
     else if (/^r?idmap(=|$)/.test(option)) {
       idmap = option.startsWith('r') ? 'all' : 'one';
       idmapText = /=(.*)$/.exec(option)?.[1];

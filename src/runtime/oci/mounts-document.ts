@@ -3,7 +3,7 @@
  *
  * Spec: OCI runtime-spec v1.2, config.md "Mounts", config-linux.md "Default Devices" and "Dev symbolic links".
  */
-import { existsSync } from 'node:fs';
+import { lstatSync, readlinkSync } from 'node:fs';
 import { isAbsolute, join, posix } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
 import { directoryOf, placesOf, type CgroupPlace } from '../cgroups/cgroup.ts';
@@ -47,6 +47,8 @@ function mountOf(mount: Fields, place: MountPlace): readonly ContainerMount[] {
     return cgroupMounts(target, options, place, place.cgroup);
   const bind = options.bind || type === 'bind';
   const source = sourceOf(mount.text('source') ?? '', bind, type, place.bundle);
+  if (options.copySymlink && bind && lstatSync(source).isSymbolicLink())
+    return [{ kind: 'symlink', target, to: readlinkSync(source) }];
   const idMaps = idMapsOf(mount, options, place);
   return [
     {
@@ -57,6 +59,9 @@ function mountOf(mount: Fields, place: MountPlace): readonly ContainerMount[] {
       options: bind ? [] : options.data,
       ...(idMaps === undefined ? {} : { idMaps }),
       outside: bind && place.userMaps !== undefined,
+      sourceNoFollow: options.sourceNoFollow,
+      targetNoFollow: options.targetNoFollow,
+      keepMode: type === 'tmpfs' && !bind && !options.data.some(([key]) => key === 'mode'),
     },
   ];
 }
@@ -72,7 +77,7 @@ function flagsOf(
 function sourceOf(source: string, bind: boolean, type: string, bundle: string): string {
   if (!bind) return source === '' ? type : source;
   const path = isAbsolute(source) ? source : join(bundle, source);
-  if (!existsSync(path))
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined)
     throw new TsbuildError('SPEC_INVALID', `mount source ${JSON.stringify(path)}: no such file or directory`);
   return path;
 }

@@ -112,7 +112,8 @@ const SCHEDULER_FLAGS: Readonly<Record<string, bigint>> = {
 const IO_CLASSES = ['', 'IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE'];
 
 function scheduling(document: Fields): Pick<ProcessSpec, 'scheduling' | 'ioPriority' | 'cpuAffinity'> {
-  const affinity = document.fields('execCPUAffinity').text('final');
+  const cpus = document.fields('execCPUAffinity');
+  const affinity = cpus.text('final') ?? cpus.text('initial');
   return {
     ...(document.has('scheduler') ? { scheduling: schedulerOf(document.fields('scheduler')) } : {}),
     ...(document.has('ioPriority') ? { ioPriority: ioPriorityOf(document.fields('ioPriority')) } : {}),

@@ -85,7 +85,11 @@ function deviceRule(fields: Fields): DeviceRule {
   const type = TYPES.find((each) => each === (text === undefined || text === '' ? 'a' : text));
   if (type === undefined)
     throw new TsbuildError('SPEC_INVALID', `${fields.nameOf('type')}: unknown type ${JSON.stringify(text)}`);
-  const [major, minor, access] = [fields.number('major'), fields.number('minor'), fields.text('access')];
+  const [major, minor, access] = [
+    fields.number('major'),
+    fields.number('minor'),
+    fields.text('access')?.replace(/[^rwm]/g, ''),
+  ];
   return {
     allow: fields.flag('allow'),
     type,

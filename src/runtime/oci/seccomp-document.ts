@@ -1,4 +1,5 @@
 /** `linux.seccomp` of a config, checked. Spec: OCI runtime-spec v1.2, config-linux.md, "Seccomp". */
+import { existsSync } from 'node:fs';
 import { TsbuildError } from '../../base/errors.ts';
 import { KNOWN_ACTIONS, KNOWN_FLAGS } from '../seccomp/compile-profile.ts';
 import type {
@@ -31,6 +32,8 @@ export function parseSeccomp(
   // why: the process itself sends the descriptor with it.
   if (notifies.some(({ names }) => names.includes('sendmsg')))
     throw invalid('SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall');
+  if (notifies.length > 0 && (listenerPath ?? '') === '')
+    throw invalid('SCMP_ACT_NOTIFY needs a listenerPath');
   for (const flag of seccomp.texts('flags'))
     if (!KNOWN_FLAGS.includes(flag)) throw invalid(`seccomp flag ${JSON.stringify(flag)} is not known`);
   return {
@@ -38,7 +41,8 @@ export function parseSeccomp(
     ...(defaultErrnoRet === undefined ? {} : { defaultErrnoRet }),
     architectures: seccomp.texts('architectures'),
     flags: seccomp.texts('flags'),
-    ...(listenerPath === undefined || notifies.length === 0
+    // why: runtimes differ on a listener for a filter that never notifies; one that is there gets it.
+    ...(listenerPath === undefined || (notifies.length === 0 && !existsSync(listenerPath))
       ? {}
       : { listenerPath, listenerState: listenerState(seccomp.text('listenerMetadata') ?? '') }),
     syscalls,

@@ -3,6 +3,9 @@ import type { Fields } from './fields.ts';
 
 export const OCI_VERSION = '1.2.0';
 
+/** Of the document that a filter's listener gets, as crun numbers it. */
+export const PROCESS_STATE_VERSION = '0.2.0';
+
 /** The document around the status and the pid, which are known later: `a STATUS b PID c`. */
 export function stateParts(
   config: Fields,

@@ -19,7 +19,7 @@ export function checkSysctls(
     const name = given[slash] === '/' ? given.replace(/[./]/g, (each) => (each === '/' ? '.' : '/')) : given;
     const refuse = (reason: string): TsbuildError =>
       new TsbuildError('SPEC_INVALID', `sysctl ${JSON.stringify(given)} ${reason}`);
-    if (/(^|[./])\.\.?([./]|$)|[./]{2}/.test(name)) throw refuse('is no name of one');
+    if (/^[./]|(^|[./])\.\.?([./]|$)|[./]{2}/.test(given)) throw refuse('contains an invalid path');
     if (IPC.has(name) || name.startsWith('fs.mqueue.')) {
       if (!isPrivate('ipc')) throw refuse('is not allowed in the hosts ipc namespace');
     } else if (name.startsWith('net.')) {

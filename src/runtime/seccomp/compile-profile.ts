@@ -59,8 +59,7 @@ const NEW_LISTENER = 8;
 /** Flags of seccomp(2). TSYNC says nothing to a process with one thread. */
 export function filterFlags(profile: SeccompProfile): number {
   const asked = profile.flags.reduce((flags, name) => flags | (FLAGS[name] ?? 0), 0);
-  const notifies = profile.syscalls.some(({ action }) => action === 'SCMP_ACT_NOTIFY');
-  return notifies ? asked | NEW_LISTENER : asked;
+  return profile.listenerPath === undefined ? asked : asked | NEW_LISTENER;
 }
 
 /** Flags that a profile may have, and actions: for the runtime's `features`. */

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { openBundles, type Bundles, type OciConfig } from './oci-fixture.ts';
+
+let bundles: Bundles;
+before(() => (bundles = openBundles()));
+after(() => bundles.close());
+
+function output(script: string, change?: (config: OciConfig) => void): string {
+  const { stdout, stderr, code } = bundles.run(script, change);
+  assert.equal(code, 0, stderr);
+  return stdout;
+}
+
+const userNamespace = (config: OciConfig): void => {
+  config.linux.namespaces.push({ type: 'user' });
+  const map = [{ containerID: 0, hostID: 100000, size: 65536 }];
+  Object.assign(config.linux, { uidMappings: map, gidMappings: map });
+  delete config.linux['resources'];
+};
+
+test('names, limits, identity and scheduling are as the config says', () => {
+  const script =
+    'hostname; cat /proc/sys/kernel/domainname; id -u; id -G; umask; ulimit -n; cut -d" " -f19 /proc/self/stat; cat /proc/self/oom_score_adj; uname -m';
+  const stdout = output(script, (config) => {
+    config.hostname = 'inner';
+    Object.assign(config, { domainname: 'example.org' });
+    Object.assign(config.process, {
+      user: { uid: 7, gid: 8, additionalGids: [9], umask: 0o77 },
+      rlimits: [{ type: 'RLIMIT_NOFILE', soft: 100, hard: 200 }],
+      scheduler: { policy: 'SCHED_OTHER', nice: 5 },
+      ioPriority: { class: 'IOPRIO_CLASS_BE', priority: 6 },
+      oomScoreAdj: 123,
+    });
+    config.linux['personality'] = { domain: 'LINUX32' };
+  });
+  assert.deepEqual(stdout.trim().split('\n'), [
+    'inner',
+    'example.org',
+    '7',
+    '8 9',
+    '0077',
+    '100',
+    '5',
+    '123',
+    'i686',
+  ]);
+});
+
+test('HOME comes from /etc/passwd', () => {
+  assert.equal(output('echo $HOME'), '/root\n');
+});
+
+test('a user namespace has its ids, devices and mounts', () => {
+  chmodSync(bundles.directory, 0o711);
+  const script =
+    'cat /proc/self/uid_map; echo x > /dev/null && ls -ln /dev/zero | cut -c1-10; ls -d /sys/kernel; id -u';
+  const lines = output(script, (config) => {
+    userNamespace(config);
+  });
+  assert.match(lines, /^\s+0\s+100000\s+65536\ncrw-rw-rw-\n\/sys\/kernel\n0\n$/);
+});
+
+test('a mount whose ids are mapped shows them mapped', () => {
+  const source = join(bundles.directory, 'owned');
+  mkdirSync(source);
+  writeFileSync(join(source, 'file'), 'x');
+  const maps = [{ containerID: 0, hostID: 5000, size: 10 }];
+  const stdout = output('stat -c %u /mnt/file', (config) => {
+    config.root.readonly = false;
+    config.mounts.push({
+      destination: '/mnt',
+      type: 'bind',
+      source,
+      options: ['bind', 'idmap'],
+      uidMappings: maps,
+      gidMappings: maps,
+    });
+  });
+  assert.equal(stdout, '5000\n');
+});
+
+test('a time namespace begins at its offset', () => {
+  const stdout = output('cut -d. -f1 /proc/uptime', (config) => {
+    config.linux.namespaces.push({ type: 'time' });
+    config.linux['timeOffsets'] = { boottime: { secs: 1_000_000_000, nanosecs: 0 } };
+  });
+  assert.ok(Number(stdout) > 1_000_000_000);
+});
+
+test('namespaces of another container are joined by path', async () => {
+  const first = bundles.bundle('sleep 60', (config) => (config.hostname = 'first'));
+  const child = bundles.begin(['run', '-d', 'first'], first);
+  await new Promise((resolve) => child.once('exit', resolve));
+  const { pid } = JSON.parse(bundles.call(['state', 'first']).stdout) as { pid: number };
+  const stdout = output('hostname; ps | grep -c "sleep 60"; readlink /proc/self/ns/net', (config) => {
+    config.hostname = '';
+    for (const each of config.linux.namespaces)
+      if (['uts', 'pid', 'network', 'ipc'].includes(each.type))
+        each.path = `/proc/${pid}/ns/${each.type === 'network' ? 'net' : each.type}`;
+  });
+  const [name, seen] = stdout.split('\n');
+  assert.equal(name, 'first');
+  assert.ok(Number(seen) >= 1);
+  assert.equal(bundles.call(['delete', '-f', 'first']).code, 0);
+});
+
+test('a tmpfs that copies up shows what it hides; a symlink to nowhere is a target', () => {
+  const stdout = output(
+    'cat /etc/passwd | wc -l; touch /etc/new && echo writable; grep -c nowhere /proc/self/mountinfo',
+    (config) => {
+      config.mounts.push({ destination: '/etc', type: 'tmpfs', source: 'tmpfs', options: ['tmpcopyup'] });
+      config.root.readonly = false;
+      config.mounts.push({
+        destination: '/tmp/nowhere',
+        type: 'tmpfs',
+        source: 'tmpfs',
+        options: ['nosuid', 'size=64k'],
+      });
+    },
+  );
+  assert.deepEqual(stdout.trim().split('\n'), ['1', 'writable', '1']);
+});
+
+test('options of mounts: read-only below, propagation, flags', () => {
+  const source = join(bundles.directory, 'options');
+  mkdirSync(source);
+  const stdout = output(
+    'grep " /mnt " /proc/self/mountinfo | cut -d" " -f6,7; touch /mnt/x 2>&1 | grep -c Read-only',
+    (config) => {
+      config.root.readonly = false;
+      config.mounts.push({
+        destination: '/mnt',
+        source,
+        options: ['rbind', 'rro', 'nodev', 'noexec', 'noatime', 'shared'],
+      });
+    },
+  );
+  assert.match(stdout, /^ro,nodev,noexec,noatime shared:\d+\n1\n$/);
+});
+
+test("sysctls are the container's own, others are refused", () => {
+  const change = (name: string) => (config: OciConfig) => (config.linux['sysctl'] = { [name]: '1' });
+  assert.equal(output('cat /proc/sys/net/ipv4/ip_forward', change('net.ipv4.ip_forward')), '1\n');
+  assert.match(bundles.run('true', change('vm.swappiness')).stderr, /is not in a separate kernel namespace/);
+});
+
+test('a filter of the config: errno, arguments, what the default says', () => {
+  const stdout = output('mkdir /tmp/a 2>&1; chmod 0700 /tmp && chmod 0123 /tmp 2>&1; echo done', (config) => {
+    config.root.readonly = false;
+    config.linux['seccomp'] = {
+      defaultAction: 'SCMP_ACT_ALLOW',
+      syscalls: [
+        { names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO', errnoRet: 28 },
+        { names: ['chmod'], action: 'SCMP_ACT_ERRNO', args: [{ index: 1, value: 0o123, op: 'SCMP_CMP_EQ' }] },
+      ],
+    };
+  });
+  assert.match(stdout, /No space left on device\n.*Operation not permitted\ndone\n$/s);
+});
+
+test('paths are masked and read-only, a mount inside /proc is refused (CVE-2019-16884)', () => {
+  assert.equal(
+    output('cat /proc/kcore | wc -c; echo 1 > /proc/sysrq-trigger 2>&1; true').split('\n')[0],
+    '0',
+  );
+  const refused = bundles.run('true', (config) =>
+    config.mounts.push({ destination: '/proc/self/attr', type: 'tmpfs', source: 'tmpfs' }),
+  );
+  assert.match(refused.stderr, /inside \/proc/);
+});
+
+test('configs that make no sense are refused, naming the member', () => {
+  const wrong: readonly (readonly [(config: OciConfig) => void, RegExp])[] = [
+    [(config) => config.linux.namespaces.push({ type: 'pid' }), /duplicated ns \\"pid\\"/],
+    [(config) => (config.process.args = []), /process\.args/],
+    [(config) => Object.assign(config.process, { env: 'A=1' }), /process\.env must be a list of strings/],
+    [
+      (config) => (config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'uts')),
+      /UTS/,
+    ],
+    [(config) => (config.root.path = 'nowhere'), /does not exist/],
+  ];
+  for (const [change, message] of wrong) assert.match(bundles.run('true', change).stderr, message);
+  assert.deepEqual(bundles.left(), []);
+});
+
+test('without pivot_root the old root is out of reach', () => {
+  const bundle = bundles.bundle(
+    'ls / | head -1; ls /proc/1/root/ | head -1',
+    (config) => (config.root.readonly = false),
+  );
+  assert.equal(bundles.call(['run', '--no-pivot', 'flat'], bundle).stdout, 'bin\nbin\n');
+  assert.match(readFileSync(join(bundle, 'config.json'), 'utf8'), /rootfs/);
+});
