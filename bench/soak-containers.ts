@@ -30,6 +30,8 @@ const directory = mkdtempSync(join(tmpdir(), 'tsbuild-soak-'));
 const root = join(directory, 'state');
 /** Of our containers alone. */
 const CGROUPS = `/tsbuild-soak-${process.pid}`;
+/** Of their names. */
+const PREFIX = `soak${process.pid}x`;
 const OURS = ['--cgroup-parent', CGROUPS];
 const env = { ...process.env, TSBUILD_ROOT: root, NO_COLOR: '1' };
 
@@ -64,6 +66,17 @@ async function importBusybox(): Promise<void> {
   await tsbuild('import', '--progress', 'quiet', join(directory, 'busybox.tar'), 'busybox');
 }
 
+function containerIDs(): readonly string[] {
+  const path = join(root, 'containers');
+  return existsSync(path) ? readdirSync(path).filter((name) => /^[0-9a-f]{64}$/.test(name)) : [];
+}
+
+/** Beginnings of ids, as names of network namespaces have them; others run containers on this machine, too. */
+const seen = new Set<string>();
+setInterval(() => {
+  for (const id of containerIDs()) seen.add(id.slice(0, 12));
+}, 20).unref();
+
 /** What there is on the machine that containers of ours may leave. */
 function inventory(): ReadonlyMap<string, readonly string[]> {
   const lines = (text: string): readonly string[] => text.split('\n').filter((line) => line !== '');
@@ -75,17 +88,13 @@ function inventory(): ReadonlyMap<string, readonly string[]> {
     }
   };
   const below = (path: string): readonly string[] => (existsSync(path) ? readdirSync(path) : []);
-  const ids = new Set(below(join(root, 'containers')).filter((name) => /^[0-9a-f]{64}$/.test(name)));
   return new Map([
     ['mounts', lines(readFileSync('/proc/self/mounts', 'utf8')).filter((line) => line.includes(directory))],
-    [
-      'cgroups',
-      output('find', '/sys/fs/cgroup', '-path', '*/tsbuild/*', '-type', 'd', '-regex', '.*/[0-9a-f]*'),
-    ],
-    ['namespaces', below('/run/netns').filter((name) => name.startsWith('tsb-'))],
+    ['cgroups', output('find', '/sys/fs/cgroup', '-path', `*${CGROUPS}/*`, '-type', 'd')],
+    ['namespaces', below('/run/netns').filter((name) => seen.has(name.slice('tsb-'.length)))],
     ['interfaces', below('/sys/class/net').filter((name) => name.startsWith('tsv'))],
     ['processes', processes()],
-    ['containers', [...ids]],
+    ['containers', containerIDs()],
     ['names', below(join(root, 'containers/names'))],
     ['half made', ['creating', 'removing'].flatMap((name) => below(join(root, 'containers', name)))],
     ['attachments', below(join(root, 'networks/attached'))],
@@ -108,7 +117,7 @@ function processes(): readonly string[] {
 
 function monitorsOf(pid: string): boolean {
   const words = readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0');
-  return words[1] === 'monitor' && words[2]?.startsWith('soak') === true;
+  return words[1] === 'monitor' && words[2]?.startsWith(PREFIX) === true;
 }
 
 function leftSince(before: ReadonlyMap<string, readonly string[]>): readonly string[] {
@@ -129,39 +138,52 @@ async function atATime(count: number, width: number, work: (index: number) => Pr
 
 async function soakContainers(count: number, width: number): Promise<void> {
   const started = Date.now();
+  let failures = 0;
   await atATime(count, width, async (index) => {
-    const name = `soak${index}`;
-    if (index % 3 === 0) await tsbuild('run', '--rm', '--name', name, ...OURS, 'busybox', 'true');
-    else {
-      await tsbuild(
-        'run',
-        '-d',
-        '--name',
-        name,
-        ...(index % 3 === 1 ? ['--network', 'none'] : []),
-        'busybox',
-        'sleep',
-        '1000',
-      );
-      await tsbuild('rm', '-f', name);
+    try {
+      await liveOnce(index);
+    } catch (error) {
+      failures += 1;
+      process.exitCode = 1;
+      if (failures <= 10) console.log(error instanceof Error ? error.message : error);
     }
     if (index % 100 === 99)
       console.log(`${index + 1} containers, ${((Date.now() - started) / 1000).toFixed(0)} s`);
   });
+  console.log(`${failures} of ${count} failed`);
+}
+
+async function liveOnce(index: number): Promise<void> {
+  const name = `${PREFIX}${index}`;
+  if (index % 3 === 0) await tsbuild('run', '--rm', '--name', name, ...OURS, 'busybox', 'true');
+  else {
+    await tsbuild(
+      'run',
+      '-d',
+      '--name',
+      name,
+      ...(index % 3 === 1 ? ['--network', 'none'] : []),
+      ...OURS,
+      'busybox',
+      'sleep',
+      '1000',
+    );
+    await tsbuild('rm', '-f', name);
+  }
 }
 
 /** Commands of all kinds, each killed at a random point, or the monitor of a random container. */
 async function soakKills(count: number): Promise<void> {
   for (let index = 0; index < count; index += 1) {
-    const name = `soak${index}`;
+    const name = `${PREFIX}${index}`;
     const kinds: readonly (readonly string[])[] = [
       ['run', '--rm', '--name', name, ...OURS, 'busybox', 'sh', '-c', 'sleep 0.3'],
       ['run', '-d', '--name', name, ...OURS, 'busybox', 'sleep', '1000'],
       ['run', '-d', '--rm', '--name', name, '--network', 'none', ...OURS, 'busybox', 'sleep', '0.2'],
       ['create', '--name', name, ...OURS, 'busybox', 'true'],
-      ['rm', '-f', `soak${index - 1}`],
-      ['stop', '-t', '0', `soak${index - 1}`],
-      ['start', `soak${index - 1}`],
+      ['rm', '-f', `${PREFIX}${index - 1}`],
+      ['stop', '-t', '0', `${PREFIX}${index - 1}`],
+      ['start', `${PREFIX}${index - 1}`],
     ];
     const { child, ended } = begin(kinds[index % kinds.length] ?? []);
     await sleep(Math.random() * 600);
@@ -186,7 +208,7 @@ function killMonitor(): void {
 }
 
 async function measureMemory(count: number): Promise<void> {
-  const names = Array.from({ length: count }, (_, index) => `soak${index}`);
+  const names = Array.from({ length: count }, (_, index) => `${PREFIX}${index}`);
   await atATime(count, 4, async (index) => {
     await tsbuild(
       'run',
@@ -233,5 +255,5 @@ try {
   console.log(left.length === 0 ? 'nothing is left' : 'something is left');
   if (left.length > 0) process.exitCode = 1;
 } finally {
-  rmSync(directory, { recursive: true, force: true });
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
 }
