@@ -79,7 +79,7 @@ test('a private registry in a container: built, published, pushed to, pulled fro
   const name = `${host}/team/app:1`;
   space.ok(['-q', '-t', name, app]);
   space.ok(['push', name]);
-  const catalogue = (await (await fetch(`http://${host}/v2/_catalog`)).json()) as unknown;
+  const catalogue = await (await fetch(`http://${host}/v2/_catalog`)).json();
   assert.deepEqual(catalogue, { repositories: ['team/app'] });
   assert.deepEqual(readdirSync(join(data, 'docker/registry/v2/repositories')), ['team']);
 
