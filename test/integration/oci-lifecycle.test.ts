@@ -150,3 +150,20 @@ test('descriptors are handed on as they were, and no others', () => {
   closeSync(fd);
   assert.equal(stdout, 'third\n0 1 2 3 4 ');
 });
+
+test('a frozen cgroup is no place to start in', async () => {
+  const path = `/tsbuild/oci-frozen-${process.pid}`;
+  const change = (config: OciConfig): unknown => (config.linux['cgroupsPath'] = path);
+  assert.equal(await detached(['run', '-d', 'first'], bundles.bundle('sleep 60', change)), 0);
+  const broken = bundles.bundle('true', (config) => {
+    change(config);
+    config.process.args = ['no-such-program'];
+  });
+  assert.equal(bundles.call(['run', 'broken'], broken).code, 127);
+  assert.equal(stateOf('first')['status'], 'running', 'a failed neighbour does not end it');
+  assert.equal(bundles.call(['pause', 'first']).code, 0);
+  const second = bundles.call(['run', 'second'], bundles.bundle('true', change));
+  assert.match(second.stderr, /unexpectedly frozen/);
+  assert.equal(bundles.call(['delete', '-f', 'first']).code, 0);
+  assert.deepEqual(bundles.left(), []);
+});

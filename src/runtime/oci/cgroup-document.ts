@@ -2,6 +2,7 @@
 import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import { configDevices } from '../cgroups/device-rules.ts';
 import { prepareCgroup, type PreparedCgroup } from '../cgroups/driver.ts';
+import { isFrozen } from '../cgroups/freeze.ts';
 import type { Hierarchies } from '../cgroups/hierarchies.ts';
 import { hasProcesses } from '../cgroups/members.ts';
 import { DEFAULT_PARENT } from '../cgroups/remove.ts';
@@ -44,6 +45,11 @@ export async function prepareContainerCgroup(
     shared: true,
   });
   if (manager === 'cgroupfs' && hasProcesses(prepared.cgroup.place)) warn("container's cgroup is not empty");
+  // why: whoever enters a frozen cgroup stops there, and nobody would ever hear of it.
+  if (manager === 'cgroupfs' && isFrozen(prepared.cgroup.place))
+    throw new TsbuildError('CGROUP_FAILED', "container's cgroup unexpectedly frozen", {
+      hint: 'thaw it, or give the container another cgroupsPath',
+    });
   return prepared;
 }
 

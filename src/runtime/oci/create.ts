@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { FIRST_HANDED_ON } from '../../../native/launcher.ts';
 import { TsbuildError } from '../../base/errors.ts';
+import { hasProcesses } from '../cgroups/members.ts';
 import type { CgroupDescription } from '../cgroups/cgroup.ts';
 import { endCgroup, type PreparedCgroup } from '../cgroups/driver.ts';
 import { layOut, type Machine } from '../layout.ts';
@@ -67,9 +68,11 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
   checkTerminal(config, request);
   store.reserve(id);
   let prepared: PreparedCgroup | undefined;
+  let isOccupied = false;
   try {
     prepared = await prepareContainerCgroup(config, id, context.cgroups, context.warn);
     const cgroup = prepared?.cgroup;
+    isOccupied = cgroup !== undefined && hasProcesses(cgroup.place);
     const spec = specOf(config, request, context, cgroup);
     store.writeConfig(id, text);
     const record = recordOf(config, request, context, cgroup);
@@ -81,7 +84,8 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
     store.write(complete);
     return { record: complete, config, ...(attached === undefined ? {} : { attached }) };
   } catch (error) {
-    if (prepared !== undefined) await endCgroup(prepared.cgroup.place).catch(() => undefined);
+    // why: where others were in the cgroup before, it is theirs.
+    if (prepared !== undefined && !isOccupied) await endCgroup(prepared.cgroup.place).catch(() => undefined);
     store.remove(id);
     throw error;
   } finally {
