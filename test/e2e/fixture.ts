@@ -32,7 +32,8 @@ export interface Workspace extends Disposable {
   ): Ended;
   /** As `tsbuild`; throws with the output unless it ended well. */
   ok(args: readonly string[], options?: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string }): Ended;
-  start(args: readonly string[], env?: NodeJS.ProcessEnv): ChildProcess;
+  /** Standard input is empty unless it is a pipe. */
+  start(args: readonly string[], env?: NodeJS.ProcessEnv, stdin?: 'ignore' | 'pipe'): ChildProcess;
   /** Writes files of a build context; returns its directory. */
   context(name: string, files: Readonly<Record<string, string>>): string;
 }
@@ -67,11 +68,11 @@ export function openWorkspace(): Workspace {
         throw new Error(`tsbuild ${args.join(' ')} ended with ${ended.code}:\n${ended.stderr}`);
       return ended;
     },
-    start: (args, more = {}) =>
+    start: (args, more = {}, stdin = 'ignore') =>
       spawn(process.execPath, [CLI, ...args], {
         env: { ...env, ...more },
         cwd: directory,
-        stdio: ['ignore', 'pipe', 'pipe'],
+        stdio: [stdin, 'pipe', 'pipe'],
       }),
     context(name, files) {
       const path = join(directory, name);
