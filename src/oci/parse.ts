@@ -179,11 +179,15 @@ function textsOf(value: unknown, path: string, fail: Fail): readonly string[] {
 }
 
 function parsePlatformObject(object: JsonObject, path: string, fail: Fail): Platform {
+  const features = object['os.features'];
   return {
     os: textOf(object['os'] ?? '', `${path}os`, fail),
     architecture: textOf(object['architecture'] ?? '', `${path}architecture`, fail),
     ...optionalText(object, 'variant', path, fail),
     ...optionalText(object, 'os.version', path, fail),
+    ...(features === undefined || features === null
+      ? {}
+      : { 'os.features': textsOf(features, `${path}os.features`, fail) }),
   };
 }
 

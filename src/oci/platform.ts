@@ -20,11 +20,22 @@ const ARCHITECTURES: Readonly<Record<string, { readonly architecture: string; re
     i386: { architecture: '386' },
     i686: { architecture: '386' },
   };
+/** `windows(10.0.17763+win32k)`: version and features of the system. */
+const SYSTEM = /^([A-Za-z0-9_.-]+)\(([A-Za-z0-9_.-]*)((?:\+[A-Za-z0-9_.-]+)*)\)$/;
 const OPERATING_SYSTEMS = new Set(['linux', 'windows', 'darwin', 'freebsd']);
 
 /** Throws PLATFORM_INVALID. A lone architecture means linux. */
 export function parsePlatform(text: string): Platform {
-  const parts = text.split('/');
+  const [system = '', ...others] = text.split('/');
+  const [, os = system, version = '', features = ''] = SYSTEM.exec(system) ?? [];
+  return {
+    ...parsePlain(text, [os, ...others]),
+    ...(version === '' ? {} : { 'os.version': version }),
+    ...(features === '' ? {} : { 'os.features': features.slice(1).split('+') }),
+  };
+}
+
+function parsePlain(text: string, parts: readonly string[]): Platform {
   if (parts.length > 3 || !parts.every((part) => COMPONENT.test(part)))
     throw new TsbuildError('PLATFORM_INVALID', `invalid platform ${JSON.stringify(text)}`, {
       hint: 'write os/architecture[/variant], e.g. linux/arm64',
@@ -104,6 +115,14 @@ function isConfigType(type: string): boolean {
   return type === MEDIA_TYPES.config || type === MEDIA_TYPES.dockerConfig;
 }
 
+/** A version is wanted by its beginning (10.0.17763 of 10.0.17763.4851); features of an image must all be there. */
+function isSystemEnough(image: Platform, wanted: Platform): boolean {
+  const version = wanted['os.version'];
+  const has = image['os.version'] ?? '';
+  const isVersion = version === undefined || has === version || has.startsWith(`${version}.`);
+  return isVersion && (image['os.features'] ?? []).every((each) => wanted['os.features']?.includes(each));
+}
+
 /** The manifest for a platform. Throws PLATFORM_NOT_FOUND, listing what there is. */
 export function selectPlatform(index: Index, wanted: Platform): Descriptor {
   const images = index.manifests.filter((each) => !isAttestation(each));
@@ -111,6 +130,7 @@ export function selectPlatform(index: Index, wanted: Platform): Descriptor {
     const found = images.find(
       ({ platform }) =>
         platform !== undefined &&
+        isSystemEnough(platform, wanted) &&
         formatPlatform(normalise(platform.os, platform.architecture, platform.variant)) === candidate,
     );
     if (found !== undefined) return found;

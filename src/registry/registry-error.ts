@@ -162,6 +162,7 @@ function reasonOf(code: string, reason: string, cause: unknown): string {
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return `its certificate is for other names (${namesOf(cause) ?? firstLine(reason)})`;
   if (code === 'CERT_HAS_EXPIRED') return 'its certificate has expired';
+  if (code === 'CERT_NOT_YET_VALID') return 'its certificate is not valid yet';
   if (/^(SELF_SIGNED|DEPTH_ZERO|UNABLE_TO)/.test(code))
     return `its certificate is signed by an authority that is not trusted here (${firstLine(reason)})`;
   if (cause instanceof AggregateError) return code === '' ? 'no address answers' : code;
@@ -191,6 +192,7 @@ function reachHint(code: string, reason: string, host: string): string | undefin
       ? `if the registry speaks plain HTTP, use --insecure-registry ${host}`
       : `put a client certificate into /etc/docker/certs.d/${host}/ (client.cert, client.key)`;
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'use a name that the certificate holds';
+  if (code === 'CERT_NOT_YET_VALID') return 'check the clock, of this machine first';
   if (code === 'CERT_HAS_EXPIRED') return 'renew the certificate of the registry, or check the clock';
   if (/CERT|SELF_SIGNED|ISSUER|^UNABLE_TO/.test(code))
     return `name its authority with --registry-ca ${host}=FILE, or put it into /etc/docker/certs.d/${host}/ca.crt`;

@@ -98,3 +98,34 @@ test('C7: the first of two equals counts', () => {
   const twice = index(['linux/amd64', 'linux/amd64']);
   assert.equal(selectPlatform(twice, parsePlatform('linux/amd64')), twice.manifests[0]);
 });
+
+test('C7: os.version by its beginning, os.features only where they are asked for', () => {
+  const windows = (version: string, features?: readonly string[]): Descriptor =>
+    entry({
+      os: 'windows',
+      architecture: 'amd64',
+      'os.version': version,
+      ...(features === undefined ? {} : { 'os.features': features }),
+    });
+  const [plain, old, current] = [
+    windows('10.0.20348.1', ['win32k']),
+    windows('10.0.17763.4851'),
+    windows('10.0.20348.2'),
+  ];
+  const all = index([], [plain, old, current]);
+  assert.equal(selectPlatform(all, parsePlatform('windows/amd64')), old);
+  assert.equal(selectPlatform(all, parsePlatform('windows(10.0.20348)/amd64')), current);
+  assert.equal(selectPlatform(all, parsePlatform('windows(10.0.20348+win32k)/amd64')), plain);
+  for (const missing of ['windows(10.0.2034)/amd64', 'windows(10.0.1)/amd64'])
+    assert.throws(
+      () => selectPlatform(all, parsePlatform(missing)),
+      (error) => isTsbuildError(error, 'PLATFORM_NOT_FOUND'),
+      missing,
+    );
+  for (const bad of ['windows(/amd64', 'windows()x/amd64', '(1)/amd64', 'linux/amd64(1)'])
+    assert.throws(
+      () => parsePlatform(bad),
+      (error) => isTsbuildError(error, 'PLATFORM_INVALID'),
+      bad,
+    );
+});

@@ -86,7 +86,26 @@ test('C15: a wrong name is said with the names of the certificate', async () => 
   const authority = createAuthority(bench.directory);
   const pair = authority.issue('server', 'subjectAltName=DNS:r.example');
   const { host } = await start({ tls: readPair(pair) });
-  await rejects(check(host, { systemAuthorities: [authority.ca] }), 'REGISTRY_UNREACHABLE', /r\.example/);
+  const error = await rejects(
+    check(host, { systemAuthorities: [authority.ca] }),
+    'REGISTRY_UNREACHABLE',
+    /its certificate is for other names \(DNS:r\.example\)/,
+  );
+  assert.match(error.hint ?? '', /use a name that the certificate holds/);
+});
+
+test('C15: an expired certificate is said to be that, at once and with what helps', async () => {
+  const authority = createAuthority(bench.directory);
+  const { host, log } = await start({
+    tls: readPair(authority.issue('server', 'subjectAltName=IP:127.0.0.1', -1)),
+  });
+  const error = await rejects(
+    check(host, { systemAuthorities: [authority.ca] }),
+    'REGISTRY_UNREACHABLE',
+    /its certificate has expired/,
+  );
+  assert.match(error.hint ?? '', /renew the certificate of the registry, or check the clock/);
+  assert.deepEqual(log, []);
 });
 
 test('C15: plain HTTP where TLS was expected, and TLS where plain was', async () => {
