@@ -41,6 +41,8 @@ interface Document {
   readonly subject: string | undefined;
   readonly blobs: readonly Descriptor[];
   readonly children: readonly Document[];
+  /** Entries of an index that are no manifests. */
+  readonly others: readonly Descriptor[];
 }
 
 /** Copies everything below and including `root`. Idempotent: what the sink has is not moved. */
@@ -57,6 +59,8 @@ export async function copyImage(
     (blob) => options.isLeftOut?.(blob) !== true,
   );
   await allOrAbort(blobs, options, (blob, inner) => limit(() => copyBlob(blob, from, to, inner)));
+  const others = unique(documents.flatMap((each) => each.others));
+  await allOrAbort(others, options, (blob, inner) => limit(() => copyIfThere(blob, from, to, inner)));
   for (const each of documents) await putDocument(each, from, to, options);
 }
 
@@ -74,17 +78,36 @@ async function readTree(
   const parsed = parseManifestOrIndex(bytes, `manifest ${node.digest}`);
   if (parsed.kind === 'manifest') {
     const { config, layers, subject } = parsed.manifest;
-    return { descriptor: node, bytes, subject: subject?.digest, blobs: [config, ...layers], children: [] };
+    const blobs = [config, ...layers];
+    return { descriptor: node, bytes, subject: subject?.digest, blobs, children: [], others: [] };
   }
-  // An index may list things of other kinds, which nobody can know how to move.
-  const listed = unique(parsed.index.manifests).filter(({ mediaType }) => isManifestType(mediaType));
+  const entries = unique(parsed.index.manifests);
+  const listed = entries.filter(({ mediaType }) => isManifestType(mediaType));
+  const others = entries.filter(({ mediaType }) => !isManifestType(mediaType));
   const children: Document[] = [];
   await allOrAbort([...listed.keys()], options, async (at, inner) => {
     const child = listed[at];
     if (child !== undefined)
       children[at] = await readTree(child, from, { ...options, ...inner }, limit, depth + 1);
   });
-  return { descriptor: node, bytes, subject: parsed.index.subject?.digest, blobs: [], children };
+  return { descriptor: node, bytes, subject: parsed.index.subject?.digest, blobs: [], children, others };
+}
+
+/**
+ * What an index lists of kinds that nobody knows is moved as bytes, without what it may refer to in turn. Where the
+ * source does not hold it, the copy does not either.
+ */
+async function copyIfThere(
+  blob: Descriptor,
+  from: BlobSource,
+  to: BlobSink,
+  options: CopyOptions,
+): Promise<void> {
+  try {
+    await copyBlob(blob, from, to, options);
+  } catch (error) {
+    if (!isTsbuildError(error, 'BLOB_NOT_FOUND') && !isTsbuildError(error, 'REGISTRY_NOT_FOUND')) throw error;
+  }
 }
 
 function unique(descriptors: readonly Descriptor[]): readonly Descriptor[] {

@@ -138,7 +138,11 @@ function readRange(fd: number, offset: number, size: number): Uint8Array {
 /** Blobs of a layout, verified as every source. */
 export function layoutSource(files: LayoutFiles): BlobSource {
   return {
-    open: (blob, options) => verified(files.open(`blobs/sha256/${hexOf(blob.digest)}`), blob, options),
+    open(blob, options) {
+      const path = `blobs/sha256/${hexOf(blob.digest)}`;
+      if (!files.has(path)) throw new TsbuildError('BLOB_NOT_FOUND', `the layout has no blob ${blob.digest}`);
+      return verified(files.open(path), blob, options);
+    },
   };
 }
 

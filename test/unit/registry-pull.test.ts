@@ -368,6 +368,35 @@ test('C9: an index in an index, layers that repeat, empty layers, and unknown me
   );
 });
 
+test('C9: what an index lists of unknown kinds is copied as bytes, and checked, where the source has it', async () => {
+  const registry = await start();
+  const image = makeImage([500]);
+  hold(registry, image);
+  const other = Buffer.from('{"kind":"nobody knows"}');
+  const there = {
+    mediaType: 'application/vnd.example.unknown+json',
+    digest: digestOf(other),
+    size: other.byteLength,
+  };
+  const absent = { ...there, digest: digestOf('absent'), size: 6 };
+  const document = { schemaVersion: 2, mediaType: MEDIA_TYPES.index, manifests: [there, image.root, absent] };
+  const bytes = Buffer.from(JSON.stringify(document));
+  const root = holdManifest(registry, bytes, MEDIA_TYPES.index, 'mixed');
+  const { blobs } = registry.state.repository('team/app');
+  blobs.set(there.digest, Buffer.from('{"kind":"somebody lied"}').subarray(0, other.byteLength));
+  await rejects(pull(bench.client(), registry.host, 'mixed'), 'DIGEST_MISMATCH');
+  blobs.set(there.digest, other);
+  await pull(bench.client(), registry.host, 'mixed');
+  assert.ok(other.equals(await bench.store.read(there.digest, 1 << 20)));
+  const target = await start();
+  await copyImage(root, bench.store, bench.client().sink(reference(target.host)), bench.io);
+  const arrived = target.state.repository('team/app');
+  assert.ok(arrived.manifests.get(root.digest)?.bytes.equals(bytes));
+  assert.ok(arrived.blobs.get(there.digest)?.equals(other));
+  assert.ok(!arrived.blobs.has(absent.digest));
+  assert.deepEqual(target.violations, []);
+});
+
 test('C9: an empty blob is not asked for at all', async () => {
   const registry = await start();
   const blob = { mediaType: 'x', digest: digestOf(''), size: 0 };
