@@ -4,6 +4,7 @@ import type { Notice } from '../../content/roles.ts';
 import { storeCredentials } from '../../registry/keychain.ts';
 import type { ParsedFlags } from '../flags.ts';
 import type { Session } from '../session.ts';
+import { askTerminal } from './ask-terminal.ts';
 
 export async function runLogin(flags: ParsedFlags, session: Session): Promise<number> {
   const registry = registryOf(flags);
@@ -21,10 +22,15 @@ export async function runLogin(flags: ParsedFlags, session: Session): Promise<nu
     );
     return 0;
   }
-  const username = flags.text('username');
-  if (username === undefined)
+  const fromStdin = flags.boolean('password-stdin');
+  const ask = (question: string, isSecret: boolean): Promise<string> | undefined =>
+    session.stdin.isTTY && !fromStdin ? askTerminal(session, question, isSecret) : undefined;
+  const username = flags.text('username') ?? (await ask('Username: ', false));
+  if (username === undefined || username === '')
     throw new TsbuildError('USAGE', 'login needs a user name', { hint: 'give it with -u NAME' });
-  const password = flags.boolean('password-stdin') ? await readPassword(session) : flags.text('password');
+  const password = fromStdin
+    ? await readPassword(session)
+    : (flags.text('password') ?? (await ask('Password: ', true)));
   if (password === undefined || password === '')
     throw new TsbuildError('USAGE', 'login needs a password', { hint: 'give it with --password-stdin' });
   await client.checkLogin(registry, { username, password }, io);
