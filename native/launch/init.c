@@ -39,14 +39,16 @@ static void serve_program(pid_t program, const sigset_t *all)
 
 int op_init(struct sandbox *s)
 {
-	sigset_t all;
+	sigset_t all, before;
 	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
+	sigprocmask(SIG_SETMASK, &all, &before);
 	pid_t program = fork();
 	if (program < 0)
 		return -1;
 	if (program > 0)
 		serve_program(program, &all);
+	/* The program was made ready before: it must not start deaf. */
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	/* In the background of a terminal it could not read: it leads the session's foreground instead. */
 	if (s->plan->terminal && setpgid(0, 0) == 0)
 		tcsetpgrp(s->stdio[0], getpid());
