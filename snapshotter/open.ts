@@ -1,8 +1,8 @@
 /** Picks a driver: what the kernel mounts decides, and the choice is said, never hidden. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { openOverlayView } from '../native/sys.ts';
-import { closeSync } from 'node:fs';
+import { writeFileAtomic } from '../src/base/atomic-file.ts';
 import { createCopySnapshotter } from './copy.ts';
 import { createOverlaySnapshotter, type DriverOptions } from './overlay.ts';
 import type { Snapshotter } from './snapshotter.ts';
@@ -16,9 +16,32 @@ export function openSnapshotter(options: DriverOptions & { readonly driver?: Dri
   return driver === 'overlay' ? createOverlaySnapshotter(at) : createCopySnapshotter(at);
 }
 
-/** Tries it once with two empty directories; the result does not change while the kernel runs. */
+/**
+ * Tried with two empty directories. The result does not change while the kernel runs and the caller is in the same user
+ * namespace, so a success is noted in `overlay/usable`; a failure is tried again each time.
+ */
 export function canOverlay({ root, host }: Pick<DriverOptions, 'root' | 'host'>): boolean {
-  const probe = join(root, 'overlay', 'staging', host.unique());
+  const note = join(root, 'overlay', 'usable');
+  const circumstances = describeCircumstances();
+  if (readNote(note) === circumstances) return true;
+  if (!tryOverlay(join(root, 'overlay', 'staging', host.unique()))) return false;
+  writeFileAtomic(host, note, circumstances, { mode: 0o600 });
+  return true;
+}
+
+function describeCircumstances(): string {
+  return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/user')}\n`;
+}
+
+function readNote(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function tryOverlay(probe: string): boolean {
   try {
     const directories = [join(probe, 'a'), join(probe, 'b')];
     for (const directory of directories) mkdirSync(directory, { recursive: true });

@@ -1,4 +1,3 @@
-#!/usr/bin/env -S node --
 /** The command line: parses, runs one command, renders what went wrong. Alone here everything is caught. */
 import { TsbuildError } from '../base/errors.ts';
 import { suggest } from '../base/suggest.ts';
@@ -91,16 +90,20 @@ async function main(argv: readonly string[]): Promise<number> {
   return await entry.run(flags, composed.session);
 }
 
-const argv = process.argv.slice(2);
-try {
-  process.exitCode = await main(argv);
-} catch (error) {
-  const { renderError, exitCodeOf } = await import('./render/error.ts');
-  process.stderr.write(
-    renderError(error, {
-      color: process.stderr.isTTY && process.env['NO_COLOR'] === undefined,
-      debug: argv.includes('--debug'),
-    }),
-  );
-  process.exitCode = exitCodeOf(error);
+async function program(argv: readonly string[]): Promise<void> {
+  try {
+    process.exitCode = await main(argv);
+  } catch (error) {
+    const { renderError, exitCodeOf } = await import('./render/error.ts');
+    process.stderr.write(
+      renderError(error, {
+        color: process.stderr.isTTY && process.env['NO_COLOR'] === undefined,
+        debug: argv.includes('--debug'),
+      }),
+    );
+    process.exitCode = exitCodeOf(error);
+  }
 }
+
+// why: the program ships as CommonJS, which has no await at its top level.
+void program(process.argv.slice(2));

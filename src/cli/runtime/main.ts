@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** tsbuild-runtime: the command line that engines expect of an OCI runtime. Alone here everything is caught. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -155,18 +154,23 @@ function exitCodeOf(error: unknown, command: string | undefined): number {
   return command === 'run' && isTsbuildError(error, 'COMMAND_NOT_EXECUTABLE') ? 126 : 1;
 }
 
-let log: RuntimeLog = openLog({
-  ...{ file: undefined, format: 'text', debug: false, now, stderr: process.stderr },
-});
-let command: string | undefined;
-try {
-  const { parsed, rest } = parseArguments(process.argv.slice(2), GLOBAL, { stop: true });
-  command = rest[0];
-  log = logOf(parsed);
-  process.exitCode = await main(parsed, rest, log);
-} catch (error) {
-  log.fatal(
-    isTsbuildError(error) ? error.message : `a bug in tsbuild-runtime: ${String((error as Error).stack)}`,
-  );
-  process.exitCode = exitCodeOf(error, command);
+async function program(argv: readonly string[]): Promise<void> {
+  let log: RuntimeLog = openLog({
+    ...{ file: undefined, format: 'text', debug: false, now, stderr: process.stderr },
+  });
+  let command: string | undefined;
+  try {
+    const { parsed, rest } = parseArguments(argv, GLOBAL, { stop: true });
+    command = rest[0];
+    log = logOf(parsed);
+    process.exitCode = await main(parsed, rest, log);
+  } catch (error) {
+    log.fatal(
+      isTsbuildError(error) ? error.message : `a bug in tsbuild-runtime: ${String((error as Error).stack)}`,
+    );
+    process.exitCode = exitCodeOf(error, command);
+  }
 }
+
+// why: the program ships as CommonJS, which has no await at its top level.
+void program(process.argv.slice(2));
