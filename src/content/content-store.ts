@@ -17,7 +17,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { createDigester, hexOf, isDigest, type Digest } from '../base/digest.ts';
+import { algorithmOf, createDigester, digestOf, hexOf, isDigest, type Digest } from '../base/digest.ts';
 import { namesIn } from '../base/directory-names.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
@@ -37,8 +37,8 @@ export interface ContentStore extends BlobSource, BlobSink, DocumentSource {
   ingest(body: AsyncIterable<Uint8Array>, expected?: Partial<Ingested>): Promise<Ingested>;
   /** As `read`, at once. */
   readNow(digest: Digest, maxSize: number): Uint8Array;
-  /** Keeps a small document, durably. */
-  write(bytes: Uint8Array | string): Ingested;
+  /** Keeps a small document, durably; under a digest by the algorithm of `like`. */
+  write(bytes: Uint8Array | string, like?: Digest): Ingested;
   remove(digest: Digest): void;
   list(): Iterable<Digest>;
 }
@@ -49,7 +49,7 @@ export function openContentStore(root: string, host: Host): ContentStore {
   const partial = join(root, 'partial');
   let swept = false;
   const placeOf = (digest: Digest): string =>
-    join(root, 'blobs', 'sha256', hexOf(digest).slice(0, 2), hexOf(digest).slice(2));
+    join(root, 'blobs', algorithmOf(digest), hexOf(digest).slice(0, 2), hexOf(digest).slice(2));
 
   function begin(): { readonly fd: number; readonly temp: string } {
     if (!swept) sweepUnowned(partial);
@@ -95,7 +95,7 @@ export function openContentStore(root: string, host: Host): ContentStore {
     const { fd, temp } = begin();
     let open = true;
     try {
-      const digester = createDigester();
+      const digester = createDigester(expected.digest);
       for await (const chunk of body) {
         digester.update(chunk);
         // why: a source that sends more than it said must not fill the disk first.
@@ -129,7 +129,7 @@ export function openContentStore(root: string, host: Host): ContentStore {
     async *open(blob, { signal, onProgress, isVerifiedBySink }) {
       if (size(blob.digest) === undefined)
         throw new TsbuildError('BLOB_NOT_FOUND', `blob ${blob.digest} is not in the store`);
-      const digester = isVerifiedBySink === true ? undefined : createDigester();
+      const digester = isVerifiedBySink === true ? undefined : createDigester(blob.digest);
       let current = 0;
       for await (const chunk of createReadStream(placeOf(blob.digest), { highWaterMark: CHUNK, signal })) {
         digester?.update(chunk as Uint8Array);
@@ -150,11 +150,9 @@ export function openContentStore(root: string, host: Host): ContentStore {
       if (size(blob.digest) === blob.size) return;
       await ingest(reporting(open(), onProgress), blob);
     },
-    write(document) {
+    write(document, like) {
       const bytes = typeof document === 'string' ? Buffer.from(document) : document;
-      const digester = createDigester();
-      digester.update(bytes);
-      const made = { digest: digester.digest(), size: bytes.byteLength };
+      const made = { digest: digestOf(bytes, like), size: bytes.byteLength };
       if (size(made.digest) === made.size) return made;
       const { fd, temp } = begin();
       try {
@@ -176,12 +174,14 @@ export function openContentStore(root: string, host: Host): ContentStore {
     readNow,
     remove: (digest) => rmSync(placeOf(digest), { force: true }),
     *list() {
-      const shards = join(root, 'blobs', 'sha256');
-      for (const shard of namesIn(shards))
-        for (const rest of namesIn(join(shards, shard))) {
-          const digest = `sha256:${shard}${rest}`;
-          if (isDigest(digest)) yield digest;
-        }
+      for (const algorithm of ['sha256', 'sha512']) {
+        const shards = join(root, 'blobs', algorithm);
+        for (const shard of namesIn(shards))
+          for (const rest of namesIn(join(shards, shard))) {
+            const digest = `${algorithm}:${shard}${rest}`;
+            if (isDigest(digest)) yield digest;
+          }
+      }
     },
   };
 }

@@ -10,7 +10,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { createDigester, hexOf, isDigest } from '../base/digest.ts';
+import { createDigester, isDigest, pathOf } from '../base/digest.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import type { BlobSource, IoOptions } from '../content/roles.ts';
 import { decompress } from '../layer/decompress.ts';
@@ -139,7 +139,7 @@ function readRange(fd: number, offset: number, size: number): Uint8Array {
 export function layoutSource(files: LayoutFiles): BlobSource {
   return {
     open(blob, options) {
-      const path = `blobs/sha256/${hexOf(blob.digest)}`;
+      const path = `blobs/${pathOf(blob.digest)}`;
       if (!files.has(path)) throw new TsbuildError('BLOB_NOT_FOUND', `the layout has no blob ${blob.digest}`);
       return verified(files.open(path), blob, options);
     },
@@ -151,7 +151,7 @@ async function* verified(
   { digest, size }: Descriptor,
   { onProgress, isVerifiedBySink, signal }: IoOptions & { readonly isVerifiedBySink?: boolean },
 ): AsyncGenerator<Uint8Array> {
-  const digester = isVerifiedBySink === true ? undefined : createDigester();
+  const digester = isVerifiedBySink === true ? undefined : createDigester(digest);
   let current = 0;
   for await (const chunk of body) {
     if (signal.aborted) throw new TsbuildError('ABORTED', 'aborted while reading a layout');
@@ -200,8 +200,8 @@ function namesOf({ annotations }: Descriptor): readonly string[] {
 
 /** A manifest that the index does not list, as the children of an index. */
 function byDigest(files: LayoutFiles, digest: string): Descriptor | undefined {
-  if (!isDigest(digest) || !files.has(`blobs/sha256/${hexOf(digest)}`)) return undefined;
-  const bytes = files.read(`blobs/sha256/${hexOf(digest)}`);
+  if (!isDigest(digest) || !files.has(`blobs/${pathOf(digest)}`)) return undefined;
+  const bytes = files.read(`blobs/${pathOf(digest)}`);
   const parsed = parseManifestOrIndex(bytes, digest);
   const mediaType = parsed.kind === 'index' ? parsed.index.mediaType : parsed.manifest.mediaType;
   return { mediaType, digest, size: bytes.byteLength };

@@ -54,7 +54,7 @@ export function parsePlace(text: string, cwd: string): Place {
 
 /** `PATH`, `PATH:TAG`, `PATH@DIGEST`: the first colon after the last slash of the path begins the rest. */
 function splitPath(rest: string, text: string): { readonly path: string; readonly after?: string } {
-  const at = /^([^:@]+)(?:(:)(.+)|(@sha256:[0-9a-f]{64}))?$/.exec(rest);
+  const at = /^([^:@]+)(?:(:)(.+)|(@sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})))?$/.exec(rest);
   if (at === null) throw missing(text, 'a path');
   const [, path = '', , tag, digest] = at;
   const after = tag ?? digest;

@@ -84,7 +84,7 @@ function keepingDocuments(source: BlobSource, content: ContentStore): BlobSource
   };
   async function* keep(blob: Descriptor, io: IoOptions): AsyncGenerator<Uint8Array> {
     const bytes = await collect(source.open(blob, io));
-    content.write(bytes);
+    content.write(bytes, blob.digest);
     yield bytes;
   }
 }

@@ -33,14 +33,14 @@ export async function checkStore(engine: Engine): Promise<CheckReport> {
   let blobs = 0;
   for (const digest of engine.content.list()) {
     blobs += 1;
-    if ((await digestOfFile(engine.content.path(digest))) !== digest)
+    if ((await digestOfFile(engine.content.path(digest), digest)) !== digest)
       damage.push(`blob ${digest} has another content`);
   }
   let layers = 0;
   for (const diffID of engine.layers.list()) {
     layers += 1;
     const path = engine.layers.get(diffID)?.path;
-    if (path !== undefined && (await digestOfFile(path)) !== diffID)
+    if (path !== undefined && (await digestOfFile(path, diffID)) !== diffID)
       damage.push(`layer ${diffID} has another content`);
   }
   const images = await engine.images.list();
@@ -86,8 +86,8 @@ function drivers(root: string): readonly string[] {
   return existsSync(snapshots) ? readdirSync(snapshots).map((name) => join(snapshots, name)) : [];
 }
 
-async function digestOfFile(path: string): Promise<Digest> {
-  const digester = createDigester();
+async function digestOfFile(path: string, like: Digest): Promise<Digest> {
+  const digester = createDigester(like);
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
     digester.update(chunk as Uint8Array);
   return digester.digest();

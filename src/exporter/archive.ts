@@ -6,7 +6,7 @@
  * Spec: OCI image-spec v1.1.1, image-layout.md; moby image-spec v1.2, "Combined Image JSON + Filesystem Changeset".
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
-import { hexOf, type Digest } from '../base/digest.ts';
+import { hexOf, pathOf, type Digest } from '../base/digest.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { copyImage, type CopyOptions } from '../content/copy-image.ts';
@@ -133,7 +133,7 @@ export async function exportLayoutArchive(
       put(blob, open, { onProgress }) {
         // One archive, one writer: blobs queue up.
         const mine = turn.then(() =>
-          addBody(writer, out, `blobs/sha256/${hexOf(blob.digest)}`, blob.size, open(), onProgress),
+          addBody(writer, out, `blobs/${pathOf(blob.digest)}`, blob.size, open(), onProgress),
         );
         turn = mine.catch(() => undefined);
         done.add(blob.digest);

@@ -18,8 +18,8 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
-import { createDigester, hexOf, type Digest } from '../base/digest.ts';
+import { dirname, join } from 'node:path';
+import { createDigester, pathOf, type Digest } from '../base/digest.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { copyImage, type CopyOptions } from '../content/copy-image.ts';
@@ -111,13 +111,14 @@ function writeReplacing(path: string, text: string, host: Host): void {
 }
 
 function layoutSink(root: string, host: Host): BlobSink {
-  const place = (digest: Digest): string => join(root, 'blobs', 'sha256', hexOf(digest));
+  const place = (digest: Digest): string => join(root, 'blobs', pathOf(digest));
   mkdirSync(join(root, 'blobs', 'sha256'), { recursive: true });
   return {
     isVerifying: true,
     has: (blob) =>
       Promise.resolve(statSync(place(blob.digest), { throwIfNoEntry: false })?.size === blob.size),
     async put(blob, open, { onProgress }) {
+      mkdirSync(dirname(place(blob.digest)), { recursive: true });
       const temp = `${place(blob.digest)}.${host.unique()}`;
       try {
         await writeVerified(temp, blob, open(), onProgress);
@@ -137,7 +138,7 @@ async function writeVerified(
   onProgress: ((current: number) => void) | undefined,
 ): Promise<void> {
   const fd = openSync(path, 'wx', 0o644);
-  const digester = createDigester();
+  const digester = createDigester(blob.digest);
   try {
     for await (const chunk of body) {
       digester.update(chunk);

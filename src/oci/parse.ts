@@ -3,7 +3,7 @@
  *
  * Spec: OCI image-spec v1.1.1; docker image manifest v2 schema 2.
  */
-import { isDigest, type DiffID } from '../base/digest.ts';
+import { isDiffID, isDigest, type DiffID } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import { isJsonObject, type JsonObject } from '../base/json.ts';
 import {
@@ -156,7 +156,8 @@ function recordOf(value: unknown, path: string, fail: Fail): Record<string, stri
 export function parseDescriptor(value: unknown, path: string, fail: Fail): Descriptor {
   if (!isJsonObject(value)) throw fail(`${path} is not an object`);
   const digest = textOf(value['digest'], `${path}.digest`, fail);
-  if (!isDigest(digest)) throw fail(`${path}.digest is not a sha256 digest: ${JSON.stringify(digest)}`);
+  if (!isDigest(digest))
+    throw fail(`${path}.digest is not a digest by sha256 or sha512: ${JSON.stringify(digest)}`);
   const { size } = value;
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
     throw fail(`${path}.size is not a size`);
@@ -199,7 +200,7 @@ export function parseImageConfig(bytes: Uint8Array, what: string): ImageConfig {
   if (!isJsonObject(rootfs)) throw fail('the config has no rootfs');
   const diffIDs = textsOf(rootfs['diff_ids'], 'rootfs.diff_ids', fail);
   for (const diffID of diffIDs)
-    if (!isDigest(diffID)) throw fail(`rootfs.diff_ids holds ${JSON.stringify(diffID)}`);
+    if (!isDiffID(diffID)) throw fail(`rootfs.diff_ids holds ${JSON.stringify(diffID)}`);
   const config = value['config'];
   return {
     ...parsePlatformObject(value, '', fail),

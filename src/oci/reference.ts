@@ -37,7 +37,7 @@ export function parseReference(text: string): Reference {
   const at = text.indexOf('@');
   const digest = at < 0 ? undefined : text.slice(at + 1);
   if (digest !== undefined && !isDigest(digest))
-    throw fail(`${JSON.stringify(digest)} is not a sha256 digest`);
+    throw fail(`${JSON.stringify(digest)} is not a digest by sha256 or sha512`);
   const named = at < 0 ? text : text.slice(0, at);
   const colon = named.lastIndexOf(':');
   const hasTag = colon > named.lastIndexOf('/') && colon >= 0;

@@ -43,7 +43,7 @@ interface Part {
 export async function* downloadBlob(download: Download): AsyncGenerator<Uint8Array> {
   const { blob, endpoints, options, settings } = download;
   const { signal, onProgress, onNotice } = options;
-  const digester = options.isVerifiedBySink === true ? undefined : createDigester();
+  const digester = options.isVerifiedBySink === true ? undefined : createDigester(blob.digest);
   const places = placesOf(download);
   let size = 0;
   let resumes = 0;

@@ -151,13 +151,13 @@ function checkManifest(
   wanted: Digest | undefined,
   asked: Asked,
 ): Descriptor {
-  const digest = digestOf(bytes);
   const stated = response.header('docker-content-digest');
-  for (const expected of [wanted, stated])
-    if (expected !== undefined && isDigest(expected) && expected !== digest)
+  const named = [wanted, stated].filter((each) => each !== undefined).filter(isDigest);
+  for (const expected of named)
+    if (expected !== digestOf(bytes, expected))
       throw new TsbuildError(
         'DIGEST_MISMATCH',
-        `${beginning(asked)} failed: it has the digest ${digest}, not ${expected} (${bytes.byteLength} bytes)`,
+        `${beginning(asked)} failed: it has the digest ${digestOf(bytes, expected)}, not ${expected} (${bytes.byteLength} bytes)`,
         { hint: 'the registry, or something before it, damaged or exchanged it; try again' },
       );
   const parsed = parseManifestOrIndex(bytes, `manifest ${wanted ?? asked.action}`);
@@ -169,7 +169,11 @@ function checkManifest(
       asked,
       `the manifest says that it is ${JSON.stringify(inside)}, its Content-Type ${JSON.stringify(type)}`,
     );
-  return { mediaType: parsed.statesType ? inside : (type ?? inside), digest, size: bytes.byteLength };
+  return {
+    mediaType: parsed.statesType ? inside : (type ?? inside),
+    digest: named[0] ?? digestOf(bytes),
+    size: bytes.byteLength,
+  };
 }
 
 async function readBounded(response: Response, asked: Asked): Promise<Uint8Array> {
@@ -212,7 +216,7 @@ function decoded(
   const expected = wanted ?? response.header('docker-content-digest');
   if (encoding === 'gzip' && expected !== undefined) {
     const plain = tryGunzip(bytes);
-    if (plain !== undefined && digestOf(plain) === expected) return plain;
+    if (plain !== undefined && isDigest(expected) && digestOf(plain, expected) === expected) return plain;
   }
   throw protocolError(asked, `the manifest comes encoded as ${JSON.stringify(encoding)}`);
 }

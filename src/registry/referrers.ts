@@ -4,7 +4,7 @@
  *
  * Spec: OCI distribution-spec v1.1.1, "Listing Referrers", "Pushing Manifests with Subject".
  */
-import { digestOf, hexOf, type Digest } from '../base/digest.ts';
+import { algorithmOf, digestOf, hexOf, type Digest } from '../base/digest.ts';
 import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import type { IoOptions } from '../content/roles.ts';
 import { MEDIA_TYPES, type Descriptor, type Index, type Manifest } from '../oci/documents.ts';
@@ -28,9 +28,9 @@ export interface ReferrersOf {
 const MAX_PAGES = 100;
 const MAX_RACES = 5;
 
-/** `sha256-<hex>`. */
+/** `sha256-<hex>`; no more than 64 digits. */
 export function fallbackTag(subject: Digest): string {
-  return `sha256-${hexOf(subject)}`;
+  return `${algorithmOf(subject)}-${hexOf(subject).slice(0, 64)}`;
 }
 
 export async function listReferrers(
@@ -105,7 +105,7 @@ async function byTag(
   }
   const bytes = Buffer.from(await readText(response, MAX_DOCUMENT));
   // why: GitLab takes the tag for the digest and gives the image itself, whose children are no referrers.
-  if (digestOf(bytes) === subject) return { manifests: [], etag: undefined };
+  if (digestOf(bytes, subject) === subject) return { manifests: [], etag: undefined };
   const parsed = parseManifestOrIndex(bytes, `tag ${fallbackTag(subject)}`);
   if (parsed.kind !== 'index')
     throw protocolError(asked, `the tag ${fallbackTag(subject)} is an image, not a list of referrers`);

@@ -5,7 +5,7 @@
  * Spec: OCI distribution-spec v1.1.1, "Push".
  */
 import pLimit from 'p-limit';
-import type { Digest } from '../base/digest.ts';
+import { digestOf, isDigest, type Digest } from '../base/digest.ts';
 import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { collect, isManifestType } from '../content/copy-image.ts';
@@ -153,7 +153,7 @@ export function createSink(options: SinkOptions, reference: Reference): RemoteSi
     }
     await response.discard();
     const answered = response.header('docker-content-digest');
-    if (answered !== undefined && answered !== digest)
+    if (answered !== undefined && !(isDigest(answered) && answered === digestOf(bytes, answered)))
       throw new TsbuildError(
         'DIGEST_MISMATCH',
         `${beginning(asked(action))} failed: it was stored as ${answered}, not as ${digest}`,

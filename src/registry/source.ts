@@ -137,11 +137,11 @@ export function createSource(
 function inlineData({ data, size, digest }: Descriptor): Uint8Array | undefined {
   if (size === 0) {
     const nothing = new Uint8Array();
-    return digestOf(nothing) === digest ? nothing : undefined;
+    return digestOf(nothing, digest) === digest ? nothing : undefined;
   }
   if (data === undefined || size > MAX_INLINE) return undefined;
   const bytes = Buffer.from(data, 'base64');
-  return bytes.byteLength === size && digestOf(bytes) === digest ? bytes : undefined;
+  return bytes.byteLength === size && digestOf(bytes, digest) === digest ? bytes : undefined;
 }
 
 function once<T>(make: () => Promise<T>): () => Promise<T> {

@@ -4,6 +4,7 @@
  *
  * Spec: OCI distribution-spec v1.1.1, "Pushing blobs".
  */
+import { algorithmOf } from '../base/digest.ts';
 import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import type { IoOptions } from '../content/roles.ts';
@@ -79,16 +80,19 @@ export function common(
 }
 
 export async function beginSession(
-  upload: Pick<Upload, 'transport' | 'endpoint' | 'asked' | 'options'>,
+  upload: Pick<Upload, 'transport' | 'endpoint' | 'asked' | 'options'> & Partial<Pick<Upload, 'blob'>>,
 ): Promise<Session> {
-  const { transport, endpoint, asked, options } = upload;
+  const { transport, endpoint, asked, options, blob } = upload;
+  // A registry computes sha256 unless it is told.
+  const algorithm =
+    blob === undefined || algorithmOf(blob.digest) === 'sha256' ? '' : '?digest-algorithm=sha512';
   const response = await transport.request(endpoint, {
     asked: asked('starting an upload'),
     scopes: scopesOf(endpoint),
     signal: options.signal,
     onNotice: options.onNotice,
     method: 'POST',
-    url: `/${endpoint.repository}/blobs/uploads/`,
+    url: `/${endpoint.repository}/blobs/uploads/${algorithm}`,
     headers: { 'content-length': '0' },
     accept: [200, 202, 204],
   });

@@ -35,9 +35,12 @@ interface Session {
   turn: number;
   parts: Buffer[];
   size: number;
+  readonly algorithm: string;
 }
 
-const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+const algorithmOf = (digest: string): string => /^(sha256|sha512):/.exec(digest)?.[1] ?? '';
+const digestOf = (bytes: Uint8Array, algorithm = 'sha256'): string =>
+  `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
 
 const refuse = (status: number, code: string, message = code.toLowerCase(), detail?: unknown): Answer => ({
   status,
@@ -90,7 +93,8 @@ export function createState(options: TestRegistryOptions, violate: (text: string
       }
     }
     const id = `u${(names += 1)}`;
-    const session: Session = { repository: name, turn: 0, parts: [], size: 0 };
+    const algorithm = query.get('digest-algorithm') ?? 'sha256';
+    const session: Session = { repository: name, turn: 0, parts: [], size: 0, algorithm };
     sessions.set(id, session);
     return began(id, session);
   }
@@ -133,7 +137,7 @@ export function createState(options: TestRegistryOptions, violate: (text: string
     const wanted = query.get('digest') ?? '';
     const whole = Buffer.concat(session.parts);
     sessions.delete(id);
-    if (digestOf(whole) !== wanted)
+    if (digestOf(whole, session.algorithm) !== wanted)
       return refuse(400, 'DIGEST_INVALID', 'provided digest did not match uploaded content');
     repository(session.repository).blobs.set(wanted, whole);
     return {
@@ -172,7 +176,7 @@ export function createState(options: TestRegistryOptions, violate: (text: string
 
   function getManifest(seen: Seen, name: string, reference: string): Answer {
     const repo = repositories.get(name);
-    const digest = reference.startsWith('sha256:') ? reference : repo?.tags.get(reference);
+    const digest = /^sha(256|512):/.test(reference) ? reference : repo?.tags.get(reference);
     const stored = repo?.manifests.get(digest ?? '');
     const accept = seen.headers.accept ?? '';
     for (const type of ACCEPTED_TYPES)
@@ -189,7 +193,8 @@ export function createState(options: TestRegistryOptions, violate: (text: string
 
   function putManifest(seen: Seen, name: string, reference: string, bytes: Buffer): Answer {
     const repo = repository(name);
-    const digest = digestOf(bytes);
+    const isByDigest = algorithmOf(reference) !== '';
+    const digest = digestOf(bytes, isByDigest ? algorithmOf(reference) : 'sha256');
     const type = seen.headers['content-type'] ?? '';
     const document = JSON.parse(bytes.toString('utf8')) as {
       readonly mediaType?: string;
@@ -200,7 +205,7 @@ export function createState(options: TestRegistryOptions, violate: (text: string
     };
     if (document.mediaType !== undefined && document.mediaType !== type)
       return refuse(400, 'MANIFEST_INVALID', 'mediaType differs from Content-Type');
-    if (reference.startsWith('sha256:') && reference !== digest) return refuse(400, 'DIGEST_INVALID');
+    if (isByDigest && reference !== digest) return refuse(400, 'DIGEST_INVALID');
     const blobs = [document.config, ...(document.layers ?? [])].filter((each) => each !== undefined);
     const missing = [
       ...blobs.filter((each) => !('urls' in each) && !repo.blobs.has(each.digest)),
@@ -217,7 +222,7 @@ export function createState(options: TestRegistryOptions, violate: (text: string
       !repo.manifests.has(document.subject.digest)
     )
       return refuse(404, 'MANIFEST_BLOB_UNKNOWN', 'subject unknown', { digest: document.subject.digest });
-    if (!reference.startsWith('sha256:')) {
+    if (!isByDigest) {
       const before = repo.tags.get(reference);
       if (before !== undefined && options.immutableTags === true)
         return refuse(

@@ -140,8 +140,16 @@ test('C17: what people write is what they are shown', () => {
     assert.equal(familiarName(parseReference(text)), shown);
 });
 
-test('C17: other digests than sha256 are refused by name', () => {
-  assert.throws(() => parseReference(`a@sha512:${'f'.repeat(128)}`), /not a sha256 digest/);
+test('C17: digests are by sha256 or sha512, of their length; others are refused by name', () => {
+  const named = `xn--7o8h.example/image:1@sha512:${'f'.repeat(128)}`;
+  assert.equal(formatReference(parseReference(named)), named);
+  for (const digest of [
+    `sha512:${F64}`,
+    `sha256:${'f'.repeat(128)}`,
+    `sha384:${'f'.repeat(96)}`,
+    `sha256:${'F'.repeat(64)}`,
+  ])
+    assert.throws(() => parseReference(`a@${digest}`), /not a digest by sha256 or sha512/, digest);
 });
 
 test('C17: a reference survives being written and read', () => {

@@ -397,6 +397,44 @@ test('C9: what an index lists of unknown kinds is copied as bytes, and checked, 
   assert.deepEqual(target.violations, []);
 });
 
+test('C17: what is named by sha512 is pulled, verified and pushed by sha512', async () => {
+  const registry = await start();
+  const image = makeImage([700]);
+  const like = `sha512:${'0'.repeat(128)}` as Descriptor['digest'];
+  const document = JSON.parse(image.manifest.toString()) as { layers: Descriptor[] };
+  const layer = image.blobs.get(image.layers[0]?.digest ?? '') ?? Buffer.alloc(0);
+  const blob = { ...image.layers[0], digest: digestOf(layer, like) };
+  const bytes = Buffer.from(JSON.stringify({ ...document, layers: [blob] }));
+  const digest = digestOf(bytes, like);
+  const { blobs, manifests } = registry.state.repository('team/app');
+  for (const [name, content] of image.blobs) blobs.set(name, content);
+  blobs.set(blob.digest, bytesOf(layer.byteLength, 999));
+  manifests.set(digest, { bytes, type: MEDIA_TYPES.manifest });
+  const from = { registry: registry.host, repository: 'team/app', digest };
+  const pullIt = async (): Promise<Descriptor> => {
+    const source = bench.client().source(from);
+    const root = await source.resolve(from, bench.io);
+    await copyImage(root, source, bench.store, bench.io);
+    return root;
+  };
+  await rejects(pullIt(), 'DIGEST_MISMATCH');
+  blobs.set(blob.digest, layer);
+  const root = await pullIt();
+  assert.equal(root.digest, digest);
+  assert.ok([...bench.store.list()].includes(blob.digest));
+  const target = await start();
+  const to = reference(target.host);
+  const sink = bench.client().sink(to);
+  await copyImage(root, bench.store, sink, bench.io);
+  await sink.tag(to, root, bench.io);
+  const arrived = target.state.repository('team/app');
+  assert.ok(arrived.manifests.get(digest)?.bytes.equals(bytes));
+  assert.ok(arrived.blobs.get(blob.digest)?.equals(layer));
+  manifests.set(digest, { bytes: Buffer.concat([bytes, Buffer.from(' ')]), type: MEDIA_TYPES.manifest });
+  await rejects(collect(bench.client().source(from).open(root, bench.io)), 'DIGEST_MISMATCH');
+  assert.deepEqual([...registry.violations, ...target.violations], []);
+});
+
 test('C9: an empty blob is not asked for at all', async () => {
   const registry = await start();
   const blob = { mediaType: 'x', digest: digestOf(''), size: 0 };
