@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { cachedDataVersionTag } from 'node:v8';
 import { Script } from 'node:vm';
 import { lazyBuiltins } from './lazy-builtins.ts';
@@ -82,8 +83,8 @@ function writeCache(directory: string, path: string, data: Buffer): void {
 }
 
 const argv = process.argv.slice(2);
-const directory = join(import.meta.dirname, 'program', 'compiled');
-const file = join(import.meta.dirname, 'program', PROGRAM);
+const directory = join(__dirname, 'program', 'compiled');
+const file = join(__dirname, 'program', PROGRAM);
 const cache = join(directory, `${PROGRAM}.${commandOf(argv)}.${cachedDataVersionTag().toString(16)}`);
 const cachedData = readCache(cache);
 // Latin-1 is safe: esbuild writes ASCII.
@@ -101,5 +102,5 @@ const program = { exports: {} };
   lazyBuiltins(createRequire(file)),
   program,
   program.exports,
-  import.meta.url,
+  pathToFileURL(__filename).href,
 );
