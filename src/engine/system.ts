@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createDigester, type Digest, type DiffID } from '../base/digest.ts';
 import { sweepUnowned } from '../base/owner.ts';
 import { usageOf } from '../base/usage.ts';
+import { MAX_DOCUMENT, parseManifestOrIndex } from '../oci/parse.ts';
 import type { SnapshotInfo, SnapshotName } from '../../snapshotter/snapshotter.ts';
 import { isAbandoned, repairContainers } from './containers/repair.ts';
 import type { Engine } from './engine.ts';
@@ -128,6 +129,13 @@ export async function prune(
   const usedBlobs = new Set<Digest>(
     images.flatMap((image) => [image.id, ...(image.manifest === undefined ? [] : [image.manifest.digest])]),
   );
+  for (const { manifest } of images) {
+    // An image that came by sha512 has its config under that name too.
+    if (manifest === undefined || engine.content.size(manifest.digest) === undefined) continue;
+    const bytes = engine.content.readNow(manifest.digest, MAX_DOCUMENT);
+    const parsed = parseManifestOrIndex(bytes, manifest.digest);
+    if (parsed.kind === 'manifest') usedBlobs.add(parsed.manifest.config.digest);
+  }
   for (const diffID of usedLayers) {
     const origin = engine.compressed.get(diffID, 'origin');
     if (origin !== undefined) usedBlobs.add(origin.digest);
