@@ -23,7 +23,9 @@ test('output, exit status and times of a container are delivered and written dow
   await one.lost;
   assert.equal(one.stdout(), 'out\nrest');
   assert.equal(one.stderr(), 'err\n');
-  const { startedAt = '', finishedAt = '', ...state } = one.state();
+  const { startedAt = '', finishedAt = '', monitor, ...state } = one.state();
+  // Its identity stays: for as long as it lives, somebody is cleaning up.
+  assert.ok((monitor?.pid ?? 0) > 0);
   assert.deepEqual(state, { status: 'exited', exitCode: 3, oomKilled: false, error: '', restartCount: 0 });
   assert.match(startedAt, /^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/);
   assert.ok(Math.abs(Date.now() - Date.parse(finishedAt)) < 60000 && finishedAt >= startedAt);
