@@ -43,6 +43,11 @@ interface Said {
   readonly detail?: unknown;
 }
 
+/** why: an answer that was cut, or got something appended on its way, still says what is wrong. */
+function codesInText(body: string): readonly string[] {
+  return [...body.matchAll(/"code"\s*:\s*"([A-Za-z_]{1,64})"/g)].map(([, code = '']) => code.toUpperCase());
+}
+
 function parseBody(body: string): { readonly codes: readonly string[]; readonly words: string } {
   let parsed: unknown;
   try {
@@ -50,7 +55,7 @@ function parseBody(body: string): { readonly codes: readonly string[]; readonly 
   } catch {
     // Not JSON: a proxy's page, or a plain text.
     const text = body.replace(/<(style|script)[\s\S]*?<\/\1>|<[^>]*>/gi, ' ');
-    return { codes: [], words: text.replace(/\s+/g, ' ').trim().slice(0, 200) };
+    return { codes: codesInText(body), words: text.replace(/\s+/g, ' ').trim().slice(0, 200) };
   }
   if (typeof parsed !== 'object' || parsed === null) return { codes: [], words: '' };
   const { errors, details, error, error_description, message } = parsed as {

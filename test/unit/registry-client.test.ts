@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { readRefusal } from '../../src/registry/registry-error.ts';
 import { digestOf } from '../../src/base/digest.ts';
 import { isTsbuildError, type ErrorCode } from '../../src/base/errors.ts';
 import type { Host } from '../../src/base/host.ts';
@@ -364,4 +365,11 @@ test('credentials are kept with the other fields, readable by their owner alone'
   assert.deepEqual(Object.keys(kept.auths), ['r.io', 'https://index.docker.io/v1/']);
   assert.ok(await storeCredentials(path, 'r.io', undefined, host));
   assert.ok(!(await storeCredentials(path, 'r.io', undefined, host)));
+});
+
+test('the codes of a refusal are read from an answer that was damaged on its way', () => {
+  const whole = '{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}';
+  for (const body of [whole, `${whole}trailing`, whole.slice(0, -3)])
+    assert.deepEqual(readRefusal(400, body).codes, ['DIGEST_INVALID']);
+  assert.deepEqual(readRefusal(502, '<html><body>bad gateway</body></html>').codes, []);
 });
