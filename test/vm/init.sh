@@ -20,7 +20,13 @@ $bb mount -t tmpfs -o size=80% layer /layer
 $bb mkdir /layer/upper /layer/work
 $bb mount -t overlay -o lowerdir=/host,upperdir=/layer/upper,workdir=/layer/work root /root || end 125
 for directory in proc sys dev; do $bb mount -o move /$directory /root/$directory; done
+# A checkout below /tmp must still be there when /tmp is another one.
+checkout=$($bb cat /checkout)
+$bb mkdir /kept
+$bb mount -o bind "/root$checkout" /kept || end 125
 $bb mount -t tmpfs -o mode=1777 tmp /root/tmp
+case $checkout in /tmp/*) $bb mkdir -p "/root$checkout" && $bb mount -o bind /kept "/root$checkout" || end 125 ;; esac
+$bb umount /kept
 $bb mount -t tmpfs run /root/run
 $bb mkdir -p /root/dev/pts /root/dev/shm
 $bb mount -t devpts -o mode=620,ptmxmode=666 pts /root/dev/pts

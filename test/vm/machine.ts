@@ -97,6 +97,7 @@ function initialFiles(script: string): Buffer {
     file('overlay.ko', 0o644, readFileSync(OVERLAY ?? '')),
     file('init', 0o755, readFileSync(join(root, 'test/vm/init.sh'))),
     file('command', 0o644, Buffer.from(command)),
+    file('checkout', 0o644, Buffer.from(root)),
   ]);
 }
 
