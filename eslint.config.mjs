@@ -28,6 +28,8 @@ export default tseslint.config(
       '@typescript-eslint/consistent-type-imports': 'error',
       // Code points are what is wanted where strings are spread.
       '@typescript-eslint/no-misused-spread': 'off',
+      // A lock or a lease is held by its scope; nobody has to name it again.
+      '@typescript-eslint/no-unused-vars': ['error', { ignoreUsingDeclarations: true }],
       'no-console': 'error',
       'no-restricted-properties': ['error', ...ambient],
     },

@@ -2,22 +2,65 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { constants, gzipSync } from 'node:zlib';
 import { encodeNetOps } from '../native/net-plan.ts';
+import { encodeFrame, encodeU32 } from '../native/frames.ts';
 import { encodePlan } from '../native/plan.ts';
+import type { HookCall } from '../native/plan-ops.ts';
+import { encodeHeader, padding, type TarEntry } from '../src/layer/tar-header.ts';
 import { createContainerSpec } from '../src/runtime/default-spec.ts';
 import { layOut } from '../src/runtime/layout.ts';
 
-/** With what each needs of the launcher's sources. */
+/** What of the tree engine reads tars. */
+export const TAR_SOURCES = ['input', 'meta', 'name', 'read'].map((part) => `tree/tar-${part}.c`);
+
+/** With what each needs of the sources below native/. */
 const SOURCES = {
-  plan: ['plan.c'],
-  settings: ['settings.c', 'plan.c'],
-  net: ['net-list.c', 'plan.c'],
-  dns: ['dns-message.c'],
-  texts: ['home.c', 'state.c', 'plan.c'],
+  plan: ['launch/plan.c', 'erofs-mount.c'],
+  settings: ['launch/settings.c', 'launch/plan.c', 'erofs-mount.c'],
+  net: ['launch/net-list.c', 'launch/plan.c', 'erofs-mount.c'],
+  dns: ['launch/dns-message.c'],
+  texts: ['launch/home.c', 'launch/state.c', 'launch/plan.c', 'erofs-mount.c'],
+  tar: [...TAR_SOURCES, 'tree/sha256.c'],
+  index: [
+    ...TAR_SOURCES,
+    ...['sha256', 'arena', 'xattr-sets', 'below'].map((part) => `tree/${part}.c`),
+    ...['tree', 'apply', 'merge'].map((part) => `tree/layer-${part}.c`),
+    ...['layout', 'write'].map((part) => `tree/erofs-${part}.c`),
+  ],
+  ports: ['launch/ports-list.c', 'launch/keys.c', 'launch/plan.c', 'erofs-mount.c'],
+  names: ['launch/dns-names.c', 'launch/dns-message.c'],
+  clients: ['launch/clients.c', 'launch/loop.c'],
+  hooks: ['launch/plan.c', 'erofs-mount.c'],
+  requests: [
+    'walk-job',
+    'pack-job',
+    'pack-plan',
+    'pack-units',
+    'request',
+    'listing',
+    'tar-write',
+    'tar-name',
+  ].map((part) => `tree/${part}.c`),
+  inflate: ['tree/inflate.c', 'tree/inflate-table.c', 'tree/decompress-gzip.c'],
 } as const;
 
 export type FuzzTarget = keyof typeof SOURCES;
-export const FUZZ_TARGETS: readonly FuzzTarget[] = ['plan', 'settings', 'net', 'dns', 'texts'];
+export const FUZZ_TARGETS: readonly FuzzTarget[] = [
+  'plan',
+  'settings',
+  'net',
+  'dns',
+  'texts',
+  'tar',
+  'index',
+  'ports',
+  'names',
+  'clients',
+  'hooks',
+  'requests',
+  'inflate',
+];
 
 export function isFuzzTarget(name: string): name is FuzzTarget {
   return Object.hasOwn(SOURCES, name);
@@ -35,7 +78,7 @@ export function buildFuzzers(root: string, output: string): void {
       ...['-std=gnu11', '-g', '-O1', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror'],
       ...['-fsanitize=fuzzer,address,undefined', '-fno-sanitize-recover=all'],
       ...['-o', join(output, name), join(root, 'native/fuzz', `${name}.c`)],
-      ...SOURCES[name].map((file) => join(root, 'native/launch', file)),
+      ...SOURCES[name].map((file) => join(root, 'native', file)),
     ]);
 }
 
@@ -69,7 +112,20 @@ export function runFuzzer(output: string, name: FuzzTarget, limits: readonly str
 function seedsOf(name: FuzzTarget): readonly Uint8Array[] {
   switch (name) {
     case 'plan':
-      return [seedPlan()];
+    case 'hooks':
+      return [seedPlan(), seedOciPlan()];
+    case 'ports':
+      return [seedPorts(), Buffer.from('\x011011\0ab\x10\x11cd\x10\x10\x11', 'latin1')];
+    case 'names':
+      return [
+        Buffer.from(
+          'web.net\0upstream 10.0.0.53\nupstream fd00::53\nleases b /nowhere\n\0id\nowner\nweb\nother\n',
+        ),
+      ];
+    case 'clients':
+      return [seedClients()];
+    case 'requests':
+      return seedRequests();
     case 'net':
       return [
         encodeNetOps([
@@ -84,7 +140,123 @@ function seedsOf(name: FuzzTarget): readonly Uint8Array[] {
       return [Buffer.from('root:x:0:0::/root:/bin/sh\nbob:x:1:1::/home/bob:\n')];
     case 'settings':
       return [seedSettings()];
+    case 'tar':
+    case 'index':
+      return seedTars();
+    case 'inflate':
+      return seedStreams();
   }
+}
+
+/** A root whose ids are mapped, a mount of another container's, hooks of all kinds, a terminal that is handed on. */
+function seedOciPlan(): Uint8Array {
+  const subject = 'seed';
+  const hook = (phase: number): HookCall => ({
+    phase,
+    timeoutMs: 5,
+    path: '/h',
+    args: ['h', 'x'],
+    env: ['A=b'],
+  });
+  const mount = { kind: 'overlay', lower: ['/a', '/b'], upper: '/u/u', work: '/u/w' } as const;
+  return encodePlan([
+    { op: 'namespaces', subject, flags: 0x20000 },
+    { op: 'idmap', subject, uids: '0 100 10\n', gids: '0 100 10\n' },
+    { op: 'rootTree', subject, mount, idmap: 1, uid: 100, gid: 100 },
+    { op: 'foreignTree', subject, pid: 7, started: 9n, path: '/dev/shm' },
+    { op: 'console', subject, path: '/socket' },
+    ...[1, 2].map((phase) => ({ op: 'parentHook', subject, hook: hook(phase) }) as const),
+    { op: 'state', subject, parts: ['{"status":"', '","pid":', '}'] },
+    { op: 'root', subject, mount: { kind: 'tree', tree: 1 }, point: '/m' },
+    { op: 'sync', subject, phase: 1 },
+    { op: 'hook', subject, hook: hook(3) },
+    { op: 'pivot', subject },
+    { op: 'ready', subject },
+    { op: 'exec', subject, args: ['a'], env: ['B=c'], candidates: ['/a'] },
+  ]);
+}
+
+/** As `encodePorts` of native/monitor.ts writes them: one of each family. */
+function seedPorts(): Uint8Array {
+  const entry = (protocol: number, family: number): Buffer =>
+    Buffer.concat([
+      encodeU32(protocol),
+      ...[80, 8080].map((port) => Buffer.concat([encodeU32(family), Buffer.alloc(16, 1), encodeU32(port)])),
+    ]);
+  return Buffer.concat([encodeU32(2), entry(6, 2), entry(17, 10)]);
+}
+
+/** Two sides connect and say whole and broken frames; see native/fuzz/clients.c. */
+function seedClients(): Uint8Array {
+  const step = (what: number, bytes: Uint8Array = Buffer.alloc(0)): Buffer =>
+    Buffer.concat([Buffer.of(what, bytes.byteLength), bytes]);
+  const frames = [5, 6, 7, 8].map((type) => encodeFrame(type, encodeU32(3)));
+  return Buffer.concat([
+    ...[step(0), step(1), ...frames.map((frame) => step(12, frame))],
+    ...[step(13, Buffer.of(200, 0, 0)), step(8), step(4), step(13, encodeFrame(6, Buffer.alloc(90, 9)))],
+  ]);
+}
+
+/** A walk of one directory, and a layer with a file of each source; see native/fuzz/requests.c. */
+function seedRequests(): readonly Uint8Array[] {
+  const text = (value: string): Buffer => Buffer.concat([encodeU32(value.length), Buffer.from(value)]);
+  const walk = Buffer.concat([encodeU32(1, 1000, 0, 1, 0), text('d'), encodeU32(1, 3), text('.git')]);
+  const entry = (
+    type: string,
+    flags: number,
+    size: number,
+    path: string,
+    ...more: readonly Buffer[]
+  ): Buffer => {
+    const head = Buffer.alloc(32);
+    head.write(type, 0);
+    head.writeUInt8(flags, 1);
+    head.writeUInt16LE(0o644, 2);
+    head.writeUInt32LE(size, 20);
+    head.writeUInt16LE(path.length, 30);
+    return Buffer.concat([head, Buffer.from(path), ...more]);
+  };
+  const entries = [
+    entry('5', 0, 0, 'dir/'),
+    entry('0', 3, 3, 'dir/inline', Buffer.from('abc')),
+    entry('0', 5, 4, 'dir/file', encodeU32(0, 1, 0, 2, 0, 3)),
+    entry('0', 2, 4, 'range', encodeU32(1, 0, 0)),
+    entry('2', 8, 0, 'link', Buffer.from('\x03\0dir')),
+    entry('3', 32, 0, 'node', encodeU32(1, 3)),
+  ];
+  const pack = (writes: number): Buffer =>
+    Buffer.concat([encodeU32(writes, 1, 0, 0), text('p'), encodeU32(entries.length), ...entries]);
+  return [Buffer.of(0, ...walk), Buffer.of(1, ...pack(1)), Buffer.of(1, ...pack(0))];
+}
+
+function seedTars(): readonly Uint8Array[] {
+  const entry: TarEntry = { path: 'a/b', type: 'file', mode: 0o644, uid: 1, gid: 2, size: 3, mtime: 4 };
+  const content = Buffer.concat([Buffer.from('abc'), padding(3)]);
+  const block = encodeHeader(entry);
+  const long = encodeHeader({
+    ...entry,
+    path: `${'d/'.repeat(150)}\u00ff`,
+    xattrs: new Map([['user.x', Buffer.from('1')]]),
+    uid: 1 << 30,
+    mtime: -5,
+  });
+  const link = encodeHeader({ ...entry, path: 'l', type: 'hardlink', size: 0, linkname: '../a/b' });
+  const device = encodeHeader({ ...entry, path: 'n', type: 'char', size: 0, major: 5, minor: 1 });
+  const empty = { ...entry, size: 0 };
+  const names = ['a/.wh.b', 'a/.wh..wh..opq', 'd/x', 'l'].map((path) => encodeHeader({ ...empty, path }));
+  const soft = encodeHeader({ ...empty, path: 'a/s', type: 'symlink', linkname: '/d' });
+  return [Buffer.concat([block, content, link, device, soft, ...names]), Buffer.concat([long, content])];
+}
+
+/** All kinds of blocks; see native/fuzz/inflate.c. */
+function seedStreams(): readonly Uint8Array[] {
+  const text = Buffer.from('a text with words that come again and words that do not '.repeat(40));
+  const streams = [{ level: 0 }, { level: 9 }, { strategy: constants.Z_FIXED }].map((options) =>
+    gzipSync(text, options),
+  );
+  return [...streams, Buffer.concat(streams)].flatMap((stream) =>
+    [0, 30, 255].map((piece) => Buffer.concat([Buffer.of(piece), stream])),
+  );
 }
 
 /** u32 …, u64 log size, strings: as launch/settings.c reads it. */
@@ -97,7 +269,14 @@ function seedSettings(): Uint8Array {
 function seedPlan(): Uint8Array {
   const spec = createContainerSpec({
     id: 'x',
-    mounts: [{ kind: 'overlay', lower: ['/a', '/b'], upper: '/u', work: '/w' }],
+    mounts: [
+      {
+        kind: 'overlay',
+        lower: ['/a', { index: '/i', tars: ['/t'], device: 'loop', attached: true }, '/b'],
+        upper: '/u',
+        work: '/w',
+      },
+    ],
     args: ['a', 'b'],
     env: ['C=d'],
     cwd: '/',

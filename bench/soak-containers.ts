@@ -9,22 +9,12 @@
  * interfaces, processes, files. Ends with 1 where anything is.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { makeBusyboxTar } from './busybox.ts';
 
 const CLI = join(dirname(fileURLToPath(import.meta.url)), 'cli.js');
 const directory = mkdtempSync(join(tmpdir(), 'tsbuild-soak-'));
@@ -57,14 +47,7 @@ async function tsbuild(...args: readonly string[]): Promise<string> {
 }
 
 async function importBusybox(): Promise<void> {
-  const files = join(directory, 'busybox');
-  for (const name of ['bin', 'etc', 'tmp']) mkdirSync(join(files, name), { recursive: true });
-  copyFileSync('/bin/busybox', join(files, 'bin/busybox'));
-  for (const applet of execFileSync('/bin/busybox', ['--list'], { encoding: 'utf8' }).trim().split('\n'))
-    if (applet !== 'busybox') symlinkSync('busybox', join(files, 'bin', applet));
-  writeFileSync(join(files, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
-  execFileSync('tar', ['-C', files, '-cf', join(directory, 'busybox.tar'), '.']);
-  await tsbuild('import', '--progress', 'quiet', join(directory, 'busybox.tar'), 'busybox');
+  await tsbuild('import', '--progress', 'quiet', makeBusyboxTar(directory), 'busybox');
 }
 
 function containerIDs(): readonly string[] {

@@ -7,6 +7,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { locateNative } from '../native/locate.ts';
+import { startTimeOf } from '../src/base/owner.ts';
 import { createStepCgroups } from '../src/engine/step-cgroups.ts';
 import { probeMachine } from '../src/engine/machine.ts';
 import { createContainerSpec } from '../src/runtime/default-spec.ts';
@@ -99,8 +100,10 @@ function ours(directory: string, root: string): Starter {
   });
   const runtime = createRuntime({ launcher: locateNative('tsbuild-launch'), machine });
   let serial = 0;
-  const host = { now: () => Date.now(), unique: () => `bench-${process.pid}-${(serial += 1)}` };
-  const cgroups = createStepCgroups({ host, limits: {} });
+  // why: another tsbuild would sweep the cgroup of an owner that it does not find.
+  const owner = `${process.pid}.${startTimeOf(process.pid) ?? ''}`;
+  const host = { now: () => Date.now(), unique: () => `${owner}.${(serial += 1)}` };
+  const cgroups = createStepCgroups({ host, limits: {}, driver: 'cgroupfs' });
   const stdio = { kind: 'capture', onOutput: () => undefined } as const;
   return {
     name: 'tsbuild',
@@ -121,7 +124,7 @@ function ours(directory: string, root: string): Starter {
           resolvConf: '',
           extraHosts: [],
         }),
-        cgroup: cgroups.describe({ privileged: false }),
+        cgroup: await cgroups.prepare({ privileged: false }),
       };
       await using container = await runtime.start(spec, stdio, { signal: new AbortController().signal });
       await container.exited;

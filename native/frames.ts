@@ -18,25 +18,35 @@ export function encodeU32(...values: readonly number[]): Buffer {
   return bytes;
 }
 
-/** Calls `handle` for every whole frame, in order, for as long as the stream flows. */
+/**
+ * Calls `handle` for every whole frame, in order, for as long as the stream flows. The payload may be kept.
+ * Bytes are copied for those frames alone that come in several chunks.
+ */
 export function readFrames(
   stream: Readable,
   handle: (type: number, id: number, payload: Buffer) => void,
 ): void {
-  let rest: Buffer = Buffer.alloc(0);
+  let parts: Buffer[] = [];
+  let held = 0;
+  /** How many bytes are needed to go on. */
+  let wanted = HEAD;
   stream.on('data', (chunk: Buffer) => {
-    rest = rest.byteLength === 0 ? chunk : Buffer.concat([rest, chunk]);
+    parts.push(chunk);
+    held += chunk.byteLength;
+    if (held < wanted) return;
+    const bytes = parts.length === 1 ? chunk : Buffer.concat(parts, held);
     let at = 0;
-    while (rest.byteLength - at >= HEAD) {
-      const length = rest.readUInt32LE(at);
-      if (rest.byteLength - at - HEAD < length) break;
-      handle(
-        rest.readUInt32LE(at + 4),
-        rest.readUInt32LE(at + 8),
-        rest.subarray(at + HEAD, at + HEAD + length),
-      );
-      at += HEAD + length;
+    wanted = HEAD;
+    while (held - at >= HEAD) {
+      const end = at + HEAD + bytes.readUInt32LE(at);
+      if (end > held) {
+        wanted = end - at;
+        break;
+      }
+      handle(bytes.readUInt32LE(at + 4), bytes.readUInt32LE(at + 8), bytes.subarray(at + HEAD, end));
+      at = end;
     }
-    rest = rest.subarray(at);
+    parts = at === held ? [] : [bytes.subarray(at)];
+    held -= at;
   });
 }

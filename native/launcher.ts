@@ -21,6 +21,8 @@ const EXIT = 13;
 const ERROR = 14;
 const WARNING = 15;
 const NET_DONE = 16;
+const LEFT = 17;
+const TOLD = 18;
 
 /** What the launcher says about one container. */
 export interface LaunchEvents {
@@ -30,6 +32,8 @@ export interface LaunchEvents {
   /** The program was not started: operation `op` failed with `errno`. No other event follows. */
   failed(problem: LaunchProblem): void;
   warned(problem: LaunchProblem): void;
+  /** An event on the way to the program, where the plan says that it tells. */
+  told?(text: string): void;
   /** The launcher itself is gone. No other event follows. */
   lost(reason: string): void;
 }
@@ -42,7 +46,7 @@ export interface LaunchProblem {
 
 export interface LaunchServer {
   /** Sends a plan; events arrive until exited, failed or lost. */
-  start(plan: Uint8Array, events: LaunchEvents): { kill(signal: number): void };
+  start(plan: Uint8Array, events: LaunchEvents): Launched;
   /** Operations of networks; a namespace that they make is held, unpinned, as long as the server lives. */
   readonly net: NetCall;
   /** Serves names there (launch/dns.h): one namespace a server. */
@@ -107,6 +111,7 @@ export function startLaunchServer(launcher: string): LaunchServer {
           payload.writeUInt32LE(signal);
           if (running.has(id)) socket.write(encodeFrame(KILL, payload, id));
         },
+        abandon: () => void running.delete(id),
       };
     },
     async close() {
@@ -153,16 +158,46 @@ export function launchDetached(
   });
 }
 
-/** One container with the caller's standard streams, and `more` descriptors; the process ends with it. */
+export interface ForegroundOptions {
+  /** Standard input is handed on, too. */
+  readonly input: boolean;
+  /** False: standard output and errors are not. */
+  readonly output?: boolean;
+  /** Descriptors for the program, from FIRST_HANDED_ON on. */
+  readonly more?: readonly number[];
+  /**
+   * The process goes on when the caller is gone, or when these keys are typed at its terminal (none: no keys): `left`
+   * tells, and no other event follows. Absent: it ends with the caller.
+   */
+  readonly leaving?: { readonly keys: Uint8Array; readonly left: () => void };
+}
+
+export interface Launched {
+  kill(signal: number): void;
+  /** Waits for it no longer; no event follows. What cannot go on alone is to be killed before. */
+  abandon(): void;
+}
+
+/** One process with the caller's standard streams. */
 export function launchForeground(
   launcher: string,
   plan: Uint8Array,
   events: LaunchEvents,
-  input: boolean,
-  more: readonly number[] = [],
-): { kill(signal: number): void } {
-  const child = spawn(launcher, ['run'], {
-    stdio: [input ? 'inherit' : 'ignore', 'inherit', 'inherit', 'pipe', 'pipe', ...more],
+  { input, output = true, more = [], leaving }: ForegroundOptions,
+): Launched {
+  const call =
+    leaving === undefined
+      ? ['run']
+      : ['exec', input ? 'input' : 'none', Buffer.from(leaving.keys).toString('hex')];
+  const child = spawn(launcher, call, {
+    stdio: [
+      input ? 'inherit' : 'ignore',
+      output ? 'inherit' : 'ignore',
+      output ? 'inherit' : 'ignore',
+      'pipe',
+      'pipe',
+      ...more,
+    ],
   });
   let pid: number | undefined;
   let ended = false;
@@ -177,16 +212,24 @@ export function launchForeground(
   planPipe.on('error', () => undefined);
   planPipe.end(plan);
   let last: (() => void) | undefined;
+  const abandon = (): void => {
+    ended = true;
+    child.unref();
+    (child.stdio[4] as Readable).destroy();
+  };
   readFrames(child.stdio[4] as Readable, (type, _id, payload) => {
     if (type === STARTED) pid = payload.readUInt32LE(0);
-    if (type === EXIT || type === ERROR) {
+    if (type === LEFT) {
+      abandon();
+      leaving?.left();
+    } else if (type === EXIT || type === ERROR) {
       ended = true;
       // why: told when the launcher is gone, so that the terminal is the caller's again.
       last = () => deliver(type, payload, events);
     } else deliver(type, payload, events);
   });
   child.once('close', () => last?.());
-  return { kill: (signal) => killIfAlive(child, pid, signal) };
+  return { kill: (signal) => killIfAlive(child, pid, signal), abandon };
 }
 
 function killIfAlive(child: ChildProcess, pid: number | undefined, signal: number): void {
@@ -228,6 +271,9 @@ function deliver(type: number, payload: Buffer, events: LaunchEvents): void {
       break;
     case WARNING:
       events.warned(problemOf(payload));
+      break;
+    case TOLD:
+      events.told?.(payload.toString());
       break;
     default:
       throw new TsbuildError('CONTAINER_START_FAILED', `the launcher sent a frame of type ${type}`);

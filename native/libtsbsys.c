@@ -1,10 +1,15 @@
 /*
  * libtsbsys: the system calls that Node lacks, for koffi.
  *
- * Every function returns a value >= 0 or -errno, takes integers, NUL-terminated strings and buffers only, keeps
- * no state and allocates nothing. File descriptors that are returned are O_CLOEXEC and belong to the caller.
+ * Every function returns a value >= 0 or -errno, takes integers, NUL-terminated strings and buffers only, and keeps
+ * no state. File descriptors that are returned are O_CLOEXEC and belong to the caller.
  */
 #include "device-filter.h"
+#include "overlay.h"
+#include "served.h"
+#include "spawn.h"
+#include "subvolume.h"
+#include "tree/walk.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -14,15 +19,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define TSB __attribute__((visibility("default")))
-
-#ifndef FSCONFIG_SET_FD
-#define FSCONFIG_SET_FD 5
-#endif
 
 TSB int64_t tsb_mknod(const char *path, uint32_t mode, uint32_t major, uint32_t minor)
 {
@@ -88,6 +90,27 @@ TSB int64_t tsb_syncfs(int fd)
 	return syncfs(fd) < 0 ? -errno : 0;
 }
 
+/* struct file_system of tree/walk.h for what lies on the device major:minor in the directory `fd`. */
+TSB int64_t tsb_file_system(int fd, uint32_t major, uint32_t minor, uint8_t *description)
+{
+	struct statx st = { .stx_dev_major = major, .stx_dev_minor = minor };
+	struct file_system found;
+	describe_file_system(fd, &st, &found);
+	memcpy(description, &found, sizeof found);
+	return 0;
+}
+
+/* See subvolume.h; `source` NULL: an empty one. */
+TSB int64_t tsb_subvolume(const char *directory, const char *name, const char *source)
+{
+	return source ? subvolume_snapshot(directory, name, source) : subvolume_create(directory, name);
+}
+
+TSB int64_t tsb_subvolume_remove(const char *directory, const char *name)
+{
+	return subvolume_remove(directory, name);
+}
+
 TSB int64_t tsb_filter_devices(const char *directory, const uint8_t *program, uint32_t size)
 {
 	return attach_device_filter(directory, program, size);
@@ -122,62 +145,60 @@ TSB int64_t tsb_tty_restore(int fd, const uint8_t *saved)
 	return tcsetattr(fd, TCSADRAIN, &was) < 0 ? -errno : 0;
 }
 
-/* option: lowerdir+, upperdir or workdir */
-static int64_t add_directory(int fs, const char *option, const char *path)
-{
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	/* why: a descriptor has no length limit (kernel >= 6.13); the string form (6.8) allows 255 bytes. */
-	int64_t done = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FD, option, NULL, fd);
-	if (done < 0 && (errno == EINVAL || errno == EBADF))
-		done = syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, option, path, 0);
-	int64_t error = done < 0 ? -errno : 0;
-	close(fd);
-	return error;
-}
-
-static int64_t overlay(const char *paths, uint32_t count, const char *upper, const char *work, unsigned attributes)
-{
-	int fs = syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
-	if (fs < 0)
-		return -errno;
-	int64_t error = 0;
-	static const char *const options[][2] = {
-		{ "metacopy", "off" }, { "redirect_dir", "off" }, { "index", "off" }, { "xino", "off" },
-	};
-	for (unsigned i = 0; i < sizeof options / sizeof *options && error == 0; i++)
-		if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, options[i][0], options[i][1], 0) < 0)
-			error = -errno;
-	for (uint32_t i = 0; i < count && error == 0; i++, paths += strlen(paths) + 1)
-		error = add_directory(fs, "lowerdir+", paths);
-	if (error == 0 && upper)
-		error = add_directory(fs, "upperdir", upper);
-	if (error == 0 && work)
-		error = add_directory(fs, "workdir", work);
-	if (error == 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		error = -errno;
-	int64_t mounted = error;
-	if (error == 0) {
-		mounted = syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | attributes);
-		if (mounted < 0)
-			mounted = -errno;
-	}
-	close(fs);
-	return mounted;
-}
-
 /*
- * A read-only overlay of `count` directories (topmost first, `paths` are NUL-terminated one after the other),
- * mounted nowhere: it vanishes with the descriptor that is returned, so a killed process leaks nothing.
+ * An overlay, mounted nowhere: it vanishes with the descriptor that is returned, so a killed process leaks nothing.
+ * `lowers`: `count` lower directories as erofs-mount.h has them in lists, topmost first. `upper` and `work` may be NULL:
+ * then it is read-only. `is_attached`: overlayfs takes images only where they are attached, which is done in a mount
+ * namespace that lives as long as this call.
  */
-TSB int64_t tsb_overlay_view(const char *paths, uint32_t count)
+TSB int64_t tsb_overlay(const char *lowers, uint32_t count, const char *upper, const char *work, uint32_t is_attached)
 {
-	return overlay(paths, count, NULL, NULL, MOUNT_ATTR_RDONLY);
+	int mount = is_attached ? overlay_attached(lowers, count, upper, work) : overlay_open(lowers, count, upper, work, NULL);
+	return mount < 0 ? -errno : mount;
 }
 
-/* The same, and what is written goes to `upper`. */
-TSB int64_t tsb_overlay_root(const char *paths, uint32_t count, const char *upper, const char *work)
+/* One image of such a list, mounted nowhere. */
+TSB int64_t tsb_erofs(const char *list)
 {
-	return overlay(paths, count, upper, work, 0);
+	struct lower lower = lower_read(next_in_list, &list);
+	int mount = erofs_mount(&lower);
+	return mount < 0 ? -errno : mount;
+}
+
+/* See served.h. */
+TSB int64_t tsb_served(const char *program, const char *options)
+{
+	int mount = served_mount(program, options, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+	return mount < 0 ? -errno : mount;
+}
+
+/* spawn.h: the pid; `ours` has room for those of struct sockets. */
+TSB int64_t tsb_spawn(const char *path, char *arguments, uint32_t arguments_count, char *environment, uint32_t environment_count,
+		      const int32_t *fds, uint32_t fds_count, const char *directory, int32_t *ours)
+{
+	const struct program program = {
+		.path = path,
+		.arguments = arguments,
+		.arguments_count = arguments_count,
+		.environment = environment,
+		.environment_count = environment_count,
+		.fds = fds,
+		.fds_count = fds_count,
+		.directory = directory,
+	};
+	struct sockets sockets = { -1, -1 };
+	int64_t pid = spawn_program(&program, &sockets);
+	ours[0] = sockets.socket;
+	ours[1] = sockets.input;
+	return pid;
+}
+
+/* Of a child of ours: its status as waitpid(2) has it, or -EAGAIN where it has not ended. */
+TSB int64_t tsb_wait(int32_t pid)
+{
+	int status;
+	pid_t done = waitpid(pid, &status, WNOHANG);
+	if (done < 0)
+		return -errno;
+	return done == 0 ? -EAGAIN : status;
 }

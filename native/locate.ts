@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TsbuildError } from '../src/base/errors.ts';
 
-export type NativePart = 'tsbuild-launch' | 'tsbuild-runtime' | 'libtsbsys.so';
+export type NativePart = 'tsbuild-launch' | 'tsbuild-runtime' | 'tsbuild-tree' | 'libtsbsys.so';
 
 /** Absolute path of a native part. Throws NATIVE_MISSING where it was not built. */
 export function locateNative(part: NativePart): string {

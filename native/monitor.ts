@@ -3,12 +3,12 @@
  *
  * A monitor belongs to nobody: it lives on when this process or the connection ends.
  */
-import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { errnoOf, ioError, TsbuildError } from '../src/base/errors.ts';
 import { encodeFrame, encodeU32, readFrames } from './frames.ts';
 import type { LaunchProblem } from './launcher.ts';
+import { startProgram } from './program.ts';
 
 const START = 1;
 const KILL = 2;
@@ -25,6 +25,7 @@ const RESIZE = 34;
 const STOP = 35;
 const PAUSED = 36;
 const POLICY = 37;
+const PORTS = 38;
 const CLEANED = 39;
 const TAKEN = 40;
 const DONE = 41;
@@ -45,6 +46,7 @@ export interface MonitorSettings {
   /** -1: for ever. */
   readonly stopTimeoutS: number;
   readonly logSize: number;
+  /** 0: nothing is logged. */
   readonly logFiles: number;
   /** A file of the kernel's with a line `oom_kill N`. */
   readonly oomFile?: string;
@@ -70,6 +72,19 @@ export interface MonitorHealth {
   readonly plan: Uint8Array;
 }
 
+export interface SocketAddress {
+  /** 4 or 16. */
+  readonly bytes: Uint8Array;
+  readonly port: number;
+}
+
+/** A port that the monitor holds open; what arrives there is relayed. */
+export interface MonitorPort {
+  readonly protocol: 'tcp' | 'udp';
+  readonly from: SocketAddress;
+  readonly to: SocketAddress;
+}
+
 export interface Attachment {
   readonly stdin: boolean;
   readonly stdout: boolean;
@@ -85,6 +100,8 @@ export interface MonitorStart {
   readonly health?: MonitorHealth;
   readonly size?: { readonly rows: number; readonly columns: number };
   readonly attachment: Attachment;
+  /** A problem with one of them is about no operation, and its text is the port, e.g. `0.0.0.0:80/tcp`. */
+  readonly ports: readonly MonitorPort[];
   readonly plan: Uint8Array;
 }
 
@@ -118,6 +135,8 @@ export interface MonitorConnection {
   endInput(): void;
   setPaused(isPaused: boolean): Promise<number>;
   setPolicy(policy: MonitorPolicy): Promise<number>;
+  /** Gives the ports back. */
+  unpublish(): Promise<number>;
   cleaned(): void;
   /** Lets the process end while the connection is open. */
   unref(): void;
@@ -132,25 +151,20 @@ export function startMonitor(
   start: MonitorStart,
   events: MonitorEvents,
 ): MonitorConnection {
-  const { settings, health, size, attachment, plan } = start;
-  const child = spawn(launcher, ['monitor', start.name], {
-    stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
-    // why: nothing of the caller's environment may be seen in a process that others can look at.
-    env: {},
+  const { settings, health, size, attachment, ports, plan } = start;
+  // why: nothing of the caller's environment may be seen in a process that others can look at.
+  // The monitor itself is a child of that process, which ends at once.
+  const { socket } = startProgram(launcher, [launcher, 'monitor', start.name], {
+    fds: ['null', 'null', 2, 'socket'],
     cwd: '/',
   });
-  child.unref();
-  const socket = child.stdio[3] as Socket;
   const connection = talk(socket, events);
-  child.once('error', (error) => {
-    events.failed?.({ op: NO_OPERATION, errno: 0, text: error.message });
-    socket.destroy();
-  });
   socket.write(
     Buffer.concat([
       encodeFrame(SETTINGS, encodeSettings(settings)),
       ...(health === undefined ? [] : [encodeFrame(HEALTH, encodeHealth(health))]),
       ...(size === undefined ? [] : [encodeFrame(RESIZE, encodeU32(size.rows, size.columns))]),
+      ...(ports.length === 0 ? [] : [encodeFrame(PORTS, encodePorts(ports))]),
       encodeFrame(ATTACH, encodeU32(bitsOf(attachment))),
       encodeFrame(START, plan),
     ]),
@@ -230,6 +244,7 @@ function talk(socket: Socket, events: MonitorEvents): MonitorConnection {
     },
     endInput: () => send(STDIN, Buffer.alloc(0)),
     setPaused: (isPaused) => ask(PAUSED, isPaused ? 1 : 0),
+    unpublish: () => ask(PORTS),
     setPolicy: ({ policy, maximumRetries }) => ask(POLICY, POLICIES[policy], maximumRetries),
     cleaned: () => send(CLEANED, Buffer.alloc(0)),
     unref: () => void socket.unref(),
@@ -283,5 +298,26 @@ function encodeHealth({ plan, ...health }: MonitorHealth): Buffer {
   return Buffer.concat([
     encodeU32(intervalMs, timeoutMs, startPeriodMs, startIntervalMs, retries, plan.byteLength),
     plan,
+  ]);
+}
+
+const TCP = 6;
+const UDP = 17;
+const INET = 2;
+const INET6 = 10;
+
+function encodePorts(ports: readonly MonitorPort[]): Buffer {
+  const address = ({ bytes, port }: SocketAddress): readonly Uint8Array[] => [
+    encodeU32(bytes.byteLength === 4 ? INET : INET6),
+    Buffer.concat([bytes], 16),
+    encodeU32(port),
+  ];
+  return Buffer.concat([
+    encodeU32(ports.length),
+    ...ports.flatMap(({ protocol, from, to }) => [
+      encodeU32(protocol === 'tcp' ? TCP : UDP),
+      ...address(from),
+      ...address(to),
+    ]),
   ]);
 }

@@ -1,7 +1,6 @@
 /** The launcher's `net` call: a list of network operations done by one short-lived process. */
-import { spawn } from 'node:child_process';
-import type { Writable } from 'node:stream';
 import { encodeNetOps, type NetOp } from './net-plan.ts';
+import { startProgram } from './program.ts';
 
 const DATA = 11;
 const ERROR = 14;
@@ -29,22 +28,18 @@ export type NetCall = (ops: readonly NetOp[]) => Promise<NetResult>;
 
 /** Operations before a failed one stay done; the caller undoes them. */
 export function createNetCall(launcher: string): NetCall {
-  return (ops) =>
-    new Promise((resolve) => {
-      const child = spawn(launcher, ['net'], { stdio: ['pipe', 'pipe', 'inherit'] });
-      const chunks: Buffer[] = [];
-      child.once('error', (error) => resolve({ kind: 'lost', reason: error.message }));
-      child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
-      child.once('close', (code, signal) => {
-        resolve(
-          resultOf(ops, Buffer.concat(chunks), code === 0 ? undefined : `${signal ?? code ?? 'no status'}`),
-        );
-      });
-      const input: Writable = child.stdin;
-      // why: a broken pipe is told by 'close' already.
-      input.on('error', () => undefined);
-      input.end(encodeNetOps(ops));
-    });
+  return async (ops) => {
+    const chunks: Buffer[] = [];
+    try {
+      const { socket, ended } = startProgram(launcher, [launcher, 'net'], { fds: ['socket', 'socket', 2] });
+      socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+      socket.end(encodeNetOps(ops));
+      const how = await ended;
+      return resultOf(ops, Buffer.concat(chunks), how);
+    } catch (error) {
+      return { kind: 'lost', reason: error instanceof Error ? error.message : String(error) };
+    }
+  };
 }
 
 function resultOf(ops: readonly NetOp[], output: Buffer, ended: string | undefined): NetResult {

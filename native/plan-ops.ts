@@ -62,7 +62,13 @@ export type PlanOp = { readonly subject: string } & (
       readonly survive?: boolean;
       /** It starts where an `enter` brought it: there is a root already. */
       readonly here?: boolean;
+      /** The mount namespace is not its own: nothing there changes but for the root. */
+      readonly shared?: boolean;
+      /** What happens on the way is told (`told` of LaunchEvents). */
+      readonly tells?: boolean;
     }
+  /** A tree that a program serves (served.h); made by the parent. */
+  | { readonly op: 'servedTree'; readonly program: string; readonly options: string }
   /** `point`: an empty directory of the host where the root is attached while it is built. */
   | { readonly op: 'root'; readonly mount: Mount | RootTree; readonly point: string }
   /**
@@ -92,7 +98,7 @@ export type PlanOp = { readonly subject: string } & (
     }
   | {
       readonly op: 'assembled';
-      readonly mount: Mount;
+      readonly mount: Mount | RootTree;
       readonly point: string;
       readonly inside: string;
       readonly target: string;
@@ -116,12 +122,15 @@ export type PlanOp = { readonly subject: string } & (
       readonly minor: number;
     }
   | { readonly op: 'symlink'; readonly target: string; readonly path: string }
-  | { readonly op: 'mask' | 'readonly'; readonly path: string }
+  | { readonly op: 'mask' | 'readonly' | 'detach'; readonly path: string }
   | {
       readonly op:
         | 'rootReadonly'
         | 'pivot'
         | 'chroot'
+        | 'chrootAlone'
+        /** Instead of `exec`. */
+        | 'leave'
         | 'loopback'
         | 'noNewPrivs'
         | 'execCheck'
@@ -136,6 +145,8 @@ export type PlanOp = { readonly subject: string } & (
       readonly gid: number;
       readonly rows?: number;
       readonly columns?: number;
+      /** No carriage return is added to a newline. */
+      readonly plain?: boolean;
     }
   | { readonly op: 'hostname' | 'domainname' | 'keyring'; readonly name: string }
   | { readonly op: 'cwd'; readonly path: string }
@@ -171,6 +182,8 @@ export type PlanOp = { readonly subject: string } & (
       readonly copyUp: boolean;
       readonly remount: boolean;
       readonly sourceNoFollow: boolean;
+      /** `source` is a path below the root's point, for what is there in the root. */
+      readonly sourceInRoot: boolean;
       readonly targetNoFollow: boolean;
       /** The new file system's root has the mode of what it hides. */
       readonly keepMode: boolean;
@@ -183,6 +196,12 @@ export type PlanOp = { readonly subject: string } & (
       readonly propagation: number;
       /** 1 for the plan's first `tree`; 0: the source is opened inside. */
       readonly tree: number;
+      /** The launcher opens the source in the container's mount namespace; `tree` is the `idmap` for it, or 0. */
+      readonly inside: boolean;
+      /** With `inside`: ids are mapped below, too. */
+      readonly idmapRecursive: boolean;
+      /** EPERM where attributes would take away what the source forbids. */
+      readonly locked: boolean;
       readonly type: string;
       readonly source: string;
       readonly target: string;
@@ -237,10 +256,12 @@ export type PlanOp = { readonly subject: string } & (
       readonly idmapRecursive: boolean;
       readonly noFollow: boolean;
     }
-  /** Lines of uid_map and gid_map, see user_namespaces(7). */
+  /** A tmpfs, or message queues, that another container has, cloned for an `attach` by the parent: `path` in that process's root. */
+  | { readonly op: 'foreignTree'; readonly pid: number; readonly started: bigint; readonly path: string }
+  /** Lines of uid_map and gid_map, see user_namespaces(7); `idmap`: or '' and the path of a namespace that has them. */
   | { readonly op: 'idmap' | 'idMaps'; readonly uids: string; readonly gids: string }
   | { readonly op: 'timeOffsets'; readonly text: string }
-  | { readonly op: 'startSocket' | 'console'; readonly path: string }
+  | { readonly op: 'startSocket' | 'console' | 'pidfd'; readonly path: string }
   | {
       readonly op: 'listener';
       readonly path: string;

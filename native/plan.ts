@@ -1,7 +1,7 @@
 /** Encoder of the launcher's binary plan (launch/plan.h): operations in, bytes out. Pure. */
 import { TsbuildError } from '../src/base/errors.ts';
-import type { Mount } from './mount.ts';
-import type { PlanOp } from './plan-ops.ts';
+import { lowerStrings, type Mount } from './mount.ts';
+import type { PlanOp, RootTree } from './plan-ops.ts';
 
 const MAGIC = 0x50425354;
 const VERSION = 1;
@@ -55,6 +55,9 @@ const CODES = {
   label: 37,
   device: 38,
   chroot: 39,
+  chrootAlone: 46,
+  detach: 47,
+  leave: 48,
   state: 40,
   preserve: 41,
   memoryPolicy: 42,
@@ -64,17 +67,20 @@ const CODES = {
   join: 200,
   enter: 201,
   tree: 202,
+  foreignTree: 209,
   idmap: 203,
   timeOffsets: 204,
   startSocket: 205,
   listener: 206,
   node: 207,
   rootTree: 208,
+  servedTree: 230,
   idMaps: 300,
   parentOom: 301,
   parentHook: 308,
   console: 309,
   cgroupEnter: 310,
+  pidfd: 330,
 } as const;
 
 const FLAG_READONLY = 1;
@@ -106,10 +112,18 @@ function payloadOf(op: PlanOp): Buffer {
   const text = (...values: readonly string[]): Buffer[] => values.map((value) => cString(value, op.subject));
   switch (op.op) {
     case 'namespaces':
-      return u32(op.flags, op.propagation ?? 0, (op.survive === true ? 1 : 0) | (op.here === true ? 2 : 0));
+      return u32(
+        op.flags,
+        op.propagation ?? 0,
+        (op.survive === true ? 1 : 0) |
+          (op.here === true ? 2 : 0) |
+          (op.shared === true ? 4 : 0) |
+          (op.tells === true ? 8 : 0),
+      );
     case 'root':
-      if (op.mount.kind === 'tree') return Buffer.concat([u32(2, 0, op.mount.tree), ...text(op.point)]);
       return mountPayload(op.mount, 0, op.point, op.subject);
+    case 'servedTree':
+      return Buffer.concat(text(op.program, op.options));
     case 'rootTree':
       return Buffer.concat([u32(op.idmap, op.uid, op.gid), mountPayload(op.mount, 0, '', op.subject)]);
     case 'mount':
@@ -137,14 +151,18 @@ function payloadOf(op: PlanOp): Buffer {
     case 'symlink':
       return Buffer.concat(text(op.target, op.path));
     case 'mask':
+    case 'detach':
     case 'readonly':
     case 'cwd':
     case 'startSocket':
     case 'console':
+    case 'pidfd':
       return Buffer.concat(text(op.path));
     case 'rootReadonly':
     case 'pivot':
     case 'chroot':
+    case 'chrootAlone':
+    case 'leave':
     case 'loopback':
     case 'noNewPrivs':
     case 'execCheck':
@@ -153,7 +171,7 @@ function payloadOf(op: PlanOp): Buffer {
     case 'init':
       return Buffer.alloc(0);
     case 'terminal':
-      return u32(op.uid, op.gid, op.rows ?? 0, op.columns ?? 0);
+      return u32(op.uid, op.gid, op.rows ?? 0, op.columns ?? 0, op.plain === true ? 1 : 0);
     case 'hostname':
     case 'domainname':
     case 'keyring':
@@ -236,6 +254,8 @@ function payloadOf(op: PlanOp): Buffer {
       return u32(op.flags);
     case 'enter':
       return Buffer.concat([u32(op.pid, op.flags), u64(op.started)]);
+    case 'foreignTree':
+      return Buffer.concat([u32(op.pid, 0), u64(op.started), ...text(op.path)]);
     case 'tree':
       return Buffer.concat([
         u32(
@@ -261,8 +281,9 @@ function payloadOf(op: PlanOp): Buffer {
   }
 }
 
-function mountPayload(mount: Mount, flags: number, point: string, subject: string): Buffer {
+function mountPayload(mount: Mount | RootTree, flags: number, point: string, subject: string): Buffer {
   const text = (...values: readonly string[]): Buffer[] => values.map((value) => cString(value, subject));
+  if (mount.kind === 'tree') return Buffer.concat([u32(2, flags, mount.tree), ...text(point)]);
   if (mount.kind === 'bind')
     return Buffer.concat([
       u32(0, flags | (mount.recursive === true ? FLAG_RECURSIVE : 0), 0),
@@ -271,7 +292,7 @@ function mountPayload(mount: Mount, flags: number, point: string, subject: strin
   const all = flags | (mount.volatile === true ? FLAG_VOLATILE : 0);
   return Buffer.concat([
     u32(1, all, mount.lower.length),
-    ...text(point, mount.upper ?? '', mount.work ?? '', ...mount.lower),
+    ...text(point, mount.upper ?? '', mount.work ?? '', ...mount.lower.flatMap(lowerStrings)),
   ]);
 }
 
@@ -283,7 +304,11 @@ function attachFlags(op: Extract<PlanOp, { op: 'attach' }>): number {
     (op.remount ? 8 : 0) |
     (op.sourceNoFollow ? 16 : 0) |
     (op.targetNoFollow ? 32 : 0) |
-    (op.keepMode ? 64 : 0)
+    (op.keepMode ? 64 : 0) |
+    (op.inside ? 128 : 0) |
+    (op.idmapRecursive ? 256 : 0) |
+    (op.locked ? 512 : 0) |
+    (op.sourceInRoot ? 1024 : 0)
   );
 }
 

@@ -15,17 +15,25 @@ interface Library {
   readonly lsetxattr: Call;
   readonly makeFile: Call;
   readonly utimens: Call;
-  readonly syncfs: Call;
+  readonly syncfs: Call & {
+    readonly async: (fd: number, done: (error: Error | null, result: number) => void) => void;
+  };
+  readonly fileSystem: Call;
   readonly flock: Call;
-  readonly overlayView: Call;
+  readonly overlay: Call;
+  readonly served: Call;
+  readonly erofs: Call;
   readonly ttyRaw: Call;
   readonly ttyRestore: Call;
-  readonly overlayRoot: Call;
   readonly filterDevices: Call;
+  readonly subvolume: Call;
+  readonly subvolumeRemove: Call;
+  readonly spawn: Call;
+  readonly wait: Call;
 }
 
 interface Koffi {
-  load(path: string): { func(prototype: string): Call };
+  load(path: string): { func(prototype: string): Library['syncfs'] };
 }
 
 /** The addon itself where it lies where koffi would find it at last; looking for it costs koffi 6 ms. */
@@ -57,16 +65,28 @@ function load(): Library {
     ),
     utimens: lib.func('int64_t tsb_utimens(const uint8_t *path, int64_t seconds, int64_t nanoseconds)'),
     syncfs: lib.func('int64_t tsb_syncfs(int fd)'),
+    fileSystem: lib.func(
+      'int64_t tsb_file_system(int fd, uint32_t major, uint32_t minor, _Out_ uint8_t *description)',
+    ),
     flock: lib.func('int64_t tsb_flock(int fd, int operation)'),
     filterDevices: lib.func(
       'int64_t tsb_filter_devices(const uint8_t *directory, const uint8_t *program, uint32_t size)',
     ),
+    subvolume: lib.func(
+      'int64_t tsb_subvolume(const uint8_t *directory, const uint8_t *name, const uint8_t *source)',
+    ),
+    subvolumeRemove: lib.func('int64_t tsb_subvolume_remove(const uint8_t *directory, const uint8_t *name)'),
     ttyRaw: lib.func('int64_t tsb_tty_raw(int fd, _Out_ uint8_t *saved)'),
     ttyRestore: lib.func('int64_t tsb_tty_restore(int fd, const uint8_t *saved)'),
-    overlayView: lib.func('int64_t tsb_overlay_view(const uint8_t *paths, uint32_t count)'),
-    overlayRoot: lib.func(
-      'int64_t tsb_overlay_root(const uint8_t *paths, uint32_t count, const uint8_t *upper, const uint8_t *work)',
+    overlay: lib.func(
+      'int64_t tsb_overlay(const uint8_t *lowers, uint32_t count, const uint8_t *upper, const uint8_t *work, uint32_t is_attached)',
     ),
+    served: lib.func('int64_t tsb_served(const uint8_t *program, const uint8_t *options)'),
+    erofs: lib.func('int64_t tsb_erofs(const uint8_t *list)'),
+    spawn: lib.func(
+      'int64_t tsb_spawn(const uint8_t *path, const uint8_t *arguments, uint32_t arguments_count, const uint8_t *environment, uint32_t environment_count, const int32_t *fds, uint32_t fds_count, const uint8_t *directory, _Out_ int32_t *ours)',
+    ),
+    wait: lib.func('int64_t tsb_wait(int32_t pid)'),
   };
   return library;
 }
@@ -74,9 +94,15 @@ function load(): Library {
 const names = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
 function check(call: string, result: number): number {
-  if (result >= 0) return result;
+  const failure = failureOf(call, result);
+  if (failure !== undefined) throw failure;
+  return result;
+}
+
+function failureOf(call: string, result: number): Error | undefined {
+  if (result >= 0) return undefined;
   const code = names.get(-result) ?? `errno ${-result}`;
-  throw Object.assign(new Error(`${call}: ${code}`), { code });
+  return Object.assign(new Error(`${call}: ${code}`), { code });
 }
 
 /** NUL-terminated. `path` is a byte string, or a Buffer as `fsPath` makes them. */
@@ -130,11 +156,27 @@ export function setXattr(path: string | Buffer, name: string, value: Uint8Array)
   check('lsetxattr', load().lsetxattr(cString(path), cString(name), value, value.byteLength));
 }
 
+/**
+ * Makes the subvolume of btrfs `name` in a directory: empty, or as the subvolume `source` is now. ENOTTY where the file
+ * system is another.
+ */
+export function makeSubvolume(directory: string, name: string, source?: string): void {
+  check(
+    'subvolume',
+    load().subvolume(cString(directory), cString(name), source === undefined ? null : cString(source)),
+  );
+}
+
+/** Removes one with all that is in it, at once. ENOTEMPTY: other subvolumes lie in it. */
+export function removeSubvolume(directory: string, name: string): void {
+  check('subvolume', load().subvolumeRemove(cString(directory), cString(name)));
+}
+
 /** Access and modification time of what lies at a path, a symlink itself included, exact to the nanosecond. */
 export function setTimeNs(path: string | Buffer, timeNs: bigint): void {
   const nanoseconds = ((timeNs % NS_PER_S) + NS_PER_S) % NS_PER_S;
-  // Node's own is exact for whole seconds, and spares a short command the library.
-  if (nanoseconds === 0n && library === undefined) {
+  // Node's own is exact for whole seconds (and takes what is before 1970 for now), and spares a short command the library.
+  if (nanoseconds === 0n && timeNs >= 0n && library === undefined) {
     const seconds = Number(timeNs / NS_PER_S);
     lutimesSync(path, seconds, seconds);
     return;
@@ -142,9 +184,23 @@ export function setTimeNs(path: string | Buffer, timeNs: bigint): void {
   check('utimensat', load().utimens(cString(path), (timeNs - nanoseconds) / NS_PER_S, nanoseconds));
 }
 
-/** Writes back everything of the file system that holds `fd`. */
-export function syncFileSystem(fd: number): void {
-  check('syncfs', load().syncfs(fd));
+/** Writes back everything of the file system that holds `fd`; it may take seconds, which no other work waits for. */
+export function syncFileSystem(fd: number): Promise<void> {
+  const { syncfs } = load();
+  return new Promise((resolve, reject) => {
+    syncfs.async(fd, (error: Error | null, result: number) => {
+      const failure = error ?? failureOf('syncfs', result);
+      if (failure === undefined) resolve();
+      else reject(failure);
+    });
+  });
+}
+
+/** struct file_system of tree/walk.h, for what lies on the device major:minor in the directory `fd`. */
+export function readFileSystem(fd: number, major: number, minor: number): Buffer {
+  const description = Buffer.alloc(40);
+  check('statfs', load().fileSystem(fd, major, minor, description));
+  return description;
 }
 
 /** flock(2) without waiting; false where another process holds it. The lock dies with its holder. */
@@ -170,13 +226,65 @@ export function makeTerminalRaw(fd: number): () => void {
   return () => void load().ttyRestore(fd, saved);
 }
 
-/** Descriptor of a read-only overlay, mounted nowhere; closing it removes it. Topmost directory first. */
-export function openOverlayView(lower: readonly string[]): number {
-  return check('overlay', load().overlayView(Buffer.from(`${lower.join('\0')}\0`), lower.length));
+function cStrings(strings: readonly string[]): Buffer {
+  return Buffer.from(`${strings.join('\0')}\0`);
 }
 
-/** The same, writable: what is written goes to `upper`, by way of `work`. */
-export function openOverlayRoot(lower: readonly string[], upper: string, work: string): number {
-  const paths = Buffer.from(`${lower.join('\0')}\0`);
-  return check('overlay', load().overlayRoot(paths, lower.length, cString(upper), cString(work)));
+/**
+ * Descriptor of an overlay, mounted nowhere; closing it removes it. `strings` are those of `count` lower directories
+ * (mount.ts), topmost first; without `upper` it is read-only. See overlay.ts for what callers want.
+ */
+export function makeOverlay(
+  strings: readonly string[],
+  count: number,
+  attached: boolean,
+  writable?: { readonly upper: string; readonly work: string },
+): number {
+  const { upper, work } = writable ?? {};
+  const [at, by] = [upper, work].map((path) => (path === undefined ? null : cString(path)));
+  return check('overlay', load().overlay(cStrings(strings), count, at, by, attached ? 1 : 0));
+}
+
+/** Descriptor of an image, mounted nowhere; closing it removes it, loop devices included. */
+export function mountImage(strings: readonly string[]): number {
+  return check('erofs', load().erofs(cStrings(strings)));
+}
+
+/** Root directory of what a program serves (served.h); it ends with the last mount of it. */
+export function mountServed(program: string, options: string): number {
+  return check('served', load().served(cString(program), cString(options)));
+}
+
+/** What a descriptor of a program is: one of ours, nothing, or the other end of a socket that is returned. */
+export type ProgramDescriptor = number | 'null' | 'socket' | 'input';
+const KINDS = { null: -1, socket: -2, input: -3 } as const;
+
+/**
+ * Starts a program (spawn.h) with these descriptors from 0 on. Our ends of its sockets are the caller's to close
+ * (-1: it has none of the kind), and the process to wait for (`waitFor`); nothing of it is an event of Node's.
+ */
+export function spawnProgram(
+  path: string,
+  args: readonly string[],
+  descriptors: readonly ProgramDescriptor[],
+  { env, directory }: { readonly env: readonly string[]; readonly directory: string },
+): { readonly pid: number; readonly socket: number; readonly input: number } {
+  const fds = descriptors.map((each) => (typeof each === 'number' ? each : KINDS[each]));
+  const ours = new Int32Array(2);
+  const words = [cStrings(args), args.length, cStrings(env), env.length];
+  const place = cString(Buffer.from(path));
+  const { spawn } = load();
+  const pid = check(
+    'spawn',
+    spawn(place, ...words, Int32Array.from(fds), fds.length, cString(Buffer.from(directory)), ours),
+  );
+  const [socket = -1, input = -1] = ours;
+  return { pid, socket, input };
+}
+
+/** The status of a child that has ended, as waitpid(2) has it; undefined where it has not. */
+export function waitFor(pid: number): number | undefined {
+  const result = load().wait(pid);
+  if (names.get(-result) === 'EAGAIN' || names.get(-result) === 'EWOULDBLOCK') return undefined;
+  return check('waitpid', result);
 }

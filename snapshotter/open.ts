@@ -1,55 +1,51 @@
-/** Picks a driver: what the kernel mounts decides, and the choice is said, never hidden. */
-import { closeSync, mkdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+/** Picks a driver: what the kernel mounts decides, and the choice is said, never hidden (`choice.ts`). */
 import { join } from 'node:path';
-import { openOverlayView } from '../native/sys.ts';
-import { writeFileAtomic } from '../src/base/atomic-file.ts';
+import { createBtrfsSnapshotter } from './btrfs.ts';
 import { createCopySnapshotter } from './copy.ts';
-import { createOverlaySnapshotter, type DriverOptions } from './overlay.ts';
+import { createErofsSnapshotter } from './erofs.ts';
+import { createFuseSnapshotter } from './fuse-overlayfs.ts';
+import { createOverlaySnapshotter } from './overlay.ts';
+import { chooseDriver, erofsSupport } from './choice.ts';
+import type { Driver } from './driver.ts';
 import type { Snapshotter } from './snapshotter.ts';
+import type { DriverOptions } from './stacked.ts';
 
-export type Driver = 'overlay' | 'copy';
+/** Directories below the root of all drivers: `erofs` and `overlay` use each other's snapshots. */
+export const DRIVER_DIRECTORY: Readonly<Record<Driver, string>> = {
+  erofs: 'overlay',
+  overlay: 'overlay',
+  'fuse-overlayfs': 'fuse-overlayfs',
+  btrfs: 'btrfs',
+  copy: 'copy',
+};
+
+export interface OpenOptions extends DriverOptions {
+  readonly driver: Driver;
+  /** See ErofsOptions. */
+  readonly small?: number;
+}
 
 /** `root` is the directory of all drivers; each has its own below it. */
-export function openSnapshotter(options: DriverOptions & { readonly driver?: Driver }): Snapshotter {
-  const driver = options.driver ?? (canOverlay(options) ? 'overlay' : 'copy');
-  const at = { ...options, root: join(options.root, driver) };
-  return driver === 'overlay' ? createOverlaySnapshotter(at) : createCopySnapshotter(at);
-}
-
-/**
- * Tried with two empty directories. The result does not change while the kernel runs and the caller is in the same user
- * namespace, so a success is noted in `overlay/usable`; a failure is tried again each time.
- */
-export function canOverlay({ root, host }: Pick<DriverOptions, 'root' | 'host'>): boolean {
-  const note = join(root, 'overlay', 'usable');
-  const circumstances = describeCircumstances();
-  if (readNote(note) === circumstances) return true;
-  if (!tryOverlay(join(root, 'overlay', 'staging', host.unique()))) return false;
-  writeFileAtomic(host, note, circumstances, { mode: 0o600 });
-  return true;
-}
-
-function describeCircumstances(): string {
-  return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/user')}\n`;
-}
-
-function readNote(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
+export function openSnapshotter(options: OpenOptions): Snapshotter {
+  const at = { ...options, root: join(options.root, DRIVER_DIRECTORY[options.driver]) };
+  switch (options.driver) {
+    case 'erofs':
+      return createErofsSnapshotter({ ...at, support: () => erofsSupport(options) });
+    case 'overlay':
+      return createOverlaySnapshotter(at);
+    case 'fuse-overlayfs':
+      return createFuseSnapshotter(at);
+    case 'btrfs':
+      return createBtrfsSnapshotter(at);
+    case 'copy':
+      return createCopySnapshotter(at);
   }
 }
 
-function tryOverlay(probe: string): boolean {
-  try {
-    const directories = [join(probe, 'a'), join(probe, 'b')];
-    for (const directory of directories) mkdirSync(directory, { recursive: true });
-    closeSync(openOverlayView(directories));
-    return true;
-  } catch {
-    return false;
-  } finally {
-    rmSync(probe, { recursive: true, force: true });
-  }
+/** The driver that was asked for, or the best one that works here. Throws KERNEL_UNSUPPORTED. */
+export async function openChosenSnapshotter(
+  options: DriverOptions & { readonly driver?: Driver },
+): Promise<Snapshotter> {
+  const driver = options.driver ?? (await chooseDriver(options)).driver;
+  return openSnapshotter({ ...options, driver });
 }

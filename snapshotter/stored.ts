@@ -27,15 +27,15 @@ export function promiseOf<T>(work: () => T): Promise<T> {
 export function storedSnapshots(store: SnapshotStore): Stored {
   return {
     stat: (name) => promiseOf(() => store.info(name)),
-    usage: (name) => promiseOf(() => usageOf(store.filesOf(store.require(name).name))),
+    usage: (name) => promiseOf(() => usageOf(store.placeOf(store.require(name).name))),
     remove: (name) => promiseOf(() => store.remove(name)),
     async *list() {
       for (const name of store.list()) {
-        const info = store.info(name);
+        const info = store.recorded(name);
         if (info !== undefined) yield await Promise.resolve(info);
       }
     },
-    sync: () => promiseOf(() => store.sync()),
+    sync: () => store.sync(),
     check: () => promiseOf(() => store.check()),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

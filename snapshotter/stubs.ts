@@ -3,7 +3,8 @@
  *
  * `overlay` has them in a directory below all layers. `copy` makes them in the copy and takes them away again:
  * resolved inside the root before the process runs, and taken away only where the same inode is still there
- * through real directories, so a process that plants a symlink leads us nowhere (CVE-2024-23652).
+ * through real directories, so a process that plants a symlink leads us nowhere (CVE-2024-23652). Those of containers
+ * stay, and are left out by who reads (noted-stubs.ts).
  */
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,11 +13,14 @@ import { digestOf, hexOf } from '../src/base/digest.ts';
 import { errnoOf, ioError } from '../src/base/errors.ts';
 import { openDirectoryTree, openRootFs } from '../src/layer/open-tree.ts';
 import type { EntryStat, RootDirectory, RootFs, Tree } from '../src/layer/tree.ts';
+import type { NotedStub } from './noted-stubs.ts';
 import type { MountStub } from './snapshotter.ts';
 
 export interface PlacedStubs {
   /** Takes away what was made and is as it was made, and sets the times of the directories around it back. */
   remove(): void;
+  /** Sets the times of the directories around back, and leaves what was made. Returns that. */
+  leave(): readonly NotedStub[];
 }
 
 /** The directory below `root` with nothing but `stubs`, shared by all that ask for the same ones. */
@@ -76,6 +80,21 @@ export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStu
   const stubsMade = [...made.keys()].flatMap((path) => found(tree, path));
   const after = [...around.keys()].flatMap((path) => found(tree, path));
   return {
+    leave() {
+      using now = openRootFs(root);
+      for (const [path, timeNs] of around) {
+        using directory = now.directory(path);
+        directory.setTimeNs(timeNs);
+      }
+      return stubsMade.map(({ path, stat: { type, ino, mode, uid, gid } }) => ({
+        path,
+        type,
+        ino,
+        mode,
+        uid,
+        gid,
+      }));
+    },
     remove: () => {
       using now = openRootFs(root);
       const untouched = after.flatMap(({ path, stat }) => {

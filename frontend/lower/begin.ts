@@ -38,6 +38,7 @@ function commonOf({ index, name, label, total, platform, linter, noCache }: Stag
     step: 0,
     cmdSet: false,
     once: new Map(),
+    used: new Set(),
     outline: { args: new Map(), used: new Set(), secrets: new Map(), ssh: new Map(), stages: new Set() },
   };
 }

@@ -11,7 +11,16 @@ import type { GitSource } from '../request.ts';
 import type { Expander } from './expander.ts';
 import { parseGitSource } from './git-source.ts';
 import { gitVertex } from './sources.ts';
-import { cleanPath, extend, nextName, remember, shownText, workdirOf, type StageState } from './stage.ts';
+import {
+  cleanPath,
+  extend,
+  nextName,
+  placeOf,
+  remember,
+  shownText,
+  workdirOf,
+  type StageState,
+} from './stage.ts';
 
 export interface CopyInputs {
   /** The build context. */
@@ -81,17 +90,19 @@ function linked(
   { raw }: InstructionOf<'COPY' | 'ADD'>,
   inputs: CopyInputs,
 ): Vertex {
+  const text = shownText(raw);
   const layer = createVertex({
     op,
     inputs: [inputs.scratch(), ...more],
-    name: nextName(stage, shownText(raw)),
+    name: nextName(stage, text),
     source: refAt(raw),
+    place: placeOf(stage, stage.step, text),
     ...(stage.noCache ? { noCache: true } : {}),
   });
   stage.vertex = createVertex({
     op: { kind: 'merge' },
     inputs: [stage.vertex, layer],
-    name: `merging (${shownText(raw)})`,
+    name: `merging (${text})`,
     source: refAt(raw),
   });
   return stage.vertex;

@@ -23,7 +23,7 @@ import { imageRef, stageHint, withNearStage } from './near-stage.ts';
 import { describedAs, type GlobalVariables } from './global-args.ts';
 import { findContext } from './named-contexts.ts';
 import { lowerRun, type RunDefaults } from './run.ts';
-import { nextName, remember, setVariable, type StageState } from './stage.ts';
+import { nextName, placeOf, remember, setVariable, type StageState } from './stage.ts';
 import { findEarlierStage, type Stage } from './stages.ts';
 import { contextVertex, gitVertex, imageVertex, scratchVertex } from './sources.ts';
 
@@ -195,6 +195,7 @@ export function createLowering(options: LoweringOptions): Lowering {
           inputs: [state.vertex, contextVertex(name)],
           name: nextName(state, `FROM ${name}`),
           source: refAt(from.from.raw),
+          place: placeOf(state, state.step, `FROM ${name}`),
         });
         return state;
       }
@@ -282,10 +283,12 @@ export function createLowering(options: LoweringOptions): Lowering {
   async function lower(state: StageState, instruction: Instruction, current: Stage): Promise<void> {
     const { raw } = instruction;
     const { variables } = state;
+    state.used.clear();
     const expand = createExpander({
       raw,
       escape,
       variables,
+      onUsed: (name) => state.used.add(name),
       onUndefined: undefinedVar(linter, raw, variables, state.args),
     });
     switch (instruction.kind) {

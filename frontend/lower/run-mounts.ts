@@ -8,7 +8,7 @@ import type { InstructionOf } from '../instructions/instruction.ts';
 import { refAt, syntaxError } from '../parse/source.ts';
 import type { CopyInputs } from './copy.ts';
 import type { Expander } from './expander.ts';
-import { cleanPath, workdirOf, type OutlineMount, type StageState } from './stage.ts';
+import { cleanPath, placeOf, workdirOf, type OutlineMount, type StageState } from './stage.ts';
 
 const ALIASES: Readonly<Record<string, string>> = {
   src: 'source',
@@ -290,7 +290,7 @@ function seedVertex(context: Context, from: Vertex, source: string): Vertex {
 }
 
 function copyVertex(
-  { inputs, instruction }: Context,
+  { stage, inputs, instruction }: Context,
   from: Vertex,
   source: string,
   parents: boolean,
@@ -307,7 +307,13 @@ function copyVertex(
     link: false,
     unpack: 'never',
   };
-  return createVertex({ op, inputs: [inputs.scratch(), from], name, source: refAt(instruction.raw) });
+  return createVertex({
+    op,
+    inputs: [inputs.scratch(), from],
+    name,
+    source: refAt(instruction.raw),
+    place: placeOf(stage, stage.step + 1, name),
+  });
 }
 
 function inputOf({ inputs, at }: Context, from: string | undefined): Promise<Vertex> {

@@ -1,6 +1,6 @@
 /** A stage while it is being lowered: its file system so far, its config, its variables, its history. */
 import type { SourceRef } from '../../src/base/errors.ts';
-import { createVertex, type HistoryStep, type Vertex } from '../../src/graph/graph.ts';
+import { createVertex, type HistoryStep, type StepPlace, type Vertex } from '../../src/graph/graph.ts';
 import type { Op } from '../../src/graph/ops.ts';
 import type { HistoryEntry, Platform, RunConfig } from '../../src/oci/documents.ts';
 import type { Linter } from '../lint/linter.ts';
@@ -58,6 +58,8 @@ export interface StageState {
   readonly linter: Linter;
   readonly outline: StageOutline;
   readonly noCache: boolean;
+  /** Variables that the words of the present instruction use. */
+  readonly used: Set<string>;
 }
 
 /** Name of the next vertex of a stage. */
@@ -80,9 +82,16 @@ export function extend(
     inputs: [stage.vertex, ...more],
     name: nextName(stage, text),
     source: refAt(raw),
+    place: placeOf(stage, stage.step, text),
     ...(stage.noCache ? { noCache: true } : {}),
   });
   return stage.vertex;
+}
+
+export function placeOf(stage: StageState, step: number, text: string): StepPlace {
+  const variables: Record<string, string> = {};
+  for (const name of stage.used) variables[name] = stage.variables.get(name) ?? '';
+  return { stage: stage.name, step, text, variables, args: argNamesOf(stage) };
 }
 
 export function remember(stage: StageState, createdBy: string, vertex?: Vertex): void {
@@ -118,9 +127,22 @@ export function environmentOf(stage: StageState): readonly string[] {
   return made;
 }
 
+const argNames = new WeakMap<StageState, readonly string[]>();
+
+/** Variables that are ARGs and no ENV. */
+function argNamesOf(stage: StageState): readonly string[] {
+  const known = argNames.get(stage);
+  if (known !== undefined) return known;
+  const env = new Set((stage.config.Env ?? []).map((entry) => entry.slice(0, entry.indexOf('='))));
+  const made = [...stage.args.keys()].filter((name) => stage.variables.has(name) && !env.has(name));
+  argNames.set(stage, made);
+  return made;
+}
+
 /** Sets a variable, the newest last. */
 export function setVariable(stage: StageState, name: string, value: string): void {
   environments.delete(stage);
+  argNames.delete(stage);
   stage.variables.delete(name);
   stage.variables.set(name, value);
 }

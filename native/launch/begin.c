@@ -69,6 +69,8 @@ pid_t begin(int plan_fd, int status_fd, void (*on_terminal)(int), int *master)
 		send_problem(status_fd, FRAME_ERROR, 0, bad, (uint32_t)errno, "reading the plan");
 		return -1;
 	}
+	if (plan.start_flags & START_TELLS)
+		plan.told = status_fd;
 	int control;
 	const int stdio[3] = { -1, -1, -1 };
 	struct problem problem;

@@ -20,10 +20,11 @@ enum client_frame {
 	FRAME_STOP = 35,    /* u32 signal (0: the container's own), i32 timeout in seconds (-1 for ever, -2 its own) */
 	FRAME_PAUSED = 36,  /* u32: whether it is frozen now */
 	FRAME_POLICY = 37,  /* u32 restart policy, u32 maximum of retries */
+	FRAME_PORTS = 38,   /* what is published (ports.h), before the start; afterwards empty: nothing any more */
 	FRAME_CLEANED = 39, /* what ATTACH_CLEANS promised is done */
 	/* to a client */
 	FRAME_TAKEN = 40,
-	FRAME_DONE = 41,  /* u32 errno: the answer to FRAME_KILL, ATTACH, PAUSED and POLICY, in their order */
+	FRAME_DONE = 41,  /* u32 errno: the answer to FRAME_KILL, ATTACH, PAUSED, POLICY and PORTS, in their order */
 	FRAME_ENDED = 42, /* u32 exit code, u32 oom killed, u32 final: whether it will not be restarted */
 };
 

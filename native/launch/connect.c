@@ -1,35 +1,33 @@
 /* Where a created container waits for its start, and whom a filter is handed to. */
 #include "sandbox.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* why: until exec nothing closes what came with the clone, and somebody waits for the end of a pipe among it. */
-static void close_others(const struct sandbox *s)
-{
-	uint32_t first, count;
-	preserved(s->plan, &first, &count);
-	const int kept[] = { s->parent->start_socket, s->parent->listener, s->proc, s->root };
-	for (int fd = 3; fd < 1024; fd++) {
-		int is_kept = fd >= (int)first && fd < (int)(first + count);
-		for (unsigned i = 0; i < sizeof kept / sizeof *kept; i++)
-			is_kept |= kept[i] == fd;
-		if (!is_kept)
-			close(fd);
-	}
-}
 
 /*
  * The container is created: our end of the control socket closes, which is what the parent waits for. Whoever
  * connects starts the program; what goes wrong from here on is told there, and success by closing (exec).
  */
+static void leave(int signal)
+{
+	_exit(128 + signal);
+}
+
 int op_wait_start(struct sandbox *s)
 {
-	s->control = -1;
+	static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+	tell(s->told, "init: closing the pipe to signal completion");
+	s->control = s->told = -1;
 	if (take_stdio(s) < 0)
 		return -1;
-	close_others(s);
+	/* why: until exec nothing closes what came with the clone, and somebody waits for the end of a pipe among it. */
+	if (close_others(s) < 0)
+		return -1;
+	/* why: to the first process of a pid namespace these mean nothing unless it says so; OP_READY takes it back. */
+	for (unsigned i = 0; i < sizeof ending / sizeof *ending; i++)
+		signal(ending[i], leave);
 	do
 		s->control = accept4(s->parent->start_socket, NULL, NULL, SOCK_CLOEXEC);
 	while (s->control < 0 && (errno == EINTR || errno == ECONNABORTED));

@@ -16,6 +16,8 @@ enum frame_type {
 	FRAME_EXIT = 13,    /* u32 kind (0 exited, 1 signaled), u32 value */
 	FRAME_ERROR = 14,   /* u32 op, u32 errno, text: the program was not started */
 	FRAME_WARNING = 15, /* u32 op, u32 errno, text */
+	FRAME_TOLD = 18,    /* text: an event of the start, with START_TELLS */
+	FRAME_LEFT = 17,    /* the user typed the keys that leave a process; it goes on */
 	FRAME_NET_DONE = 16, /* i32 descriptor of the network namespace, the server's as long as it lives; -1: none */
 };
 
@@ -37,6 +39,8 @@ uint8_t *read_plan(int fd, size_t *size);
 
 int serve(int fd);
 int run_one(int plan_fd, int status_fd);
+/* A further process in a container: outlives us and the caller. `input`: "input" or "none"; `keys`: see keys_read. */
+int exec_one(int plan_fd, int status_fd, const char *input, const char *keys);
 int create_one(int plan_fd, int status_fd);
 /*
  * Reads the plan, starts it and reports to status_fd: problems, or FRAME_STARTED with the pid that is returned; -1

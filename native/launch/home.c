@@ -59,8 +59,10 @@ const char *find_home(const char *passwd, uint32_t user, int *length)
 
 int op_home(struct sandbox *s, struct cursor c)
 {
-	static char home[4096] = "HOME=/";
+	static char home[4096];
 	int length;
+	/* why: it may hold what the container before this one had. */
+	strcpy(home, "HOME=/");
 	const char *directory = find_home(read_passwd(), take_u32(&c), &length);
 	if (s->plan->environment > 0)
 		s->plan->envp[s->plan->environment - 1] = home;

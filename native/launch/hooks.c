@@ -13,10 +13,11 @@
 #define STATE_MAX 65536
 
 /* The state document of OP_STATE; its length, or -1 where it does not fit. */
-static int write_state(struct cursor parts, const char *status, pid_t pid, char *buffer, size_t size)
+static int write_state(struct cursor parts, pid_t pid, char *buffer, size_t size)
 {
 	const char *a = take_string(&parts), *b = take_string(&parts), *c = take_string(&parts);
-	int length = snprintf(buffer, size, "%s%s%s%d%s", a, status, b, pid, c);
+	/* why: hooks come after the second step of the specification's life cycle, which is what "created" means there. */
+	int length = snprintf(buffer, size, "%screated%s%d%s", a, b, pid, c);
 	if (length >= 0 && (size_t)length < size)
 		return length;
 	errno = E2BIG;
@@ -31,7 +32,7 @@ static const struct op *find_op(const struct plan *plan, uint16_t code)
 	return NULL;
 }
 
-static void exec_hook(int input, const char *path, char **args, char **environment)
+static void exec_hook(int input, const char *path, char **args, char **environment, struct sandbox *as)
 {
 	dup2(input, 0);
 	syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
@@ -40,16 +41,18 @@ static void exec_hook(int input, const char *path, char **args, char **environme
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int n = 1; n < 65; n++)
 		signal(n, SIG_DFL);
+	if (as && become_program(as) < 0)
+		_exit(126);
 	execve(path, args, environment);
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
 /* Writes the state without waiting for a reader longer than for the hook: a pipe takes 64 KiB. */
-static int feed(int fd, const struct plan *plan, const char *status, pid_t pid)
+static int feed(int fd, const struct plan *plan, pid_t pid)
 {
 	static char state[STATE_MAX];
 	const struct op *op = find_op(plan, OP_STATE);
-	int length = op ? write_state(cursor_of(op), status, pid, state, sizeof state) : 0;
+	int length = op ? write_state(cursor_of(op), pid, state, sizeof state) : 0;
 	if (length > 0 && write(fd, state, (size_t)length) < 0 && errno != EPIPE)
 		return -1;
 	return length < 0 ? -1 : 0;
@@ -77,7 +80,7 @@ static int await_hook(pid_t hook, uint32_t timeout_ms)
 	return -1;
 }
 
-int run_hook(const struct plan *plan, struct cursor hook, const char *status, pid_t pid, const char **what)
+int run_hook(const struct plan *plan, struct cursor hook, pid_t pid, struct sandbox *as, const char **what)
 {
 	static char *args[HOOK_WORDS + 1], *environment[HOOK_WORDS + 1];
 	static char text[64];
@@ -89,8 +92,9 @@ int run_hook(const struct plan *plan, struct cursor hook, const char *status, pi
 	for (uint32_t i = 0; i < n_environment; i++)
 		environment[i] = (char *)take_string(&hook);
 	args[n_args] = environment[n_environment] = NULL;
-	/* why: a hook that names no variables gets the runtime's, as with every other runtime. */
-	char **variables = n_environment == 0 ? environ : environment;
+	/* why: a hook that names no variables gets the runtime's, or the program's, as with every other runtime. */
+	char **variables = n_environment > 0 ? environment : as ? plan->envp
+								: environ;
 	int input[2];
 	*what = path;
 	signal(SIGPIPE, SIG_IGN);
@@ -98,9 +102,9 @@ int run_hook(const struct plan *plan, struct cursor hook, const char *status, pi
 		return -1;
 	pid_t child = fork();
 	if (child == 0)
-		exec_hook(input[0], path, args, variables);
+		exec_hook(input[0], path, args, variables, as);
 	close(input[0]);
-	int fed = child < 0 ? -1 : feed(input[1], plan, status, pid);
+	int fed = child < 0 ? -1 : feed(input[1], plan, pid);
 	int error = errno;
 	close(input[1]);
 	errno = error;
@@ -125,7 +129,7 @@ static int run_parent_hooks(const struct plan *plan, uint32_t phase, pid_t pid, 
 		if (plan->ops[i].code != OP_PARENT_HOOK || take_u32(&peek) != phase)
 			continue;
 		const char *what = "";
-		if (run_hook(plan, c, "creating", pid, &what) == 0)
+		if (run_hook(plan, c, pid, NULL, &what) == 0)
 			continue;
 		int error = errno;
 		problem->op = i;
@@ -160,6 +164,8 @@ int sandbox_attend(const struct plan *plan, pid_t pid, int control, const struct
 {
 	if (message->kind == MESSAGE_TERMINAL)
 		return hand_on_terminal(plan, fd, problem);
+	if (message->kind == MESSAGE_SOURCE)
+		return send_source(plan, pid, control, message, fd, problem);
 	if (message->kind != MESSAGE_SYNC)
 		return 0;
 	if (run_parent_hooks(plan, message->error, pid, problem) < 0)

@@ -4,10 +4,10 @@
  * Files of procfs are reached through a procfs of our own that is mounted nowhere: whatever an image or a volume
  * puts over /proc, the write goes where it should (CVE-2019-16884, CVE-2025-52881).
  */
+#include "../openat2.h"
 #include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -54,7 +54,7 @@ static int write_proc(struct sandbox *s, const char *path, const char *value)
 		return -1;
 	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS };
 	s->what = path;
-	int fd = (int)syscall(SYS_openat2, s->proc, path, &how, sizeof how);
+	int fd = openat2_beneath(s->proc, path, &how);
 	if (fd < 0)
 		return -1;
 	ssize_t n = write(fd, value, strlen(value));
@@ -131,9 +131,29 @@ int op_ioprio(struct cursor c)
 	return (int)syscall(SYS_ioprio_set, who_process, 0, take_u32(&c));
 }
 
-int op_affinity(const struct op *op)
+/* Of this process, as the kernel has it now, all processors of the machine in one number. */
+static void tell_affinity(int told)
 {
-	return (int)syscall(SYS_sched_setaffinity, 0, op->length, op->payload) < 0 ? -1 : 0;
+	uint64_t mask[128] = { 0 };
+	char text[16 * 128 + 1];
+	size_t length = 0;
+	long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+	size_t words = bytes > 0 ? (size_t)bytes / sizeof *mask : 0;
+	while (words > 1 && !mask[words - 1])
+		words--;
+	for (size_t i = words; i-- > 0 && length < sizeof text;)
+		length += (size_t)snprintf(text + length, sizeof text - length, i == words - 1 ? "%llx" : "%016llx", (unsigned long long)mask[i]);
+	if (words > 0)
+		tell(told, "nsexec[%d]: affinity: 0x%s", (int)getpid(), text);
+}
+
+int op_affinity(struct sandbox *s, const struct op *op)
+{
+	if ((int)syscall(SYS_sched_setaffinity, 0, op->length, op->payload) < 0)
+		return -1;
+	if (s->told >= 0)
+		tell_affinity(s->told);
+	return 0;
 }
 
 int op_mempolicy(const struct op *op)

@@ -61,7 +61,7 @@ int log_open(int directory, uint64_t max_size, uint32_t max_files)
 {
 	file.directory = directory;
 	file.max_size = max_size;
-	file.max_files = max_files > 0 ? max_files : 1;
+	file.max_files = max_files;
 	return open_current(0);
 }
 

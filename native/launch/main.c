@@ -4,6 +4,7 @@
  *   tsbuild-launch server     plans and reports as frames on fd 3, until it closes
  *   tsbuild-launch monitor N  one container that outlives its caller, see monitor.c; N is for people who look at ps
  *   tsbuild-launch run        one plan on fd 3, reports on fd 4, the caller's standard streams
+ *   tsbuild-launch exec INPUT KEYS   the same for a further process in a container, which goes on without the caller
  *   tsbuild-launch create     the same, but ends as soon as the program runs or waits for its start
  *   tsbuild-launch net        a list of network operations on standard input, reports on standard output
  *   tsbuild-launch names NETNS CONFIG   the name service of a namespace, until standard input closes
@@ -94,8 +95,9 @@ int main(int argc, char **argv, char **envp)
 	int is_server = strcmp(call, "server") == 0;
 	int is_create = strcmp(call, "create") == 0;
 	int is_monitor = strcmp(call, "monitor") == 0;
-	if (!is_server && !is_create && !is_monitor && strcmp(call, "run") != 0) {
-		fprintf(stderr, "usage: tsbuild-launch server|run|create|monitor|net  (started by tsbuild, not by hand)\n");
+	int is_exec = argc == 4 && strcmp(call, "exec") == 0;
+	if (!is_server && !is_create && !is_monitor && !is_exec && strcmp(call, "run") != 0) {
+		fprintf(stderr, "usage: tsbuild-launch server|run|exec|create|monitor|net  (started by tsbuild, not by hand)\n");
 		return 2;
 	}
 	seal(argv, envp);
@@ -106,6 +108,8 @@ int main(int argc, char **argv, char **envp)
 		return monitor(3);
 	if (is_create)
 		return create_one(3, 4);
+	if (is_exec)
+		return exec_one(3, 4, argv[2], argv[3]);
 	/* The caller's death must be ours, and so the containers'. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (!is_server)

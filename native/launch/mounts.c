@@ -2,6 +2,7 @@
  * Operations on mounts. Every target is opened inside the root (openat2 RESOLVE_IN_ROOT) and mounted by
  * descriptor, never by path after a check; every source is a descriptor of ours.
  */
+#include "layers.h"
 #include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +29,9 @@
 /* include/linux/proc_ns.h, PROC_ROOT_INO */
 #define PROC_ROOT_INODE 1
 
-static int move_onto(int mount, int target)
+static int move_onto(struct sandbox *s, int mount, int target)
 {
+	forget_parent(s);
 	return (int)syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
@@ -46,9 +48,13 @@ static int may_cover(int at, int mount, const char *target)
 	};
 	struct statfs below, above;
 	struct stat st;
-	if (fstatfs(at, &below) < 0 || fstatfs(mount, &above) < 0 || fstat(at, &st) < 0)
+	if (fstatfs(at, &below) < 0)
 		return 0;
-	if (below.f_type != PROC_SUPER_MAGIC || (st.st_ino == PROC_ROOT_INODE && above.f_type == PROC_SUPER_MAGIC))
+	if (below.f_type != PROC_SUPER_MAGIC)
+		return 1;
+	if (fstatfs(mount, &above) < 0 || fstat(at, &st) < 0)
+		return 0;
+	if ((st.st_ino == PROC_ROOT_INODE && above.f_type == PROC_SUPER_MAGIC))
 		return 1;
 	for (unsigned i = 0; i < sizeof free_to_cover / sizeof *free_to_cover; i++)
 		if (!strcmp(target, free_to_cover[i]))
@@ -64,7 +70,7 @@ int attach_unfollowed(struct sandbox *s, int mount, const char *target)
 	if (at < 0)
 		return attach(s, mount, target);
 	s->what = target;
-	int done = may_cover(at, mount, target) ? move_onto(mount, at) : -1;
+	int done = may_cover(at, mount, target) ? move_onto(s, mount, at) : -1;
 	int error = errno;
 	close(at);
 	errno = error;
@@ -73,13 +79,15 @@ int attach_unfollowed(struct sandbox *s, int mount, const char *target)
 
 int attach(struct sandbox *s, int mount, const char *target)
 {
-	int at = open_target(s, target, is_directory(mount));
+	int at = open_in_root(s, target, O_PATH);
+	if (at < 0)
+		at = open_target(s, target, is_directory(mount));
 	if (at < 0)
 		return -1;
 	s->what = target;
-	int done = may_cover(at, mount, target) ? move_onto(mount, at) : -1;
+	int done = may_cover(at, mount, target) ? move_onto(s, mount, at) : -1;
 	int error = errno;
-	close(at);
+	close_later(at);
 	errno = error;
 	return done;
 }
@@ -87,6 +95,12 @@ int attach(struct sandbox *s, int mount, const char *target)
 static int set_attributes(int mount, uint64_t attributes, int recursive)
 {
 	struct mount_attr attr = { .attr_set = attributes };
+	return (int)syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
+}
+
+static int set_private(int mount, int recursive)
+{
+	struct mount_attr attr = { .propagation = MS_PRIVATE };
 	return (int)syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr);
 }
 
@@ -118,9 +132,32 @@ static int create(int fs, unsigned attributes)
 	return (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes);
 }
 
-static int overlay(struct sandbox *s, struct cursor *c, uint32_t flags, uint32_t lowers)
+/* One lower directory alone is no overlay. */
+static int single_lower(struct sandbox *s, struct cursor *c)
+{
+	struct lower lower = take_lower(c);
+	s->what = lower.directory ? lower.directory : lower.image;
+	return lower_clone(&lower);
+}
+
+/* `point`: where lower ones are attached for a moment, if they have to be. */
+static int add_lowers(struct sandbox *s, struct cursor *c, int fs, uint32_t lowers, const char *point, int *attached)
+{
+	int failed = 0;
+	for (uint32_t i = 0; i < lowers && !failed; i++) {
+		struct lower lower = take_lower(c);
+		s->what = lower.directory ? lower.directory : lower.image;
+		failed = lower_add(fs, &lower, point, attached) < 0;
+	}
+	return failed;
+}
+
+static int overlay(struct sandbox *s, struct cursor *c, uint32_t flags, uint32_t lowers, const char *point)
 {
 	const char *upper = take_string(c), *work = take_string(c);
+	if (lowers == 1 && !*upper)
+		return single_lower(s, c);
+	int attached = 0;
 	int fs = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
 	if (fs < 0)
 		return -1;
@@ -130,22 +167,56 @@ static int overlay(struct sandbox *s, struct cursor *c, uint32_t flags, uint32_t
 		failed = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0) < 0;
 	if (!failed && flags & FLAG_VOLATILE)
 		failed = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0;
-	for (uint32_t i = 0; i < lowers && !failed; i++)
-		failed = configure_directory(s, fs, "lowerdir+", take_string(c)) < 0;
+	if (!failed)
+		failed = add_lowers(s, c, fs, lowers, point, &attached);
 	if (!failed && *upper)
 		failed = configure_directory(s, fs, "upperdir", upper) < 0 || configure_directory(s, fs, "workdir", work) < 0;
 	int mount = failed ? -1 : create(fs, 0);
 	int error = errno;
 	close(fs);
+	while (attached-- > 0)
+		umount2(point, MNT_DETACH);
 	errno = error;
+	return mount;
+}
+
+int copy_mounts(struct sandbox *s, int at, const char *path, unsigned flags)
+{
+	s->what = path;
+	int mount = (int)syscall(SYS_open_tree, at, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | flags);
+	/* why: the host's mounts are still in sight, and what was copied from a shared one is its peer. */
+	if (mount >= 0 && s->is_apart && change_propagation(mount, MS_PRIVATE) < 0)
+		return -1;
 	return mount;
 }
 
 static int bind_source(struct sandbox *s, int at, const char *path, int recursive)
 {
-	s->what = path;
-	unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0) | (*path ? 0 : AT_EMPTY_PATH);
-	return (int)syscall(SYS_open_tree, at, path, flags);
+	return copy_mounts(s, at, path, recursive ? AT_RECURSIVE : 0);
+}
+
+/* Keeps a mount, attached nowhere so far, until the namespace ends. */
+static void hide(struct sandbox *s, int mount)
+{
+	if (s->hidden_count < MAX_HIDDEN)
+		s->hidden[s->hidden_count++] = mount;
+}
+
+/*
+ * why: opened outside it may be the peer of a mount there, and what is mounted below it would appear outside. Where the
+ * root is the host's slave it becomes one as well.
+ */
+int own_tree(struct sandbox *s, uint32_t number, uint32_t propagation)
+{
+	const uint32_t roots = s->plan->propagation;
+	if (number == 0 || number > (uint32_t)s->parent->trees) {
+		errno = EINVAL;
+		return -1;
+	}
+	int mount = s->parent->tree[number - 1];
+	if (propagation || roots & MS_SHARED)
+		return mount;
+	return change_propagation(mount, roots & MS_SLAVE ? MS_SLAVE : MS_PRIVATE) < 0 ? -1 : mount;
 }
 
 /* The mount that the front of a payload describes; *point is where things may be attached out of sight. */
@@ -155,14 +226,10 @@ static int make_mount(struct sandbox *s, struct cursor *c, const char **point, u
 	*flags = take_u32(c);
 	uint32_t lowers = take_u32(c);
 	*point = take_string(c);
-	if (kind == MOUNT_KIND_TREE) {
-		if (lowers > 0 && lowers <= (uint32_t)s->parent->trees)
-			return fcntl(s->parent->tree[lowers - 1], F_DUPFD_CLOEXEC, 0);
-		errno = EINVAL;
-		return -1;
-	}
+	if (kind == MOUNT_KIND_TREE)
+		return own_tree(s, lowers, 0);
 	if (kind == MOUNT_KIND_OVERLAY)
-		return overlay(s, c, *flags, lowers);
+		return overlay(s, c, *flags, lowers, *point);
 	return bind_source(s, AT_FDCWD, take_string(c), (*flags & FLAG_RECURSIVE) != 0);
 }
 
@@ -177,9 +244,12 @@ static int open_files(struct sandbox *s, const char *point)
 		return -1;
 	int mount = configure(fs, "mode", "0700") < 0 ? -1 : create(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 	close(fs);
-	if (mount < 0 || syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	if (mount < 0)
 		return -1;
 	s->files = mount;
+	if (!s->is_apart)
+		return (int)syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH);
+	hide(s, mount);
 	return 0;
 }
 
@@ -191,11 +261,17 @@ int op_root(struct sandbox *s, struct cursor c)
 	if (mount < 0)
 		return -1;
 	s->what = point;
-	if (s->plan->propagation && make_private(point) < 0)
+	const int is_shared = s->plan->start_flags & START_SHARED;
+	if (s->plan->propagation && !is_shared && make_private(point) < 0)
 		return -1;
-	if (open_files(s, point) < 0 || syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	/* why: what comes from a shared mount is one itself, and pivot_root takes none. */
+	if ((s->plan->propagation || is_shared) && set_private(mount, is_shared) < 0)
 		return -1;
-	s->root = mount;
+	if (!is_shared && open_files(s, point) < 0)
+		return -1;
+	if (!s->is_apart && syscall(SYS_move_mount, mount, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -1;
+	s->root = s->base = mount;
 	s->point = point;
 	return 0;
 }
@@ -217,9 +293,8 @@ int op_mount(struct sandbox *s, struct cursor c)
 	int mount = failed ? -1 : create(fs, attributes);
 	int done = mount < 0 ? -1 : attach(s, mount, target);
 	int error = errno;
-	close(fs);
-	if (mount >= 0)
-		close(mount);
+	close_later(fs);
+	close_later(mount);
 	errno = error;
 	return done;
 }
@@ -235,7 +310,9 @@ int op_bind(struct sandbox *s, struct cursor c)
 	if (flags & FLAG_READONLY && set_attributes(mount, MOUNT_ATTR_RDONLY, recursive) < 0)
 		return -1;
 	int done = attach(s, mount, target);
-	close(mount);
+	int error = errno;
+	close_later(mount);
+	errno = error;
 	return done;
 }
 
@@ -248,13 +325,17 @@ int op_assembled(struct sandbox *s, struct cursor c)
 		return -1;
 	const char *inside = take_string(&c), *target = take_string(&c);
 	/* why: before 6.15 a mount can be cloned only while it is attached, so it is attached for a moment. */
-	if (syscall(SYS_move_mount, whole, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	if (!s->is_apart && syscall(SYS_move_mount, whole, "", AT_FDCWD, point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -1;
 	int place = in_root(s, whole, inside, O_PATH);
 	int part = place < 0 ? -1 : bind_source(s, place, "", 0);
 	int error = errno;
-	umount2(point, MNT_DETACH);
-	close(whole);
+	if (s->is_apart)
+		hide(s, whole);
+	else {
+		umount2(point, MNT_DETACH);
+		close(whole);
+	}
 	if (place >= 0)
 		close(place);
 	errno = error;
@@ -288,15 +369,20 @@ int op_file(struct sandbox *s, struct cursor c)
 	const uint8_t *content = take_bytes(&c, size);
 	char name[16];
 	snprintf(name, sizeof name, "%u", s->op);
-	int fd = openat(s->files, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || write_all(fd, content, size) < 0 || fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
+	int fd = openat(s->files, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	if (fd < 0 || write_all(fd, content, size) < 0)
+		return -1;
+	/* why: a new owner takes bits of the mode away. */
+	if ((uid || gid) && (fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0))
 		return -1;
 	close(fd);
 	int mount = bind_source(s, s->files, name, 0);
 	if (mount < 0 || (flags & FLAG_READONLY && set_attributes(mount, MOUNT_ATTR_RDONLY, 0) < 0))
 		return -1;
 	int done = attach(s, mount, target);
-	close(mount);
+	int error = errno;
+	close_later(mount);
+	errno = error;
 	return done;
 }
 
@@ -304,11 +390,10 @@ int op_mkdir(struct sandbox *s, struct cursor c)
 {
 	uint32_t mode = take_u32(&c);
 	char name[NAME_MAX + 1];
-	int parent = open_parent(s, take_string(&c), name);
+	int parent = find_parent(s, take_string(&c), name);
 	if (parent < 0)
 		return -1;
 	int done = mkdirat(parent, name, mode);
-	close(parent);
 	return done < 0 && errno != EEXIST ? -1 : 0;
 }
 
@@ -316,11 +401,10 @@ int op_mknod(struct sandbox *s, struct cursor c)
 {
 	uint32_t mode = take_u32(&c), major_number = take_u32(&c), minor_number = take_u32(&c);
 	char name[NAME_MAX + 1];
-	int parent = open_parent(s, take_string(&c), name);
+	int parent = find_parent(s, take_string(&c), name);
 	if (parent < 0)
 		return -1;
 	int done = mknodat(parent, name, mode, makedev(major_number, minor_number));
-	close(parent);
 	return done;
 }
 
@@ -328,12 +412,23 @@ int op_symlink(struct sandbox *s, struct cursor c)
 {
 	const char *target = take_string(&c);
 	char name[NAME_MAX + 1];
-	int parent = open_parent(s, take_string(&c), name);
+	int parent = find_parent(s, take_string(&c), name);
 	if (parent < 0)
 		return -1;
 	int done = symlinkat(target, parent, name);
-	close(parent);
 	return done < 0 && errno != EEXIST ? -1 : 0;
+}
+
+/* An empty read-only tmpfs: one for all paths, since one for each would have to be made, and taken down in the end. */
+static int empty_directory(struct sandbox *s)
+{
+	if (s->empty >= 0)
+		return bind_source(s, s->empty, "", 0);
+	int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	s->empty = fs < 0 ? -1 : create(fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (fs >= 0)
+		close_later(fs);
+	return s->empty;
 }
 
 /* Hides a path: a file behind the host's own /dev/null, a directory behind an empty read-only tmpfs. */
@@ -343,18 +438,13 @@ int op_mask(struct sandbox *s, struct cursor c)
 	int at = open_in_root(s, path, O_PATH);
 	if (at < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
-	int mount;
-	if (is_directory(at)) {
-		int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-		mount = fs < 0 ? -1 : create(fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-		close(fs);
-	} else
-		mount = bind_source(s, s->dev_null, "", 0);
-	int done = mount < 0 ? -1
-			     : move_onto(mount, at);
-	close(at);
-	if (mount >= 0)
-		close(mount);
+	int mount = is_directory(at) ? empty_directory(s) : bind_source(s, s->dev_null, "", 0);
+	int done = mount < 0 ? -1 : move_onto(s, mount, at);
+	int error = errno;
+	close_later(at);
+	if (mount != s->empty)
+		close_later(mount);
+	errno = error;
 	return done;
 }
 
@@ -367,10 +457,11 @@ int op_readonly(struct sandbox *s, struct cursor c)
 	int mount = bind_source(s, at, "", 1);
 	int done = mount < 0 || set_attributes(mount, MOUNT_ATTR_RDONLY, 1) < 0
 			   ? -1
-			   : move_onto(mount, at);
-	close(at);
-	if (mount >= 0)
-		close(mount);
+			   : move_onto(s, mount, at);
+	int error = errno;
+	close_later(at);
+	close_later(mount);
+	errno = error;
 	return done;
 }
 
@@ -379,14 +470,31 @@ int op_root_readonly(struct sandbox *s)
 	return set_attributes(s->root, MOUNT_ATTR_RDONLY, 0);
 }
 
+/* Into a namespace that holds nothing yet. What lies below "/" then is below all that anybody can reach. */
+static int move_in(struct sandbox *s)
+{
+	if (enter_copy_of_template(s->parent->template) < 0)
+		return -1;
+	for (int i = 0; i <= s->hidden_count; i++) {
+		int mount = i < s->hidden_count ? s->hidden[i] : s->base;
+		if (syscall(SYS_move_mount, mount, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+			return -1;
+	}
+	if (fchdir(s->root) < 0 || chroot(".") < 0)
+		return -1;
+	return close_others(s);
+}
+
 int op_pivot(struct sandbox *s)
 {
+	if (s->is_apart)
+		return move_in(s);
 	if (fchdir(s->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return -1;
 	/* "." is the old root now, stacked below the new one: pivot_root(2), NOTES. */
-	if (umount2(".", MNT_DETACH) < 0)
+	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return -1;
-	return chdir("/");
+	return close_others(s);
 }
 
 /* Octal escapes of mountinfo, in place. */
@@ -438,7 +546,7 @@ static void hide_kernel_mounts(const struct sandbox *s)
 int op_chroot(struct sandbox *s)
 {
 	hide_kernel_mounts(s);
-	if (fchdir(s->root) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
+	if (fchdir(s->root) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
 		return -1;
-	return chdir("/");
+	return close_others(s);
 }

@@ -1,4 +1,5 @@
 /* Operations of the parent's: before the clone what the child is born into, after it what only an outsider may do. */
+#include "../served.h"
 #include "cgroup.h"
 #include "sandbox.h"
 #include <errno.h>
@@ -44,8 +45,7 @@ static int open_join(struct parent *p, struct cursor c)
 	return fd < 0 ? -1 : add_join(p, fd, type);
 }
 
-/* Start time of a process, field 22 of /proc/PID/stat; 0 where it is gone. */
-static uint64_t start_time(uint32_t pid)
+uint64_t start_time(uint32_t pid)
 {
 	char path[32], text[1024];
 	snprintf(path, sizeof path, "/proc/%u/stat", pid);
@@ -105,14 +105,21 @@ static int write_process_file(struct parent *p, pid_t pid, const char *name, con
 static int write_id_maps(struct parent *p, pid_t pid, struct cursor c)
 {
 	const char *uids = take_string(&c), *gids = take_string(&c);
+	tell(p->plan->told, "nsexec[%d]: update /proc/%d/uid_map to '%s', gid_map to '%s'", (int)getpid(), (int)pid, uids, gids);
 	return write_process_file(p, pid, "uid_map", uids) < 0 ? -1 : write_process_file(p, pid, "gid_map", gids);
 }
 
-/* A user namespace that nobody lives in, to map the ids of a mount. */
+/* A user namespace to map the ids of a mount: one that nobody lives in, or one that is there. */
 static int open_idmap(struct parent *p, struct cursor c)
 {
+	struct cursor peek = c;
 	if (p->idmaps == MAX_IDMAPS)
 		return too_many();
+	if (!*take_string(&peek)) {
+		p->what = take_string(&peek);
+		int there = open(p->what, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		return there < 0 ? -1 : (p->idmap[p->idmaps++] = there, 0);
+	}
 	struct clone_args args = { .flags = CLONE_NEWUSER, .exit_signal = SIGCHLD };
 	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
 	if (pid == 0)
@@ -186,12 +193,41 @@ static int open_node(struct parent *p, struct cursor c)
 	return 0;
 }
 
+static int open_served(struct parent *p, struct cursor c)
+{
+	const char *program = p->what = take_string(&c);
+	if (p->trees == MAX_TREES)
+		return too_many();
+	int fd = served_mount(program, take_string(&c), 0);
+	if (fd < 0)
+		return -1;
+	p->tree[p->trees++] = fd;
+	return 0;
+}
+
 static int open_listener(struct parent *p, struct cursor c)
 {
 	p->what = take_string(&c);
 	p->listener_state = c;
 	p->listener = connect_path(p->what, SOCK_STREAM);
 	return p->listener < 0 ? -1 : 0;
+}
+
+/* Whoever listens there can signal and await the process without its number, which may be another's one day. */
+static int send_pidfd(struct parent *p, struct cursor c)
+{
+	static const char name[] = "pidfd";
+	p->what = take_string(&c);
+	int socket = connect_path(p->what, SOCK_STREAM);
+	int pidfd = socket < 0 ? -1 : (int)syscall(SYS_pidfd_open, p->pid, 0);
+	int done = pidfd < 0 ? -1 : send_descriptor(socket, name, sizeof name - 1, pidfd);
+	int error = errno;
+	if (pidfd >= 0)
+		close(pidfd);
+	if (socket >= 0)
+		close(socket);
+	errno = error;
+	return done;
 }
 
 int parent_execute(struct parent *p, const struct op *op)
@@ -207,10 +243,14 @@ int parent_execute(struct parent *p, const struct op *op)
 		return open_tree_outside(p, c);
 	case OP_NODE:
 		return open_node(p, c);
+	case OP_FOREIGN_TREE:
+		return open_foreign_tree(p, c);
 	case OP_IDMAP:
 		return open_idmap(p, c);
 	case OP_ROOT_TREE:
 		return open_root_tree(p, c);
+	case OP_SERVED_TREE:
+		return open_served(p, c);
 	case OP_TIME_OFFSETS:
 		p->time_offsets = take_string(&c);
 		return 0;
@@ -220,6 +260,8 @@ int parent_execute(struct parent *p, const struct op *op)
 		return p->start_socket < 0 ? -1 : 0;
 	case OP_LISTENER:
 		return open_listener(p, c);
+	case OP_PIDFD:
+		return send_pidfd(p, c);
 	case OP_ID_MAPS:
 		return write_id_maps(p, p->pid, c);
 	case OP_PARENT_OOM:

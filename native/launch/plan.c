@@ -1,10 +1,12 @@
 /* Reading a plan: all bounds, all strings, before anything is done. See plan.h. */
 #include "plan.h"
+#include "../erofs-mount.h"
 #include <errno.h>
 #include <linux/filter.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
 enum op_phase phase_of(const struct op *op)
 {
@@ -69,7 +71,20 @@ static void take_strings(struct cursor *c, uint32_t count)
 		take_string(c);
 }
 
-static void take_mounts(struct cursor *c, int may_be_tree)
+static const char *next_string(void *cursor)
+{
+	return take_string(cursor);
+}
+
+static void take_lower_strings(struct plan *plan, struct cursor *c)
+{
+	struct lower lower = lower_read(next_string, c);
+	plan->has_attached |= !lower.directory && lower_is_attached(&lower);
+	if (!lower.directory && *lower.how != LOWER_FILE && *lower.how != LOWER_LOOP)
+		c->bad = 1;
+}
+
+static void take_mounts(struct plan *plan, struct cursor *c, int may_be_tree)
 {
 	uint32_t kind = take_u32(c);
 	take_u32(c);
@@ -80,7 +95,8 @@ static void take_mounts(struct cursor *c, int may_be_tree)
 	take_string(c);
 	if (kind == MOUNT_KIND_OVERLAY) {
 		take_string(c);
-		take_strings(c, lowers);
+		for (uint32_t i = 0; i < lowers && !c->bad; i++)
+			take_lower_strings(plan, c);
 	} else if (kind != MOUNT_KIND_BIND)
 		c->bad = 1;
 }
@@ -131,7 +147,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		plan->is_staged |= (plan->clone_flags & CLONE_NEWTIME) != 0;
 		break;
 	case OP_ROOT:
-		take_mounts(&c, 1);
+		take_mounts(plan, &c, 1);
 		break;
 	case OP_MOUNT:
 		take_u32(&c);
@@ -147,7 +163,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_strings(&c, 2);
 		break;
 	case OP_ASSEMBLED:
-		take_mounts(&c, 0);
+		take_mounts(plan, &c, 1);
 		take_strings(&c, 2);
 		break;
 	case OP_FILE:
@@ -168,6 +184,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_strings(&c, 2);
 		break;
 	case OP_MASK:
+	case OP_DETACH:
 	case OP_READONLY:
 	case OP_HOSTNAME:
 	case OP_DOMAINNAME:
@@ -176,6 +193,7 @@ static int check_op(struct plan *plan, const struct op *op)
 	case OP_TIME_OFFSETS:
 	case OP_START_SOCKET:
 	case OP_CONSOLE:
+	case OP_PIDFD:
 	case OP_CGROUP_ENTER:
 	case OP_CGROUP_TASKS:
 	case OP_CGROUP_BORN:
@@ -208,18 +226,23 @@ static int check_op(struct plan *plan, const struct op *op)
 		plan->is_staged |= (take_u32(&c) & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWTIME | CLONE_NEWNS)) != 0;
 		take_string(&c);
 		break;
+	case OP_FOREIGN_TREE:
+		take_bytes(&c, 16);
+		take_string(&c);
+		break;
 	case OP_ENTER:
 		take_bytes(&c, 16);
 		plan->is_staged = 1;
 		break;
 	case OP_ROOT_TREE:
 		take_bytes(&c, 12);
-		take_mounts(&c, 0);
+		take_mounts(plan, &c, 0);
 		break;
 	case OP_TREE:
 		take_bytes(&c, 8);
 		take_string(&c);
 		break;
+	case OP_SERVED_TREE:
 	case OP_IDMAP:
 	case OP_ID_MAPS:
 	case OP_SYSCTL:
@@ -276,7 +299,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		}
 		break;
 	case OP_TERMINAL:
-		take_bytes(&c, 16);
+		take_bytes(&c, 20);
 		plan->terminal = 1;
 		break;
 	case OP_RLIMIT:
@@ -307,13 +330,15 @@ static int check_op(struct plan *plan, const struct op *op)
 		if (read_exec(plan, &c))
 			return -1;
 		break;
-	case OP_ROOT_READONLY:
-	case OP_INIT:
-	case OP_PIVOT:
 	case OP_READY:
 		plan->is_ready = 1;
 		break;
+	case OP_ROOT_READONLY:
+	case OP_INIT:
+	case OP_PIVOT:
 	case OP_CHROOT:
+	case OP_CHROOT_ALONE:
+	case OP_LEAVE:
 	case OP_EXEC_CHECK:
 	case OP_WAIT_START:
 	case OP_LOOPBACK:
@@ -327,9 +352,73 @@ static int check_op(struct plan *plan, const struct op *op)
 	return c.bad ? -1 : 0;
 }
 
+static uint32_t attach_flags(const struct op *op)
+{
+	struct cursor c = cursor_of(op);
+	return take_u32(&c);
+}
+
+static uint32_t attach_propagation(const struct op *op)
+{
+	struct cursor c = cursor_of(op);
+	take_bytes(&c, 20);
+	return take_u32(&c);
+}
+
+/*
+ * Whether the launcher may stand still until the program is executed: nothing waits for it, for a hook or for whoever
+ * starts a created container, an init is never replaced by a program, what is said on the way fits into a socket, and
+ * nothing is copied that may be large.
+ */
+static int may_borrow(const struct plan *plan)
+{
+	if (plan->has_after || plan->is_staged || plan->clone_flags & (CLONE_NEWUSER | CLONE_NEWTIME))
+		return 0;
+	int limits = 0;
+	for (uint32_t i = 0; i < plan->count; i++)
+		switch (plan->ops[i].code) {
+		case OP_SYNC:
+		case OP_HOOK:
+		case OP_WAIT_START:
+		case OP_INIT:
+		case OP_CHROOT:
+			return 0;
+		case OP_ATTACH:
+			if (attach_flags(&plan->ops[i]) & (ATTACH_COPY_UP | ATTACH_INSIDE))
+				return 0;
+			break;
+		case OP_RLIMIT:
+			limits++;
+		}
+	return limits <= 64;
+}
+
+/* Whether nothing but the root itself has to be the peer of a mount of the host's, or seen by a hook on its way. */
+static int may_be_apart(const struct plan *plan)
+{
+	int roots = 0;
+	if (!plan->may_borrow || !(plan->clone_flags & CLONE_NEWNS) || plan->propagation || plan->has_attached)
+		return 0;
+	for (uint32_t i = 0; i < plan->count; i++)
+		switch (plan->ops[i].code) {
+		case OP_ROOT_PROPAGATION:
+			return 0;
+		case OP_ROOT:
+			roots++;
+			break;
+		case OP_ATTACH:
+			/* The kernel changes attributes only of what is in our namespace, or still by itself. */
+			if (attach_flags(&plan->ops[i]) & ATTACH_REMOUNT ||
+			    attach_propagation(&plan->ops[i]) & (MS_SHARED | MS_SLAVE))
+				return 0;
+		}
+	return roots == 1;
+}
+
 int plan_read(struct plan *plan, const uint8_t *bytes, size_t size, uint32_t *bad_op)
 {
 	memset(plan, 0, sizeof *plan);
+	plan->told = -1;
 	*bad_op = 0;
 	errno = EINVAL;
 	if (size < 16 || size > PLAN_MAX_BYTES)
@@ -355,8 +444,12 @@ int plan_read(struct plan *plan, const uint8_t *bytes, size_t size, uint32_t *ba
 			return -1;
 		}
 	}
-	if (plan->ops[0].code != OP_NAMESPACES || plan->ops[count - 1].code != OP_EXEC || !plan->is_ready || body.at != body.end)
+	const uint16_t last = plan->ops[count - 1].code;
+	int is_whole = last == OP_LEAVE ? (plan->start_flags & START_HERE) != 0 : last == OP_EXEC && plan->is_ready;
+	if (plan->ops[0].code != OP_NAMESPACES || !is_whole || body.at != body.end)
 		return -1;
+	plan->may_borrow = may_borrow(plan);
+	plan->may_be_apart = may_be_apart(plan);
 	return 0;
 }
 

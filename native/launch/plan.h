@@ -21,7 +21,8 @@
 
 enum op_code {
 	OP_NAMESPACES = 1, /* u32 clone flags, u32 propagation of "/" (MS_*; 0: private, recursively), u32 START_* */
-	OP_ROOT = 2,       /* u32 kind, u32 flags, u32 lowers; strings: point, (bind) source | upper, work, lowers… */
+	/* u32 kind, u32 flags, u32 lowers; strings: point, (bind) source | upper, work, lowers… (see ../erofs-mount.h) */
+	OP_ROOT = 2,
 	OP_MOUNT = 3,      /* u32 attributes, u32 options; strings: type, target, (key, value)… */
 	OP_BIND = 4,       /* u32 flags; strings: source, target */
 	OP_ASSEMBLED = 5,  /* u32 kind, u32 flags, u32 lowers; strings: point, source|upper, work, lowers…; inside, target */
@@ -32,7 +33,7 @@ enum op_code {
 	OP_MASK = 10,      /* string path */
 	OP_READONLY = 11,  /* string path */
 	OP_ROOT_READONLY = 12,
-	OP_TERMINAL = 13, /* u32 uid, gid, rows, columns (0: as they are) */
+	OP_TERMINAL = 13, /* u32 uid, gid, rows, columns (0: as they are), 1: no carriage return is added to a newline */
 	OP_PIVOT = 14,
 	OP_HOSTNAME = 15, /* string */
 	OP_LOOPBACK = 16,
@@ -66,6 +67,9 @@ enum op_code {
 	OP_MEMPOLICY = 42,   /* u32 mode with flags, u32 zero; a node mask */
 	OP_ROOT_PROPAGATION = 43, /* u32 MS_*: of "/", after pivot */
 	OP_READY = 45, /* everything but exec: streams, descriptors, signals; before a filter that forbids it */
+	OP_CHROOT_ALONE = 46, /* instead of OP_PIVOT, in a mount namespace that is not the container's own */
+	OP_DETACH = 47, /* string: a mount's root in the container, which goes with all below it */
+	OP_LEAVE = 48,  /* instead of OP_EXEC: there was nothing more to do */
 	OP_HOME = 44, /* u32 uid: the last entry of the environment becomes HOME of /etc/passwd */
 	OP_INIT = 100, /* the container's first process stays in between, see init.c */
 	OP_CGROUP_SELF = 80,      /* enters what OP_CGROUP_TASKS opened */
@@ -79,11 +83,12 @@ enum op_code {
 	OP_JOIN = 200,         /* u32 CLONE_NEW* of the namespace; string path: the child enters it instead of a new one */
 	OP_ENTER = 201,        /* u32 pid, u32 CLONE_NEW*: the child enters these of a process; u64 its start time (0: any) */
 	OP_TREE = 202,         /* u32 FLAG_RECURSIVE, idmap or 0; string source: a mount for OP_ATTACH, opened outside */
-	OP_IDMAP = 203,        /* strings uid_map, gid_map: for OP_TREE */
+	OP_IDMAP = 203,        /* strings uid_map, gid_map, or "" and a user namespace's path: for OP_TREE */
 	OP_TIME_OFFSETS = 204, /* string: text of timens_offsets */
 	OP_START_SOCKET = 205, /* string: path of the socket where OP_WAIT_START waits */
 	OP_LISTENER = 206,     /* strings: socket that gets the filter's descriptor; a, b, c, d: with it goes a STATUS b PID c PID d */
 	OP_ROOT_TREE = 208,    /* u32 idmap, uid, gid of its root outside; then as OP_ROOT: a root whose ids are mapped */
+	OP_FOREIGN_TREE = 209, /* u32 pid, zero; u64 its start time; string path: a tmpfs or mqueue in that process's root, for OP_ATTACH */
 	OP_CGROUP_MAKE = 210,    /* u32 flags; strings: mount point, path below it */
 	OP_CGROUP_ENABLE = 211,  /* u32 required, optional; strings: mount point, path of the parent, controllers… */
 	OP_CGROUP_WRITE = 212,   /* u32 flags, u32 choices; strings: (file, value)… */
@@ -91,6 +96,7 @@ enum op_code {
 	OP_CGROUP_BORN = 214,    /* string: directory of a v2 cgroup for the child to be born in */
 	OP_CGROUP_DEVICES = 215, /* u32 bytes; string: directory of a v2 cgroup; then struct bpf_insn[] */
 	OP_NODE = 207,         /* u32 mode with type, major, minor, uid, gid; string path: a device for OP_ATTACH, else the host's */
+	OP_SERVED_TREE = 230,  /* strings: program, options: what it serves, for OP_ROOT and OP_ASSEMBLED (served.h) */
 	OP_AFTER = 300,
 	OP_ID_MAPS = 300,      /* strings uid_map, gid_map of a new user namespace */
 	OP_PARENT_OOM = 301,   /* i32 */
@@ -98,16 +104,24 @@ enum op_code {
 	OP_CONSOLE = 309,      /* string: socket that gets the terminal's master */
 	OP_CGROUP_ENTER = 310, /* string: a cgroup.procs file */
 	OP_NETWORK = 320,      /* the first of those that need the child's network namespace */
+	OP_PIDFD = 330,        /* string: socket that gets a pidfd of the child */
 };
 
 enum op_phase { PHASE_CHILD, PHASE_BEFORE, PHASE_AFTER, PHASE_NETWORK, PHASE_MESSAGE };
 
-/* START_SURVIVE: the child outlives its parent. START_HERE: it has a root already (OP_ENTER), nothing is mounted. */
-enum { START_SURVIVE = 1, START_HERE = 2 };
+/*
+ * START_SURVIVE: the child outlives its parent. START_HERE: it has a root already (OP_ENTER), nothing is mounted.
+ * START_SHARED: the mount namespace is somebody else's: what is there stays as it is, and nothing is mounted beside the root.
+ * START_TELLS: what happens on the way is told, see tell.c.
+ */
+enum { START_SURVIVE = 1, START_HERE = 2, START_SHARED = 4, START_TELLS = 8 };
 enum hook_phase { HOOK_RUNTIME = 1, HOOK_CONTAINER = 2, HOOK_START = 3, HOOK_POSTSTART = 4, HOOK_POSTSTOP = 5 };
-enum { ATTACH_BIND = 1, ATTACH_RECURSIVE = 2, ATTACH_COPY_UP = 4, ATTACH_REMOUNT = 8, ATTACH_SOURCE_NOFOLLOW = 16, ATTACH_TARGET_NOFOLLOW = 32, ATTACH_KEEP_MODE = 64 };
+/* ATTACH_INSIDE: the launcher opens the source in the child's mount namespace, and the tree's number is an idmap's.
+   ATTACH_LOCKED: what a user namespace may not change of a mount of the host's stays as it is, or it is EPERM.
+   ATTACH_SOURCE_IN_ROOT: the source is below the point where the root is attached, and found in the root. */
+enum { ATTACH_BIND = 1, ATTACH_RECURSIVE = 2, ATTACH_COPY_UP = 4, ATTACH_REMOUNT = 8, ATTACH_SOURCE_NOFOLLOW = 16, ATTACH_TARGET_NOFOLLOW = 32, ATTACH_KEEP_MODE = 64, ATTACH_INSIDE = 128, ATTACH_IDMAP_RECURSIVE = 256, ATTACH_LOCKED = 512, ATTACH_SOURCE_IN_ROOT = 1024 };
 
-/* MOUNT_KIND_TREE: made by the parent, its number instead of `lowers` (OP_ROOT alone). */
+/* MOUNT_KIND_TREE: made by the parent, its number instead of `lowers` (OP_ROOT, OP_ASSEMBLED). */
 enum { MOUNT_KIND_BIND = 0, MOUNT_KIND_OVERLAY = 1, MOUNT_KIND_TREE = 2 };
 enum { CGROUP_CPUSET = 1, CGROUP_SHARED = 2 }; /* processors from above; others may be in it */
 enum { CGROUP_OPTIONAL = 1 };                  /* nothing is lost where the file refuses */
@@ -131,6 +145,10 @@ struct plan {
 	int has_after; /* the child must wait for its parent, or wants to know its own pid */
 	int is_ready;  /* has OP_READY, without which descriptors would leak */
 	int is_staged; /* the namespaces are entered by a process in between, see stage.c */
+	int has_attached; /* images that must be attached for a moment */
+	int may_be_apart; /* its root may be put together out of sight, see template.c */
+	int told;   /* whom START_TELLS is told to, -1: nobody; set by whoever reads the plan */
+	int may_borrow; /* the child may live in the launcher's memory up to exec, see stage.c */
 };
 
 /* A position in a payload. Reading past the end sets `bad` and gives zeros. */

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #ifndef TIOCGPTPEER
@@ -26,6 +27,7 @@
 int op_terminal(struct sandbox *s, struct cursor c)
 {
 	uint32_t uid = take_u32(&c), gid = take_u32(&c), rows = take_u32(&c), columns = take_u32(&c);
+	int is_plain = take_u32(&c) == 1;
 	int ptmx = open_in_root(s, "/dev/pts/ptmx", O_RDWR | O_NOCTTY);
 	if (ptmx < 0)
 		return -1;
@@ -37,6 +39,9 @@ int op_terminal(struct sandbox *s, struct cursor c)
 		return -1;
 	struct winsize size = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns };
 	if (rows && columns && ioctl(ptmx, TIOCSWINSZ, &size) < 0)
+		return -1;
+	struct termios modes;
+	if (is_plain && (tcgetattr(ptmx, &modes) < 0 || (modes.c_oflag &= ~(tcflag_t)ONLCR, tcsetattr(ptmx, TCSANOW, &modes) < 0)))
 		return -1;
 	send_message(s, MESSAGE_TERMINAL, 0, "", ptmx);
 	close(ptmx);
@@ -114,9 +119,13 @@ int op_credentials(struct cursor c)
 	uint32_t uid = take_u32(&c), gid = take_u32(&c), count = take_u32(&c), keep_groups = take_u32(&c);
 	uint64_t bounding = take_u64(&c), effective = take_u64(&c), permitted = take_u64(&c), inheritable = take_u64(&c);
 	uint64_t ambient = take_u64(&c);
-	for (int cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		if (!(bounding >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
-			return -1;
+	for (int cap = 0; cap < 64; cap++)
+		if (!(bounding >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+			if (errno != EINVAL)
+				return -1;
+			/* The kernel has no more. */
+			break;
+		}
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	/* why: otherwise leaving uid 0 clears what shall be kept. */
 	prctl(PR_SET_KEEPCAPS, (permitted | inheritable) != 0, 0, 0, 0);
@@ -144,10 +153,14 @@ int op_seccomp(struct sandbox *s, struct cursor c)
 {
 	uint32_t flags = take_u32(&c);
 	take_u32(&c);
+	/* why: the listener is the program's; what a hook asks of it has no answer (ENOSYS). */
+	if (s->is_hook)
+		flags &= ~(uint32_t)(SECCOMP_FILTER_FLAG_NEW_LISTENER | (1u << 5) /* WAIT_KILLABLE_RECV */);
 	struct sock_fprog program = {
 		.len = (unsigned short)((size_t)(c.end - c.at) / sizeof(struct sock_filter)),
 		.filter = (struct sock_filter *)(uintptr_t)c.at,
 	};
+	tell(s->told, "seccomp filter flags: %u", flags);
 	int done = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
 	if (done < 0 || !(flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))
 		return done;
@@ -201,6 +214,30 @@ struct cursor preserved(const struct plan *plan, uint32_t *first, uint32_t *coun
 	return c;
 }
 
+int close_others(struct sandbox *s)
+{
+	uint32_t first, count;
+	preserved(s->plan, &first, &count);
+	const struct parent *p = s->parent;
+	const int kept[] = { s->control, s->told, s->root, s->proc, p->start_socket, p->listener, s->stdio[0], s->stdio[1], s->stdio[2] };
+	for (unsigned from = 3;;) {
+		unsigned next = count > 0 && first + count > from ? first : ~0u;
+		unsigned end = next == ~0u ? next : first + count;
+		for (unsigned i = 0; i < sizeof kept / sizeof *kept; i++)
+			if (kept[i] >= (int)from && (unsigned)kept[i] < next) {
+				next = (unsigned)kept[i];
+				end = next + 1;
+			}
+		if (next > from && syscall(SYS_close_range, from, next == ~0u ? next : next - 1, 0u) < 0)
+			return -1;
+		if (next == ~0u)
+			break;
+		from = end;
+	}
+	s->dev_null = s->files = s->empty = s->parent_directory = -1;
+	return 0;
+}
+
 /* Above everything that descriptors move from and to. */
 static int above_all(struct cursor targets, uint32_t first, uint32_t count)
 {
@@ -225,6 +262,8 @@ static int preserve(struct sandbox *s)
 	int moved[MAX_PRESERVED];
 	if (count > 0 && (s->control = fcntl(s->control, F_DUPFD_CLOEXEC, base)) < 0)
 		return -1;
+	if (count > 0 && s->told >= 0 && (s->told = fcntl(s->told, F_DUPFD_CLOEXEC, base)) < 0)
+		return -1;
 	for (uint32_t i = 0; i < count; i++)
 		if ((moved[i] = fcntl((int)(first + i), F_DUPFD_CLOEXEC, base)) < 0)
 			return -1;
@@ -239,9 +278,25 @@ static int preserve(struct sandbox *s)
 	return 0;
 }
 
+/* What a program must not inherit: signals that we ignore, or whoever started us did. The 64th is bit 0. */
+static uint64_t ignored;
+
+void note_ignored_signals(void)
+{
+	static int is_noted;
+	struct sigaction now;
+	if (is_noted)
+		return;
+	is_noted = 1;
+	for (int n = 1; n < 65; n++)
+		if (sigaction(n, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+			ignored |= 1ull << n % 64;
+}
+
 /* All that has to be done before exec, but for exec: a filter that comes next need not allow it. */
 int op_ready(struct sandbox *s)
 {
+	tell(s->told, s->plan->start_flags & START_HERE ? "setns_init: about to exec" : "init: closing the pipe to signal completion");
 	if (take_stdio(s) < 0)
 		return -1;
 	if (preserve(s) < 0)
@@ -249,9 +304,19 @@ int op_ready(struct sandbox *s)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* A handler ends with exec anyway. */
 	for (int n = 1; n < 65; n++)
-		signal(n, SIG_DFL);
+		if (ignored >> n % 64 & 1)
+			signal(n, SIG_DFL);
 	return 0;
+}
+
+/* A program that is there and cannot be found all the same: it names an interpreter that is not. */
+static const char *present(char **candidate)
+{
+	while (*candidate && access(*candidate, F_OK) < 0)
+		candidate++;
+	return *candidate ? *candidate : "";
 }
 
 /* Tries the candidates in turn, as execvp does: the last word is EACCES if any said so. */
@@ -269,6 +334,7 @@ int op_exec(struct sandbox *s)
 		else if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
 			return -1;
 	}
+	s->what = saw_eacces ? "" : present(s->plan->candidates);
 	errno = saw_eacces ? EACCES : ENOENT;
 	return -1;
 }

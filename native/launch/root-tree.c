@@ -1,4 +1,5 @@
 /* The root of a container with other ids than its files have: an overlay whose directories are mapped, made outside. */
+#include "layers.h"
 #include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -30,19 +31,24 @@ static int map_ids(int mount, int namespace)
 	return (int)syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH, &attr, sizeof attr);
 }
 
-/* A mount of one directory, its ids mapped. */
-static int mapped(struct parent *p, const char *path, int namespace, struct held *held)
+/* A mount of one directory or image, its ids mapped. */
+static int mapped_lower(struct parent *p, const struct lower *lower, int namespace, struct held *held)
 {
-	p->what = path;
+	p->what = lower->directory ? lower->directory : lower->image;
 	if (held->count == MAX_TREES) {
 		errno = E2BIG;
 		return -1;
 	}
-	int fd = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int fd = lower_clone(lower);
 	if (fd < 0)
 		return -1;
 	held->fd[held->count++] = fd;
 	return map_ids(fd, namespace) < 0 ? -1 : fd;
+}
+
+static int mapped(struct parent *p, const char *path, int namespace, struct held *held)
+{
+	return mapped_lower(p, &(struct lower){ .directory = path }, namespace, held);
 }
 
 static int add(int fs, const char *option, int directory)
@@ -93,8 +99,10 @@ static int overlay(struct parent *p, struct cursor *c, uint32_t flags, uint32_t 
 		failed = syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, off[i], "off", 0) < 0;
 	if (!failed && flags & FLAG_VOLATILE)
 		failed = syscall(SYS_fsconfig, fs, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0;
-	for (uint32_t i = 0; i < lowers && !failed; i++)
-		failed = add(fs, "lowerdir+", mapped(p, take_string(c), namespace, held)) < 0;
+	for (uint32_t i = 0; i < lowers && !failed; i++) {
+		struct lower lower = take_lower(c);
+		failed = add(fs, "lowerdir+", mapped_lower(p, &lower, namespace, held)) < 0;
+	}
 	if (!failed && *upper)
 		failed = add_writable(p, fs, upper, work, namespace, held) < 0;
 	p->what = "overlay";

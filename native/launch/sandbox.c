@@ -1,5 +1,6 @@
 /* The life of a container's first process up to exec: clone, then the plan's operations, one after the other. */
 #include "cgroup.h"
+#include "layers.h"
 #include "sandbox.h"
 #include "frames.h"
 #include <errno.h>
@@ -66,6 +67,8 @@ static int prepare(struct sandbox *s)
 	s->dev_null = open_dev_null();
 	if (s->dev_null < 0)
 		return -1;
+	if (s->is_apart || s->plan->start_flags & START_SHARED)
+		return 0;
 	uint32_t propagation = s->plan->propagation ? s->plan->propagation : MS_REC | MS_PRIVATE;
 	return mount(NULL, "/", NULL, propagation, NULL);
 }
@@ -86,7 +89,27 @@ static int op_hook(struct sandbox *s, struct cursor c)
 	int is_start = take_u32(&peek) == HOOK_START;
 	if (!is_start && s->root >= 0 && fchdir(s->root) < 0)
 		return -1;
-	return run_hook(s->plan, c, is_start ? "created" : "creating", s->pid, &s->what);
+	return run_hook(s->plan, c, s->pid, is_start ? s : NULL, &s->what);
+}
+
+static int execute(struct sandbox *s, const struct op *op);
+
+int become_program(struct sandbox *s)
+{
+	s->is_hook = 1;
+	for (uint32_t i = s->op + 1; i < s->plan->count; i++) {
+		const struct op *op = &s->plan->ops[i];
+		switch (op->code) {
+		case OP_LABEL:
+		case OP_HOME:
+		case OP_NO_NEW_PRIVS:
+		case OP_CREDENTIALS:
+		case OP_SECCOMP:
+			if (execute(s, op) < 0)
+				return -1;
+		}
+	}
+	return 0;
 }
 
 static int execute(struct sandbox *s, const struct op *op)
@@ -144,6 +167,10 @@ static int execute(struct sandbox *s, const struct op *op)
 		return op_seccomp(s, c);
 	case OP_EXEC:
 		return op_exec(s);
+	case OP_DETACH:
+		return op_detach(s, c);
+	case OP_LEAVE:
+		_exit(0);
 	case OP_CGROUP_SELF:
 		return op_cgroup_self(s);
 	case OP_CGROUP_NAMESPACE:
@@ -171,7 +198,7 @@ static int execute(struct sandbox *s, const struct op *op)
 	case OP_IOPRIO:
 		return op_ioprio(c);
 	case OP_AFFINITY:
-		return op_affinity(op);
+		return op_affinity(s, op);
 	case OP_MEMPOLICY:
 		return op_mempolicy(op);
 	case OP_WAIT_START:
@@ -182,6 +209,8 @@ static int execute(struct sandbox *s, const struct op *op)
 		return op_device(s, c);
 	case OP_CHROOT:
 		return op_chroot(s);
+	case OP_CHROOT_ALONE:
+		return fchdir(s->root) < 0 || chroot(".") < 0 || chdir("/") < 0 ? -1 : close_others(s);
 	case OP_ROOT_PROPAGATION:
 		return mount(NULL, "/", NULL, take_u32(&c), NULL);
 	case OP_READY:
@@ -198,16 +227,23 @@ static int execute(struct sandbox *s, const struct op *op)
 	return -1;
 }
 
-static void child(const struct parent *p, const int stdio[3], int control)
+static void child(const struct birth *birth)
 {
+	const struct parent *p = birth->p;
 	const struct plan *plan = p->plan;
 	struct sandbox s = {
-		.plan = plan, .parent = p, .control = control, .root = -1, .dev_null = -1, .files = -1, .proc = -1, .what = "",
+		.plan = plan, .parent = p, .control = birth->control, .root = -1, .dev_null = -1, .files = -1, .proc = -1, .what = "",
+		.empty = -1, .parent_directory = -1, .is_apart = p->template >= 0, .told = plan->told,
 	};
-	memcpy(s.stdio, stdio, sizeof s.stdio);
+	close(birth->other);
+	memcpy(s.stdio, birth->stdio, sizeof s.stdio);
 	s.tasks = p->tasks;
 	s.hierarchies = p->hierarchies;
 	int failed = enter_namespaces(&s) < 0;
+	if (!failed) {
+		tell(s.told, "nsexec[%d]: <= nsexec container setup", (int)getpid());
+		tell(s.told, "child process in init()");
+	}
 	for (uint32_t i = 0; i < plan->count && !failed; i++) {
 		if (phase_of(&plan->ops[i]) != PHASE_CHILD)
 			continue;
@@ -278,14 +314,13 @@ pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, s
 {
 	int pair[2];
 	static struct parent p;
-	p = (struct parent){ .plan = plan, .cgroup = -1, .start_socket = -1, .listener = -1, .what = "clone" };
-	if (run_phase(&p, PHASE_BEFORE) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+	note_ignored_signals();
+	p = (struct parent){ .plan = plan, .cgroup = -1, .template = plan->may_be_apart ? mount_template() : -1, .start_socket = -1, .listener = -1, .what = "clone" };
+	if (layers_prepare(&p) < 0 || run_phase(&p, PHASE_BEFORE) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail(&p, problem);
-	p.pid = clone_child(&p);
-	if (p.pid == 0) {
-		close(pair[0]);
-		child(&p, stdio, pair[1]);
-	}
+	const struct birth birth = { .p = &p, .stdio = stdio, .control = pair[1], .other = pair[0] };
+	tell(plan->told, "nsexec[%d]: => nsexec container setup", (int)getpid());
+	p.pid = clone_child(&p, child, &birth);
 	close(pair[1]);
 	if (p.pid < 0 || run_phase(&p, PHASE_AFTER) < 0 || (plan->is_staged && replace_pid(&p, pair[0], problem) < 0) ||
 	    run_phase(&p, PHASE_NETWORK) < 0) {

@@ -10,6 +10,7 @@ enum message_kind {
 	MESSAGE_WARNING = 2,
 	MESSAGE_TERMINAL = 3,
 	MESSAGE_SYNC = 4, /* `error` is a HOOK_*: run these, then sandbox_go */
+	MESSAGE_SOURCE = 6, /* open the source of this OP_ATTACH with the ids of the descriptor that comes along, if any */
 	MESSAGE_PID = 5,  /* `error` is the pid of the staged child; sandbox_start keeps it to itself */
 };
 
@@ -20,6 +21,8 @@ struct message {
 };
 
 struct parent;
+
+#define MAX_HIDDEN 8
 
 /* What an operation works with. */
 struct sandbox {
@@ -32,11 +35,20 @@ struct sandbox {
 	int dev_null;     /* the host's, checked */
 	int files;        /* fd of the tmpfs with generated files, -1 before OP_ROOT */
 	int proc;         /* fd of a procfs that nobody else sees, -1 before it is needed */
+	int empty;        /* fd of the empty directory that hides others, -1 before it is needed */
+	int parent_directory; /* fd of the directory that find_parent found last, -1: none */
+	char parent_path[64]; /* and its path */
+	int told;         /* where what happens is told, -1: nowhere; closed before a start is waited for, and by exec */
 	int stdio[3];     /* what becomes 0, 1, 2; -1: as they are */
 	const int *tasks; /* `tasks` files of v1 cgroups to enter, opened by the parent */
 	int hierarchies;
+	int is_hook;      /* this is a hook that runs as the program will */
 	uint32_t op;      /* index of the operation being executed */
 	const char *what; /* detail for an error message */
+	int is_apart;     /* the root is attached nowhere until op_pivot, and we still see the host's mounts */
+	int base;         /* then: fd of the mount that all others are attached to */
+	int hidden[MAX_HIDDEN]; /* and mounts that shall lie below it, where nobody comes: they end with the namespace */
+	int hidden_count;
 };
 
 #define MAX_JOINS 8
@@ -49,6 +61,7 @@ struct parent {
 	const struct plan *plan;
 	pid_t pid;  /* of the child, in our pid namespace; 0 before the clone */
 	int cgroup; /* directory of a v2 cgroup to be born in, or -1 */
+	int template; /* mount namespace that the child's shall be a copy of, or -1: of ours */
 	uint32_t born; /* the operation that opened it */
 	int hierarchies;
 	int tasks[MAX_HIERARCHIES]; /* of v1 cgroups, open for the child */
@@ -84,7 +97,7 @@ pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, s
 /* Lets a child go on that waits for its parent or in OP_SYNC. */
 void sandbox_go(int control, pid_t pid);
 /*
- * Does what a message asks of the parent: hooks (MESSAGE_SYNC), handing on a terminal (OP_CONSOLE). 0; -1 where that
+ * Does what a message asks of the parent: hooks (MESSAGE_SYNC), sources, handing on a terminal (OP_CONSOLE). 0; -1 where that
  * failed, with errno and *problem: the child is still there, waiting, and it is the caller's to kill.
  */
 int sandbox_attend(const struct plan *plan, pid_t pid, int control, const struct message *message, int fd,
@@ -94,16 +107,45 @@ int sandbox_attend(const struct plan *plan, pid_t pid, int control, const struct
 int parent_execute(struct parent *p, const struct op *op);
 void parent_close(struct parent *p);
 
+/* tell.c: an event, as a frame; nothing where fd is -1. errno stays. */
+__attribute__((format(printf, 2, 3))) void tell(int fd, const char *format, ...);
+
+/* Start time of a process, field 22 of /proc/PID/stat; 0 where it is gone. */
+uint64_t start_time(uint32_t pid);
+
+/* foreign-tree.c: a mount of another container, as one more of p->tree */
+int open_foreign_tree(struct parent *p, struct cursor c);
+/* What `open_there` opens in the mount namespace of a process (a pidfd), in a process of its own; -1 with errno. */
+int open_elsewhere(int process, int (*open_there)(const void *), const void *argument);
+/* source.c: the launcher's answer to MESSAGE_SOURCE (0; -1, errno and *problem), and who asks for it (a mount, or -1) */
+int send_source(const struct plan *plan, pid_t pid, int control, const struct message *message, int idmap,
+		struct problem *problem);
+int receive_source(struct sandbox *s, uint32_t idmap);
 /* root-tree.c: a root whose ids are mapped, as one more of p->tree */
 int open_root_tree(struct parent *p, struct cursor c);
 
-/* stage.c */
-pid_t clone_child(struct parent *p);
+/* stage.c: `child` runs in the new process and does not return */
+struct birth {
+	struct parent *p;
+	const int *stdio;
+	int control, other; /* ends of a socket; `other` stays with the parent */
+};
+pid_t clone_child(struct parent *p, void (*child)(const struct birth *), const struct birth *birth);
+/* template.c: the namespace, or -1 before it was made and where there can be none; made by servers, who start many */
+int mount_template(void);
+void make_mount_template(void);
+int enter_copy_of_template(int namespace);
+
 int wait_for_parent(struct sandbox *s);
 int enter_namespaces(struct sandbox *s);
 
-/* hooks.c: runs one hook, its state on standard input; 0, or -1 with errno and *what (static) */
-int run_hook(const struct plan *plan, struct cursor hook, const char *status, pid_t pid, const char **what);
+/*
+ * hooks.c: runs one hook, its state on standard input; 0, or -1 with errno and *what (static). `as`: with the identity,
+ * the filter and the environment that the program of this sandbox will have; NULL: as we are.
+ */
+int run_hook(const struct plan *plan, struct cursor hook, pid_t pid, struct sandbox *as, const char **what);
+/* sandbox.c: takes on what follows in the plan up to exec, in a process of its own */
+int become_program(struct sandbox *s);
 
 /* connect.c */
 int op_wait_start(struct sandbox *s);
@@ -129,13 +171,27 @@ int op_chroot(struct sandbox *s);
 /* paths.c: everything by descriptor, resolved inside the root; -1 with errno and s->what */
 int in_root(struct sandbox *s, int at, const char *path, int flags);
 int open_in_root(struct sandbox *s, const char *path, int flags);
-/* the directory that holds `path`, made where it is missing; *name (NAME_MAX + 1) is the last component */
-int open_parent(struct sandbox *s, const char *path, char *name);
+/* The part of `path` below the directory `above`, with its slash; NULL where it is not below, or `above` is NULL or "/" */
+const char *path_below(const char *path, const char *above);
+/*
+ * The directory that holds `path`, made where it is missing; *name (NAME_MAX + 1) is the last component. It stays open
+ * for the next path in it, until something is mounted: nobody closes it.
+ */
+int find_parent(struct sandbox *s, const char *path, char *name);
+void forget_parent(struct sandbox *s);
 /* a mount target; an empty file or directory is made where there is none */
 int open_target(struct sandbox *s, const char *path, int directory);
 int is_directory(int fd);
+/* Closes a descriptor that exec would close as well, at once with all others: only where there are many. */
+void close_later(int fd);
 int make_private(const char *path);
+/* MS_SHARED, _SLAVE or _PRIVATE of a mount and all below it; 0, or -1 */
+int change_propagation(int tree, uint64_t propagation);
+/* The parent's n-th tree, from 1, no peer of the host's unless `propagation` says what it shall be; or -1 */
+int own_tree(struct sandbox *s, uint32_t number, uint32_t propagation);
 
+/* A copy of the mount at `path`, with AT_RECURSIVE of those below it, attached nowhere; -1 with errno and s->what */
+int copy_mounts(struct sandbox *s, int at, const char *path, unsigned flags);
 /* Puts a mount onto a place in the root, which is made where it is missing; refused where nothing may lie (EPERM). */
 int attach_unfollowed(struct sandbox *s, int mount, const char *target);
 int attach(struct sandbox *s, int mount, const char *target);
@@ -143,6 +199,7 @@ int attach(struct sandbox *s, int mount, const char *target);
 /* attach.c */
 int op_attach(struct sandbox *s, struct cursor c);
 int op_device(struct sandbox *s, struct cursor c);
+int op_detach(struct sandbox *s, struct cursor c);
 int copy_up(int from, int to);
 
 /* kernel.c: what is written through a procfs of our own, and single system calls */
@@ -152,7 +209,7 @@ int op_label(struct sandbox *s, struct cursor c);
 int op_keyring(struct cursor c);
 int op_scheduler(struct cursor c);
 int op_ioprio(struct cursor c);
-int op_affinity(const struct op *op);
+int op_affinity(struct sandbox *s, const struct op *op);
 int op_mempolicy(const struct op *op);
 
 /* process.c */
@@ -165,8 +222,12 @@ int op_seccomp(struct sandbox *s, struct cursor c);
 int op_home(struct sandbox *s, struct cursor c); /* home.c */
 /* makes s->stdio 0, 1 and 2 */
 int take_stdio(struct sandbox *s);
+/* closes all but standard streams and what is used after pivot; 0, or -1 */
+int close_others(struct sandbox *s);
 /* descriptors of the launcher's that the program gets (OP_PRESERVE); the cursor is at the numbers that they shall have */
 struct cursor preserved(const struct plan *plan, uint32_t *first, uint32_t *count);
+/* Before the first clone: looking at all signals takes longer than most operations. */
+void note_ignored_signals(void);
 int op_exec_check(struct sandbox *s);
 int op_ready(struct sandbox *s);
 int op_exec(struct sandbox *s);

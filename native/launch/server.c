@@ -27,6 +27,9 @@ struct container {
 
 static struct container containers[MAX_CONTAINERS];
 
+/* Whoever has run one container will run more, and does something else at the moment. */
+static int has_ended;
+
 static void close_stream(struct container *c, int stream)
 {
 	if (c->fds[stream] >= 0)
@@ -42,6 +45,7 @@ static void finish(int fd, struct container *c)
 	if (!c->failed)
 		send_exit(fd, c->id, c->status);
 	c->pid = 0;
+	has_ended = 1;
 }
 
 static struct container *free_slot(void)
@@ -226,6 +230,8 @@ int serve(int fd)
 					owners[n].stream = stream;
 					polled[n++] = (struct pollfd){ containers[i].fds[stream], POLLIN, 0 };
 				}
+		if (has_ended)
+			make_mount_template();
 		if (poll(polled, n, -1) < 0 && errno != EINTR)
 			break;
 		/* Control first: "started" must come before the first output. */

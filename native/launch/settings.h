@@ -16,7 +16,7 @@ struct settings {
 	uint32_t stop_signal;
 	int32_t stop_timeout_s; /* -1: for ever */
 	uint64_t log_size;
-	uint32_t log_files;
+	uint32_t log_files; /* 0: nothing is logged */
 	const char *directory; /* of the container, absolute */
 	const char *oom_file;  /* with a line `oom_kill N`; "": none */
 	const char *names_netns, *names_config; /* of dns_open; "": nobody asks for names */

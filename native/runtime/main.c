@@ -137,7 +137,7 @@ static int send_signal(const struct container *c, const char *text)
 {
 	int number = signal_number(text);
 	enum status status = status_of(c);
-	if (number == 0 || (status != RUNNING && status != CREATED))
+	if (number == 0 || (number == SIGKILL && c->shares_pids) || (status != RUNNING && status != CREATED))
 		return HAND_OVER;
 	int process = open_process(c);
 	if (process < 0)
@@ -205,6 +205,13 @@ static void name_descriptors(void)
 	setenv("TSBUILD_RUNTIME_DESCRIPTORS", names, 1);
 }
 
+/* Engines and people call it by other names, too (a symlink `runc`); what it prints of itself says that one. */
+static void say_name(const char *called)
+{
+	const char *slash = called ? strrchr(called, '/') : NULL;
+	setenv("TSBUILD_RUNTIME_NAME", slash ? slash + 1 : called ? called : "", 1);
+}
+
 /* dist/runtime.js lies two directories above this program's. */
 static int hand_over(int argc, char **argv)
 {
@@ -219,6 +226,7 @@ static int hand_over(int argc, char **argv)
 		return 1;
 	strcpy(script + n, "dist/runtime.js");
 	name_descriptors();
+	say_name(argv[0]);
 	char **args = calloc((size_t)argc + 2, sizeof *args);
 	if (!args)
 		return 1;

@@ -43,6 +43,8 @@ static void take_line(struct container *c, const char *key, const char *value)
 		c->cgroup[c->cgroups++] = value;
 	else if (!strcmp(key, "poststart"))
 		c->has_poststart = 1;
+	else if (!strcmp(key, "everyone"))
+		c->shares_pids = 1;
 	else if (!strcmp(key, "poststop"))
 		c->has_poststop = 1;
 }
@@ -84,10 +86,16 @@ static uint64_t start_time(pid_t pid)
 	return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
+/* why: 0 is recorded of a process that was gone before anybody could look. */
+static int is_alive(const struct container *c)
+{
+	return c->start != 0 && start_time(c->pid) == c->start;
+}
+
 int open_process(const struct container *c)
 {
 	int fd = c->pid > 0 ? (int)syscall(SYS_pidfd_open, c->pid, 0) : -1;
-	if (fd >= 0 && start_time(c->pid) == c->start)
+	if (fd >= 0 && is_alive(c))
 		return fd;
 	if (fd >= 0)
 		close(fd);
@@ -106,7 +114,7 @@ enum status status_of(const struct container *c)
 {
 	if (c->pid == 0)
 		return CREATING;
-	if (start_time(c->pid) != c->start)
+	if (!is_alive(c))
 		return STOPPED;
 	if (access(file_of(c, "start.sock"), F_OK) == 0)
 		return CREATED;

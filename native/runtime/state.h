@@ -18,6 +18,7 @@ struct container {
 	int cgroups;
 	const char *cgroup[MAX_CGROUPS];
 	int has_poststart, has_poststop;
+	int shares_pids;
 };
 
 /* 0; -1 where there is no such container, or its file says less than it must. */

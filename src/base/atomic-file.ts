@@ -12,6 +12,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  utimesSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -24,6 +25,40 @@ export function writeFileAtomic(
   path: string,
   data: string | Uint8Array,
   options: { readonly mode?: number; readonly durable?: boolean } = {},
+): void {
+  try {
+    writeOnce(host, path, data, options);
+  } catch (error) {
+    // Its directory was moved away meanwhile.
+    if (errnoOf(error) !== 'ENOENT') throw ioError(`write ${JSON.stringify(path)}`, error);
+    try {
+      writeOnce(host, path, data, options);
+    } catch (again) {
+      throw ioError(`write ${JSON.stringify(path)}`, again);
+    }
+  }
+}
+
+/** As `writeFileAtomic`, durably; a file that holds this text already becomes new by its time alone. */
+export function updateFile(host: Host, path: string, text: string): void {
+  if (readTextIfExists(path) !== text) {
+    writeFileAtomic(host, path, text, { durable: true });
+    return;
+  }
+  try {
+    const now = host.now() / 1000;
+    utimesSync(path, now, now);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw ioError(`write ${JSON.stringify(path)}`, error);
+    writeFileAtomic(host, path, text, { durable: true });
+  }
+}
+
+function writeOnce(
+  host: Host,
+  path: string,
+  data: string | Uint8Array,
+  options: { readonly mode?: number; readonly durable?: boolean },
 ): void {
   const temp = `${path}.${host.unique()}.tmp`;
   try {
@@ -38,7 +73,7 @@ export function writeFileAtomic(
     renameSync(temp, path);
   } catch (error) {
     rmSync(temp, { force: true });
-    throw ioError(`write ${JSON.stringify(path)}`, error);
+    throw error;
   }
 }
 

@@ -33,6 +33,7 @@ export type ErrorCode =
   | 'INSTRUCTION_UNSUPPORTED' // known to docker, not (yet) to tsbuild
   | 'EXPANSION_FAILED' // ${…} that cannot be expanded
   | 'STAGE_NOT_FOUND'
+  | 'NOT_CACHED' // a step that --assert-cached names would be executed; exit code 3
   | 'CHECK_FAILED' // warnings that the check directive turned into errors
   | 'STAGE_INVALID' // cycles, later stages, bad names
   // build context, COPY and ADD
@@ -82,10 +83,13 @@ export type ErrorCode =
   | 'DIGEST_MISMATCH' // bytes differ from what their digest says
   | 'SIZE_MISMATCH'
   | 'BLOB_NOT_FOUND'
+  | 'LAYER_LOST' // a layer that a record names cannot be had any more; the solver executes its step
+  | 'CACHE_INVALID' // what a remote cache holds is damaged; only ever the cause of a warning
   | 'SNAPSHOT_NOT_FOUND'
   | 'STORE_DAMAGED'
   | 'STORE_IN_USE'
   | 'DISK_FULL'
+  | 'STORAGE_FULL' // storage.max would be passed even without everything that may go
   | 'IO_FAILED' // any other refusal of the file system
   // registries
   | 'REGISTRY_UNREACHABLE' // DNS, connect, TLS, time-outs
@@ -192,7 +196,7 @@ export function ioError(action: string, error: unknown): TsbuildError {
   if (errno === 'ENOSPC' || errno === 'EDQUOT')
     return new TsbuildError('DISK_FULL', `cannot ${action}: no space left on device`, {
       cause: error,
-      hint: 'free some space (tsbuild rmi, or another --root) and run the same command again',
+      hint: 'free some space (tsbuild prune, tsbuild rmi, or another --root) and run the same command again',
     });
   const reason = error instanceof Error ? error.message : String(error);
   return new TsbuildError(

@@ -6,13 +6,15 @@ import { FILTER, FORMAT, MANY, PLATFORM, PROGRESS } from './entries/flag-tables.
 import { NETWORK_COMMANDS } from './entries/network.ts';
 import { REGISTRY_COMMANDS } from './entries/registry.ts';
 import { RUN_FLAGS } from './entries/run-flag-table.ts';
+import { SYSTEM_COMMANDS } from './entries/system.ts';
 import { VOLUME_COMMANDS } from './entries/volume.ts';
 import type { FlagTable } from './flags.ts';
-import { PUSH_FLAGS, REGISTRY_FLAGS } from './registry-flags.ts';
+import { COMPRESSION_FLAGS, PUSH_FLAGS, REGISTRY_FLAGS } from './registry-flags.ts';
 
 const BUILD_FLAGS: FlagTable = {
   ...REGISTRY_FLAGS,
   ...PUSH_FLAGS,
+  ...COMPRESSION_FLAGS,
   tag: { kind: 'list', short: 't', value: 'NAME', help: 'name for the image, [registry/]repository[:tag]' },
   file: {
     kind: 'text',
@@ -26,8 +28,23 @@ const BUILD_FLAGS: FlagTable = {
     value: 'NAME[=VALUE]',
     help: 'value of an ARG; without VALUE from the environment',
   },
+  'cache-from': {
+    kind: 'list',
+    value: 'SPEC',
+    help: 'REF, type=registry,ref=REF or type=local,src=DIR, [,mounts=true]: what others did (docs/caching.md)',
+  },
+  'cache-to': {
+    kind: 'list',
+    value: 'SPEC',
+    help: 'REF, type=registry,ref=REF or type=local,dest=DIR, [,mode=max][,mounts=true], or type=inline: for others',
+  },
   'no-cache': { kind: 'boolean', help: 'execute every step' },
   pull: { kind: 'boolean', help: 'ask the registry for newer base images' },
+  'assert-cached': {
+    kind: 'optional',
+    value: 'STAGE,…',
+    help: 'fail (exit code 3) where a step, or one of these stages, would be executed',
+  },
   'no-cache-filter': { kind: 'list', value: 'STAGE', help: 'execute every step of these stages' },
   platform: { kind: 'list', value: 'OS/ARCH', help: 'platform of the image; several give an index' },
   label: { kind: 'list', value: 'NAME=VALUE', help: 'label of the image' },
@@ -64,6 +81,7 @@ const BUILD_FLAGS: FlagTable = {
   'cpuset-mems': { kind: 'text', value: 'LIST', help: 'memory nodes that RUN may use' },
   'pids-limit': { kind: 'text', value: 'N', help: 'processes of each RUN' },
   'cgroup-parent': { kind: 'text', value: 'PATH', help: 'cgroup that those of RUN are made in' },
+  'cgroup-driver': { kind: 'text', value: 'NAME', help: 'who makes them: cgroupfs (default) or systemd' },
   allow: { kind: 'list', value: 'WHAT', help: 'network.host or security.insecure, for RUN that asks for it' },
   check: { kind: 'boolean', help: 'check the Dockerfile and build nothing' },
   call: { kind: 'text', value: 'METHOD', help: 'build (default), check, outline or targets[,format=json]' },
@@ -85,6 +103,20 @@ export const COMMANDS: readonly CommandEntry[] = [
       maximum: 1,
     },
     run: async (flags, session) => (await import('./commands/build.ts')).runBuild(flags, session),
+  },
+  {
+    spec: {
+      name: 'why',
+      usage: '[BUILD OPTIONS] [CONTEXT] [STEP]',
+      summary: 'Say which steps of a build are cached, which would be executed, and why.',
+      flags: {
+        ...BUILD_FLAGS,
+        format: { kind: 'text', value: 'FORMAT', help: 'text or json' },
+      },
+      minimum: 0,
+      maximum: 2,
+    },
+    run: async (flags, session) => (await import('./commands/why.ts')).runWhy(flags, session),
   },
   {
     spec: {
@@ -200,20 +232,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     run: async (flags, session) => (await import('./commands/transfer.ts')).runLoad(flags, session),
   },
   ...REGISTRY_COMMANDS,
-  {
-    spec: {
-      name: 'system',
-      usage: 'check|df|prune',
-      summary: 'Look after the state root.',
-      flags: {
-        ...FORMAT,
-        all: { kind: 'boolean', short: 'a', help: 'prune: records and layers of all builds too' },
-      },
-      minimum: 1,
-      maximum: 1,
-    },
-    run: async (flags, session) => (await import('./commands/system.ts')).runSystem(flags, session),
-  },
+  ...SYSTEM_COMMANDS,
   {
     spec: {
       name: 'debug',

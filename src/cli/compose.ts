@@ -6,9 +6,13 @@ import { resolve } from 'node:path';
 import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { startTimeOf } from '../base/owner.ts';
+import { suggest } from '../base/suggest.ts';
+import { DRIVERS, isDriver } from '../../snapshotter/driver.ts';
 import { openEngine, type Engine, type EngineOptions } from '../engine/engine.ts';
 import { hostPlatform } from '../oci/platform.ts';
 import type { ParsedFlags } from './flags.ts';
+import type { Configuration } from './configuration.ts';
+import { parseBytes } from './quantities.ts';
 import type { RegistrySettings } from '../registry/settings.ts';
 import type { Session } from './session.ts';
 
@@ -30,7 +34,10 @@ export function createHost(): Host {
   };
 }
 
-export function compose(flags: ParsedFlags, version: string): Composed {
+/** What ends a command in an orderly way. */
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+
+export function compose(flags: ParsedFlags, version: string, configuration: Configuration): Composed {
   const { env } = process;
   const cwd = process.cwd();
   const host = createHost();
@@ -42,22 +49,31 @@ export function compose(flags: ParsedFlags, version: string): Composed {
   let engine: Engine | undefined;
   const abort = new AbortController();
   let handler: ((signal: NodeJS.Signals) => void) | undefined;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const)
-    process.on(signal, () => {
-      if (handler !== undefined) handler(signal);
-      // The second time nobody wants to wait for an orderly end.
-      else if (abort.signal.aborted) process.exit(130);
-      else abort.abort();
-    });
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (handler !== undefined) handler(signal);
+    // The second time nobody wants to wait for an orderly end.
+    else if (abort.signal.aborted) process.exit(130);
+    else abort.abort();
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  const driver = storageDriverOf(flags, env);
   const root = resolve(cwd, flags.text('root') ?? env['TSBUILD_ROOT'] ?? DEFAULT_ROOT);
   return {
     session: {
       host,
       cwd,
+      root,
       env,
-      stdin: process.stdin,
-      stdout: process.stdout,
-      stderr: process.stderr,
+      // why: making a stream of one of these loads what a command that does not use it can do without.
+      get stdin() {
+        return process.stdin;
+      },
+      get stdout() {
+        return process.stdout;
+      },
+      get stderr() {
+        return process.stderr;
+      },
       signal: abort.signal,
       registrySettings,
       engine: () =>
@@ -68,8 +84,18 @@ export function compose(flags: ParsedFlags, version: string): Composed {
           parallelism: 4,
           hostname: hostname(),
           random: randomBytes,
-          cleanupCommand: [process.execPath, process.argv[1] ?? '', '--root', root, 'container', 'cleanup'],
+          cleanupCommand: [
+            process.execPath,
+            process.argv[1] ?? '',
+            '--root',
+            root,
+            ...(driver.storageDriver === undefined ? [] : ['--storage-driver', driver.storageDriver]),
+            'container',
+            'cleanup',
+          ],
           resolvConf: readResolvConf,
+          ...storageMaxOf(flags, env, configuration),
+          ...driver,
           async openRegistry() {
             const { createRegistry } = await import('../registry/client.ts');
             return createRegistry(await registrySettings(), host);
@@ -79,8 +105,40 @@ export function compose(flags: ParsedFlags, version: string): Composed {
     },
     async [Symbol.asyncDispose]() {
       await engine?.[Symbol.asyncDispose]();
+      for (const signal of SIGNALS) process.off(signal, onSignal);
     },
   };
+}
+
+/** The flag, then the environment, then the configuration. `0` and `none`: no limit. */
+function storageMaxOf(
+  flags: ParsedFlags,
+  env: Readonly<Record<string, string | undefined>>,
+  configuration: Configuration,
+): Pick<EngineOptions, 'storageMax'> {
+  const given: readonly (readonly [string | undefined, string])[] = [
+    [flags.text('storage-max'), '--storage-max'],
+    [env['TSBUILD_STORAGE_MAX'], 'TSBUILD_STORAGE_MAX'],
+    [configuration.storageMax, 'storage.max'],
+  ];
+  const [text = '', what = ''] = given.find(([value]) => value !== undefined && value !== '') ?? [];
+  return /^(?:0|none|)$/i.test(text) ? {} : { storageMax: parseBytes(text, what) };
+}
+
+/** The flag, then the environment. Throws USAGE. */
+function storageDriverOf(
+  flags: ParsedFlags,
+  env: Readonly<Record<string, string | undefined>>,
+): Pick<EngineOptions, 'storageDriver'> {
+  const flag = flags.text('storage-driver');
+  const name = flag ?? env['TSBUILD_STORAGE_DRIVER'] ?? '';
+  if (isDriver(name)) return { storageDriver: name };
+  if (flag === undefined && name === '') return {};
+  const what = flag === undefined ? 'TSBUILD_STORAGE_DRIVER' : '--storage-driver';
+  const near = suggest(name, DRIVERS);
+  throw new TsbuildError('USAGE', `invalid ${what} ${JSON.stringify(name)}`, {
+    hint: near === undefined ? `use ${DRIVERS.join(', ')}` : `did you mean ${near}?`,
+  });
 }
 
 function openAsRoot(options: EngineOptions): Engine {

@@ -7,7 +7,8 @@ import { TsbuildError } from '../base/errors.ts';
 import { suggest } from '../base/suggest.ts';
 
 export interface FlagSpec {
-  readonly kind: 'boolean' | 'text' | 'list';
+  /** `optional` has its value after `=`, or none: `--flag`, `--flag=a,b`. */
+  readonly kind: 'boolean' | 'text' | 'list' | 'optional';
   readonly short?: string;
   /** A boolean that is true unless `--flag=false` is given. */
   readonly initially?: true;
@@ -40,6 +41,16 @@ export interface ParsedFlags {
 
 export const GLOBAL_FLAGS: FlagTable = {
   root: { kind: 'text', value: 'DIR', help: 'directory of all state (also TSBUILD_ROOT)' },
+  'storage-max': {
+    kind: 'text',
+    value: 'SIZE',
+    help: 'what builds and pulls may leave below --root (also TSBUILD_STORAGE_MAX, and storage.max of the configuration)',
+  },
+  'storage-driver': {
+    kind: 'text',
+    value: 'NAME',
+    help: 'how file systems are kept: erofs, overlay, fuse-overlayfs, btrfs or copy (also TSBUILD_STORAGE_DRIVER; default: the best that works)',
+  },
   'insecure-registry': {
     kind: 'list',
     value: 'HOST',
@@ -91,7 +102,8 @@ export function parseFlags(spec: CommandSpec, argv: readonly string[]): ParsedFl
         near === undefined ? undefined : `did you mean --${near}? see "tsbuild ${spec.name} --help"`,
       );
     }
-    if (flag.kind !== 'boolean') add(name, valueOf(`--${name}`, inline));
+    if (flag.kind === 'optional') add(name, inline ?? '');
+    else if (flag.kind !== 'boolean') add(name, valueOf(`--${name}`, inline));
     else if (inline === undefined || /^(true|1)$/.test(inline)) add(name, 'true');
     else if (!/^(false|0)$/.test(inline))
       throw usage(`flag --${name} is true or false, not ${JSON.stringify(inline)}`);
@@ -146,8 +158,9 @@ export function helpText(spec: CommandSpec): string {
   const rows = (table: FlagTable): string[] =>
     Object.entries(table)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, { short, value, help }]) => {
-        const left = `  ${short === undefined ? '    ' : `-${short}, `}--${name}${value === undefined ? '' : ` ${value}`}`;
+      .map(([name, { kind, short, value, help }]) => {
+        const shown = value === undefined ? '' : kind === 'optional' ? `[=${value}]` : ` ${value}`;
+        const left = `  ${short === undefined ? '    ' : `-${short}, `}--${name}${shown}`;
         return `${left.padEnd(36)} ${help}`;
       });
   return [

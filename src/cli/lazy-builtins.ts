@@ -3,9 +3,11 @@
 const SLOW = new Set([
   'node:child_process',
   'node:crypto',
+  'node:fs/promises',
   'node:net',
   'node:os',
   'node:stream',
+  'node:stream/promises',
   'node:zlib',
   'node:timers/promises',
 ]);

@@ -22,6 +22,18 @@ export const REGISTRY_FLAGS: FlagTable = {
   },
 };
 
+/** Of the commands that compress layers. */
+export const COMPRESSION_FLAGS: FlagTable = {
+  compression: {
+    kind: 'text',
+    value: 'TYPE[,LEVEL]',
+    help: 'of layers that travel: gzip (default; 0-9, default 6), zstd (1-22, default 3), uncompressed',
+  },
+  'compression-format': { kind: 'text', value: 'TYPE', help: 'as --compression' },
+  'compression-level': { kind: 'text', value: 'LEVEL', help: 'as the second part of --compression' },
+  'force-compression': { kind: 'boolean', help: 'also of layers that came compressed in another way' },
+};
+
 /** Of the commands that write to registries. */
 export const PUSH_FLAGS: FlagTable = {
   'chunk-size': {

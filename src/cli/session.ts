@@ -6,6 +6,8 @@ import type { Host } from '../base/host.ts';
 export interface Session {
   readonly host: Host;
   readonly cwd: string;
+  /** The state root, absolute. */
+  readonly root: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdin: NodeJS.ReadStream;
   readonly stdout: NodeJS.WriteStream;

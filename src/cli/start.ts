@@ -1,13 +1,18 @@
 /**
- * What `dist/cli.js` and `dist/runtime.js` are: runs the program's one file with the code that V8 compiled of it at an
- * earlier start. Node 20 has no cache of compiled code of its own, and compiling is half of a short command's time.
+ * What `dist/cli.js` and `dist/runtime.js` are: runs the program with the code that V8 compiled of it at an earlier start.
+ * Node 20 has no cache of compiled code of its own, and compiling is half of a short command's time.
+ *
+ * A program lies in `program/` in parts, which esbuild.config.mjs makes functions of. Those that a frequent command
+ * needs are together in one file, a pack; the others are read when they are asked for.
  */
 import {
   closeSync,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   statSync,
   writeSync,
@@ -15,45 +20,44 @@ import {
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { cachedDataVersionTag } from 'node:v8';
 import { Script } from 'node:vm';
 import { lazyBuiltins } from './lazy-builtins.ts';
 
-/** The program's file below `program/`; its name has a digest of its text, since V8 compares no more than lengths. */
+/** The part with which the program begins. */
 declare const PROGRAM: string;
+/** Files below `program/packs/`, by command; their names have a digest of their text, since V8 compares no more than lengths. */
+declare const PACKS: Readonly<Record<string, string>>;
 
-type Program = (
-  require: (name: string) => unknown,
-  module: { exports: unknown },
-  exports: unknown,
-  moduleUrl: string,
-) => void;
+type Part = (require: (name: string) => unknown, part: { exports: unknown }, moduleUrl: string) => void;
 
-/** Commands with a cache each, so that a start reads what it needs. All others share one. */
-const FREQUENT = new Set([
-  'build',
-  'create',
-  'exec',
-  'images',
-  'logs',
-  'ps',
-  'pull',
-  'push',
-  'rm',
-  'run',
-  'start',
-]);
 const DAY_MS = 86_400_000;
+const SCRATCH = 1 << 20;
 
 /** A wrong guess costs time, nothing else. */
-function commandOf(argv: readonly string[]): string {
-  const named = argv.find((word) => FREQUENT.has(word));
-  return named ?? (/^-[a-z]$/.test(argv[0] ?? '') ? 'build' : 'other');
+function packOf(argv: readonly string[]): string {
+  const named = argv.find((word) => Object.hasOwn(PACKS, word));
+  const isBuild = /^-(?!-(help|version)$)|[./]/.test(argv[0] ?? '');
+  const command = named ?? (isBuild ? 'build' : 'other');
+  return PACKS[command] ?? PACKS['other'] ?? '';
 }
 
-function readCache(path: string): Buffer | undefined {
+/** A file's bytes, in `scratch` where they have room there. Throws as `openSync` does. */
+function readInto(scratch: Buffer, path: string): Buffer {
+  const fd = openSync(path, 'r');
   try {
-    return readFileSync(path);
+    const { size } = fstatSync(fd);
+    const bytes = size <= scratch.byteLength ? scratch.subarray(0, size) : Buffer.allocUnsafeSlow(size);
+    let at = 0;
+    for (let n = -1; n !== 0 && at < size; at += n) n = readSync(fd, bytes, at, size - at, at);
+    return bytes.subarray(0, at);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readCache(scratch: Buffer, path: string): Buffer | undefined {
+  try {
+    return readInto(scratch, path);
   } catch {
     return undefined;
   }
@@ -83,24 +87,45 @@ function writeCache(directory: string, path: string, data: Buffer): void {
 }
 
 const argv = process.argv.slice(2);
-const directory = join(__dirname, 'program', 'compiled');
-const file = join(__dirname, 'program', PROGRAM);
-const cache = join(directory, `${PROGRAM}.${commandOf(argv)}.${cachedDataVersionTag().toString(16)}`);
-const cachedData = readCache(cache);
+const home = join(__dirname, 'program');
+const pack = packOf(argv);
+const directory = join(home, 'compiled');
+// What V8 itself compares, flags included, makes it refuse the file; `node:v8` would say so sooner, but costs as much as a stream.
+const cache = join(directory, `${pack}.${process.version}-${process.arch}`);
+// why: memory that is touched for the first time costs more than reading into it.
+const scratch = Buffer.allocUnsafeSlow(SCRATCH);
+const filename = join(home, 'packs', pack);
 // Latin-1 is safe: esbuild writes ASCII.
-const script = new Script(readFileSync(file, 'latin1'), {
-  filename: file,
-  ...(cachedData === undefined ? {} : { cachedData }),
-});
+const text = readInto(scratch, filename).toString('latin1');
+const cachedData = readCache(scratch, cache);
+const script = new Script(text, { filename, ...(cachedData === undefined ? {} : { cachedData }) });
+// why: nothing is left to be done then, and taking the heap apart takes milliseconds.
+process.once('beforeExit', () => process.exit());
 process.on('exit', (code) => {
   if (code !== 0 || argv.includes('--help')) return;
   if (script.cachedDataRejected === false && isFresh(cache)) return;
   writeCache(directory, cache, script.createCachedData());
 });
-const program = { exports: {} };
-(script.runInThisContext() as Program)(
-  lazyBuiltins(createRequire(file)),
-  program,
-  program.exports,
-  pathToFileURL(__filename).href,
-);
+
+const packed = script.runInThisContext() as Readonly<Record<string, Part>>;
+const builtins = lazyBuiltins(createRequire(join(home, PROGRAM)));
+const moduleUrl = pathToFileURL(__filename).href;
+const modules = new Map<string, { exports: unknown }>();
+
+function requirePart(name: string): unknown {
+  if (!name.startsWith('./')) return builtins(name);
+  const known = modules.get(name);
+  if (known !== undefined) return known.exports;
+  const module = { exports: {} };
+  modules.set(name, module);
+  const file = name.slice(2);
+  const part = packed[file] ?? readPart(join(home, file));
+  part(requirePart, module, moduleUrl);
+  return module.exports;
+}
+
+function readPart(path: string): Part {
+  return new Script(readFileSync(path, 'latin1'), { filename: path }).runInThisContext() as Part;
+}
+
+requirePart(`./${PROGRAM}`);

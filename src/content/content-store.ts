@@ -22,11 +22,22 @@ import { namesIn } from '../base/directory-names.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { sweepUnowned } from '../base/owner.ts';
+import { noRetention, type Retention } from '../base/retention.ts';
 import type { BlobSink, BlobSource, DocumentSource } from './roles.ts';
 
 export interface Ingested {
   readonly digest: Digest;
   readonly size: number;
+}
+
+/** A blob that somebody else writes, and whose digest they compute. Disposing unpublished leaves nothing behind. */
+export interface BlobDraft extends Disposable {
+  /** Open for reading and writing until it is disposed. */
+  readonly fd: number;
+  /** Where its bytes lie now. */
+  readonly path: () => string;
+  /** Makes it visible; the caller vouches for digest and size. Once. */
+  publish(made: Ingested): void;
 }
 
 export interface ContentStore extends BlobSource, BlobSink, DocumentSource {
@@ -35,6 +46,7 @@ export interface ContentStore extends BlobSource, BlobSink, DocumentSource {
   size(digest: Digest): number | undefined;
   /** Keeps whatever arrives; with `expected`, only that (DIGEST_MISMATCH, SIZE_MISMATCH). Idempotent. */
   ingest(body: AsyncIterable<Uint8Array>, expected?: Partial<Ingested>): Promise<Ingested>;
+  draft(): BlobDraft;
   /** As `read`, at once. */
   readNow(digest: Digest, maxSize: number): Uint8Array;
   /** Keeps a small document, durably; under a digest by the algorithm of `like`. */
@@ -45,7 +57,7 @@ export interface ContentStore extends BlobSource, BlobSink, DocumentSource {
 
 const CHUNK = 1 << 20;
 
-export function openContentStore(root: string, host: Host): ContentStore {
+export function openContentStore(root: string, host: Host, retention: Retention = noRetention): ContentStore {
   const partial = join(root, 'partial');
   let swept = false;
   const placeOf = (digest: Digest): string =>
@@ -57,7 +69,7 @@ export function openContentStore(root: string, host: Host): ContentStore {
     const temp = join(partial, host.unique());
     try {
       mkdirSync(partial, { recursive: true });
-      return { fd: openSync(temp, 'wx', 0o644), temp };
+      return { fd: openSync(temp, 'wx+', 0o644), temp };
     } catch (error) {
       throw ioError('create a blob', error);
     }
@@ -65,6 +77,7 @@ export function openContentStore(root: string, host: Host): ContentStore {
 
   function publish(temp: string, digest: Digest): void {
     const place = placeOf(digest);
+    retention.hold('blob', digest);
     try {
       mkdirSync(dirname(place), { recursive: true });
       renameSync(temp, place);
@@ -74,7 +87,12 @@ export function openContentStore(root: string, host: Host): ContentStore {
   }
 
   function size(digest: Digest): number | undefined {
+    retention.hold('blob', digest);
     return statSync(placeOf(digest), { throwIfNoEntry: false })?.size;
+  }
+
+  function reserve(bytes: number): void {
+    retention.reserve(() => bytes);
   }
 
   function readNow(digest: Digest, maxSize: number): Uint8Array {
@@ -92,6 +110,7 @@ export function openContentStore(root: string, host: Host): ContentStore {
     body: AsyncIterable<Uint8Array>,
     expected: Partial<Ingested> = {},
   ): Promise<Ingested> {
+    if (expected.size !== undefined) reserve(expected.size);
     const { fd, temp } = begin();
     let open = true;
     try {
@@ -112,6 +131,7 @@ export function openContentStore(root: string, host: Host): ContentStore {
           'DIGEST_MISMATCH',
           `digest mismatch: got ${made.digest}, expected ${expected.digest}`,
         );
+      reserve(made.size);
       publish(temp, made.digest);
       return made;
     } catch (error) {
@@ -125,6 +145,23 @@ export function openContentStore(root: string, host: Host): ContentStore {
     path: placeOf,
     size,
     ingest,
+    draft() {
+      const { fd, temp } = begin();
+      let published: Digest | undefined;
+      return {
+        fd,
+        path: () => (published === undefined ? temp : placeOf(published)),
+        publish({ digest, size: bytes }) {
+          reserve(bytes);
+          publish(temp, digest);
+          published = digest;
+        },
+        [Symbol.dispose]() {
+          closeSync(fd);
+          if (published === undefined) rmSync(temp, { force: true });
+        },
+      };
+    },
     isVerifying: true,
     async *open(blob, { signal, onProgress, isVerifiedBySink }) {
       if (size(blob.digest) === undefined)

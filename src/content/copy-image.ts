@@ -204,7 +204,8 @@ export async function copyBlob(
   onProgress?.(blob, blob.size, true);
 }
 
-function isDamage(error: unknown): error is TsbuildError {
+/** What came is not what was asked for. */
+export function isDamage(error: unknown): error is TsbuildError {
   return isTsbuildError(error, 'DIGEST_MISMATCH') || isTsbuildError(error, 'SIZE_MISMATCH');
 }
 

@@ -21,6 +21,7 @@ import type { GitSource, NamedContext } from '../../frontend/request.ts';
 import type { ContextSource } from './contexts.ts';
 import type { Engine } from './engine.ts';
 import { snapshotOfImage } from './export-rootfs.ts';
+import { createLayerAccess } from './layer-access.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
 
 /** A context as the user named it. */
@@ -167,7 +168,7 @@ async function openBytes(
   if (looksLikeTar(head)) {
     const { normaliseLayer } = await import('../image/import-rootfs.ts');
     const layer = await normaliseLayer(all, engine.layers, { spool: engine.spool(), signal: tools.signal });
-    return { context: storedContext(from, putLayers(engine, [layer.diffID], platform)) };
+    return { context: storedContext(from, await putLayers(engine, [layer.diffID], platform)) };
   }
   if (!isMain)
     throw new TsbuildError('CONTEXT_INVALID', `${JSON.stringify(from)} is no archive`, {
@@ -183,17 +184,17 @@ async function openBytes(
   }
   const text = Buffer.concat(chunks).toString('utf8');
   return {
-    context: storedContext('nothing', putLayers(engine, [], platform)),
+    context: storedContext('nothing', await putLayers(engine, [], platform)),
     dockerfile: { file: from, text },
   };
 }
 
-function putLayers(
+async function putLayers(
   engine: Engine,
   layers: StoredImage['config']['rootfs']['diff_ids'],
   { os, architecture, variant }: Platform,
-): StoredImage {
-  engine.layers.sync();
+): Promise<StoredImage> {
+  await engine.layers.sync();
   return engine.images.put({
     architecture,
     os,
@@ -208,7 +209,7 @@ async function findDockerfile(
   engine: Engine,
   context: NamedContext | undefined,
   wanted: string | undefined,
-  tools: Pick<SourceTools, 'solveGit'>,
+  tools: Pick<SourceTools, 'solveGit' | 'sink' | 'signal'>,
 ): Promise<DockerfileText> {
   const text = await withContextTree(engine, context, tools, (tree) => readFrom(tree, wanted));
   if (text !== undefined) return text;
@@ -222,7 +223,7 @@ async function findDockerfile(
 export async function withContextTree<T>(
   engine: Engine,
   context: NamedContext | undefined,
-  tools: Pick<SourceTools, 'solveGit'>,
+  tools: Pick<SourceTools, 'solveGit' | 'sink' | 'signal'>,
   work: (tree: Tree) => T,
 ): Promise<T | undefined> {
   const snapshot = await snapshotOfContext(engine, context, tools);
@@ -236,16 +237,16 @@ export async function withContextTree<T>(
 async function snapshotOfContext(
   engine: Engine,
   context: NamedContext | undefined,
-  tools: Pick<SourceTools, 'solveGit'>,
+  tools: Pick<SourceTools, 'solveGit' | 'sink' | 'signal'>,
 ): Promise<NonNullable<Awaited<ReturnType<typeof snapshotOfImage>>> | 'empty' | undefined> {
   if (context?.kind === 'stored') {
     const image = await engine.images.byID(context.image.manifest);
-    return (image === undefined ? undefined : await snapshotOfImage(engine, image)) ?? 'empty';
+    return (image === undefined ? undefined : await snapshotOfImage(engine, image, tools)) ?? 'empty';
   }
   if (context?.kind !== 'git') return undefined;
   const stacks = createStacks({
     snapshotter: engine.snapshotter,
-    openLayer: (diffID) => Promise.resolve(engine.images.openLayer(diffID)),
+    openLayer: createLayerAccess(engine, tools),
   });
   return (await stacks.snapshotOf(await tools.solveGit(context.source))) ?? 'empty';
 }

@@ -5,7 +5,7 @@ import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { compileIgnoreFile } from '../layer/ignore-patterns.ts';
 import { openDirectoryTree } from '../layer/open-tree.ts';
-import type { OpenContext } from '../solver/exec/copy.ts';
+import type { OpenContext } from '../solver/exec/copy/options.ts';
 import { openStatCache } from '../solver/exec/context/stat-cache.ts';
 
 export interface ContextSource {
@@ -50,8 +50,10 @@ export function createContexts(
       const context: OpenContext = {
         tree: openDirectoryTree(real),
         ignore: ignore?.isEmpty === true ? undefined : ignore,
+        ignoreFile: { file: ignoreFile, text: ignoreText ?? '' },
         statCache: openStatCache(join(root, 'stat-cache'), real, host),
         where,
+        identity: real,
       };
       opened.set(name, context);
       return context;

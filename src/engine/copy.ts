@@ -44,10 +44,11 @@ export async function copyBetweenPlaces(
   { from, to, platform, format, tags = [] }: CopyRequest,
   options: CallOptions,
 ): Promise<Digest> {
+  using _lease = engine.leases.enter();
   const vertex = 'copy';
   const io = transferOptions(vertex, 'copying', engine.host, options);
   const asking = { signal: io.signal, onNotice: io.onNotice };
-  return withVertex(
+  return await withVertex(
     options.sink,
     engine.host,
     vertex,
@@ -191,7 +192,7 @@ async function fromStored(engine: Engine, image: StoredImage, { signal }: CallOp
   const { pulledManifest } = await import('./push.ts');
   const root =
     pulledManifest(engine, [image]) ??
-    (await engine.forms.createRoot([image], { form: 'gzip', format: 'oci', signal }));
+    (await engine.forms.createRoot([image], { form: { compression: 'gzip' }, format: 'oci', signal }));
   return { root, source: engine.forms.source, [Symbol.dispose]: () => undefined };
 }
 

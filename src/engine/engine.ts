@@ -8,20 +8,28 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
+import type { Retention } from '../base/retention.ts';
 import { openCompressedBlobs, type CompressedBlobs } from '../content/compressed-blobs.ts';
 import { openContentStore, type ContentStore } from '../content/content-store.ts';
+import { layoutPath, openLazyBlobs, type LazyBlobs } from '../content/lazy-blobs.ts';
 import { openImageStore, type ImageStore } from '../image/image-store.ts';
+import { createLayerFiles, type LayerFiles } from '../image/layer-files.ts';
 import { createForms, type Forms } from '../image/manifest.ts';
 import { openLayerStore } from '../layer/layer-store.ts';
 import type { LayerStore } from '../layer/layer.ts';
 import type { Platform } from '../oci/documents.ts';
+import { parseReference } from '../oci/reference.ts';
 import type { Registry } from '../registry/registry.ts';
 import { openContainerStore, type ContainerStore } from '../runtime/container-store.ts';
 import type { Networks } from '../runtime/network/contract.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openRecordStore, type RecordStore } from '../solver/records.ts';
+import type { StepLocks } from '../solver/step-locks.ts';
+import { openBudget, type Budget } from './gc/budget.ts';
+import { openLeases, type Leases } from './gc/leases.ts';
 import { openVolumes, type Volumes } from './volumes.ts';
 import type { StepNetwork } from './step-network.ts';
+import type { Driver } from '../../snapshotter/driver.ts';
 import type { Snapshotter } from '../../snapshotter/snapshotter.ts';
 
 export interface EngineOptions {
@@ -43,6 +51,10 @@ export interface EngineOptions {
   /** Text of the host's resolv.conf. */
   readonly resolvConf: () => string;
   readonly openRegistry: () => Promise<Registry>;
+  /** Bytes that builds and pulls may leave below the root; absent: as many as the disk has. */
+  readonly storageMax?: number;
+  /** Of the snapshotter; absent: the best one that works. */
+  readonly storageDriver?: Driver;
 }
 
 export interface Engine extends AsyncDisposable {
@@ -51,9 +63,18 @@ export interface Engine extends AsyncDisposable {
   readonly content: ContentStore;
   readonly layers: LayerStore;
   readonly compressed: CompressedBlobs;
+  /** Where blobs can be had that the store does not hold. */
+  readonly blobs: LazyBlobs;
   readonly images: ImageStore;
+  readonly layerFiles: LayerFiles;
   readonly forms: Forms;
   readonly records: RecordStore;
+  readonly stepLocks: StepLocks;
+  /** What this process needs of the state root, so that no garbage collection takes it. */
+  readonly leases: Leases;
+  readonly retention: Retention;
+  /** `storage.max`. */
+  readonly budget: Budget;
   readonly containers: ContainerStore;
   readonly volumes: Volumes;
   readonly snapshotter: () => Promise<Snapshotter>;
@@ -70,13 +91,42 @@ export interface Engine extends AsyncDisposable {
 export function openEngine(options: EngineOptions): Engine {
   const { root, host } = options;
   makeRoot(root);
-  const content = openContentStore(join(root, 'content'), host);
-  const layers = openLayerStore(join(root, 'layers'), host);
+  const containers = openContainerStore({ root: join(root, 'containers'), host, random: options.random });
+  const leases = openLeases(root, host);
+  const budget = openBudget({ root, host, containers }, options.storageMax);
+  const retention: Retention = {
+    hold: (kind, name) => leases.hold(kind, name),
+    touch: (path) => leases.touch(path),
+    reserve: (bytes) => budget.reserve(bytes),
+  };
+  const content = openContentStore(join(root, 'content'), host, retention);
+  const layers = openLayerStore(join(root, 'layers'), host, retention);
   const compressed = openCompressedBlobs(join(root, 'compressed'), host);
-  const images = openImageStore({ root: join(root, 'images'), host, content, layers, compressed });
+  const registry = once(options.openRegistry);
+  const blobs = openLazyBlobs({
+    root: join(root, 'known-blobs'),
+    host,
+    content,
+    compressed,
+    async sourceOf(repository) {
+      const directory = layoutPath(repository);
+      if (directory === undefined) return (await registry.get()).source(parseReference(repository));
+      const { directoryFiles, layoutSource } = await import('./layout-files.ts');
+      return layoutSource(directoryFiles(directory));
+    },
+  });
+  const layerFiles = createLayerFiles({ content, layers, blobs });
+  const images = openImageStore({ root: join(root, 'images'), host, content, layers, blobs, retention });
   const snapshotter = once(async () => {
-    const { openSnapshotter } = await import('../../snapshotter/open.ts');
-    return openSnapshotter({ root: join(root, 'snapshots'), host, layers });
+    const { openChosenSnapshotter } = await import('../../snapshotter/open.ts');
+    const { storageDriver: driver } = options;
+    return openChosenSnapshotter({
+      root: join(root, 'snapshots'),
+      host,
+      layers,
+      retention,
+      ...(driver === undefined ? {} : { driver }),
+    });
   });
   const runtime = once(async () => {
     const [{ createRuntime }, { locateNative }, { probeMachine }] = await Promise.all([
@@ -114,21 +164,25 @@ export function openEngine(options: EngineOptions): Engine {
       hostname: options.hostname,
     });
   });
-  const registry = once(options.openRegistry);
   return {
     options,
     host,
     content,
     layers,
     compressed,
+    blobs,
     images,
-    forms: createForms({ content, layers, compressed, images }),
+    layerFiles,
+    forms: createForms({ content, layers, compressed, blobs, files: layerFiles }),
     records: openRecordStore(join(root, 'records'), host),
-    containers: openContainerStore({
-      root: join(root, 'containers'),
-      host,
-      random: options.random,
-    }),
+    stepLocks: {
+      acquire: async (key, waiting) =>
+        (await import('./step-locks.ts')).openStepLocks(root).acquire(key, waiting),
+    },
+    leases,
+    retention,
+    budget,
+    containers,
     volumes: openVolumes({
       root: join(root, 'volumes'),
       host,

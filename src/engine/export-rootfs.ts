@@ -13,17 +13,23 @@ import { unpackLayer } from '../layer/unpack.ts';
 import { createStacks } from '../solver/stack.ts';
 import { emptyStack, pushLayer, type StackResult } from '../solver/result.ts';
 import type { Engine } from './engine.ts';
+import { createLayerAccess } from './layer-access.ts';
+import type { CallOptions } from './with-vertex.ts';
 import type { SnapshotName } from '../../snapshotter/snapshotter.ts';
 
 /** The committed snapshot of an image's layers. */
-export async function snapshotOfImage(engine: Engine, image: StoredImage): Promise<SnapshotName | undefined> {
+export async function snapshotOfImage(
+  engine: Engine,
+  image: StoredImage,
+  options: CallOptions,
+): Promise<SnapshotName | undefined> {
   const stack = image.config.rootfs.diff_ids.reduce<StackResult>(
     (below, diffID) => pushLayer(below, { diffID, created: 0 }),
     emptyStack,
   );
   const stacks = createStacks({
     snapshotter: engine.snapshotter,
-    openLayer: (diffID) => Promise.resolve(engine.images.openLayer(diffID)),
+    openLayer: createLayerAccess(engine, options),
   });
   return stacks.snapshotOf(stack);
 }
@@ -32,22 +38,25 @@ async function packImage(
   engine: Engine,
   image: StoredImage,
   out: { write(bytes: Uint8Array): void },
-  signal: AbortSignal,
+  options: CallOptions,
 ): Promise<void> {
   const snapshotter = await engine.snapshotter();
-  await using view = await snapshotter.view(await snapshotOfImage(engine, image));
+  await using view = await snapshotter.view(await snapshotOfImage(engine, image, options));
   using tree = image.config.rootfs.diff_ids.length === 0 ? emptyTree() : openTree(view.mounts);
-  await packDifference(emptyTree(), tree, out, { signal, now: () => engine.host.now() });
+  await packDifference(emptyTree(), tree, out, {
+    signal: options.signal,
+    now: () => engine.host.now(),
+  });
 }
 
 export async function exportRootfsTar(
   engine: Engine,
   image: StoredImage,
   destination: Destination,
-  signal: AbortSignal,
+  options: CallOptions,
 ): Promise<void> {
   await withDestination(destination, engine.host, async (out) => {
-    await packImage(engine, image, out, signal);
+    await packImage(engine, image, out, options);
     await out.drain();
   });
 }
@@ -57,10 +66,11 @@ export async function exportRootfsDirectory(
   engine: Engine,
   image: StoredImage,
   destination: string,
-  signal: AbortSignal,
+  options: CallOptions,
 ): Promise<void> {
   using writer = engine.layers.create();
-  await packImage(engine, image, writer, signal);
+  await packImage(engine, image, writer, options);
+  const { signal } = options;
   const packed = writer.commit();
   try {
     mkdirSync(join(destination, '..'), { recursive: true });

@@ -7,10 +7,11 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, type Dirent } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { digestOf, hexOf } from '../base/digest.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
+import type { Retention } from '../base/retention.ts';
 import type { GitOp } from '../graph/ops.ts';
 import type { GitCheckout, GitSources } from '../solver/exec/git.ts';
 
@@ -18,6 +19,7 @@ export interface GitOptions {
   /** Directory of bare repositories and checkouts. */
   readonly root: string;
   readonly host: Host;
+  readonly retention: Retention;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
 }
@@ -27,7 +29,7 @@ const MAX_OUTPUT = 4 << 20;
 const LOCK_WAIT_MS = 500;
 
 export function createGitSources(options: GitOptions): GitSources {
-  const { root, host } = options;
+  const { root, host, retention } = options;
   const resolved = new Map<string, Promise<string>>();
   const turns = new Map<string, Promise<unknown>>();
 
@@ -74,7 +76,11 @@ export function createGitSources(options: GitOptions): GitSources {
 
   async function bareRepository(op: GitOp, signal: AbortSignal): Promise<string> {
     const path = join(root, 'repositories', `${hexOf(digestOf(op.url))}.git`);
-    if (existsSync(path)) return path;
+    retention.hold('repository', basename(path));
+    if (existsSync(path)) {
+      retention.touch(path);
+      return path;
+    }
     const temp = `${path}.${host.unique()}`;
     mkdirSync(temp, { recursive: true, mode: 0o700 });
     await git(op, undefined, ['init', '--quiet', '--bare', temp], signal);

@@ -1,26 +1,33 @@
 /** The handlers of a build, with their collaborators. */
 import { join } from 'node:path';
+import { tryLock } from '../../native/sys.ts';
 import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { Entitlement } from '../graph/entitlements.ts';
 import type { BuildGraph } from '../graph/graph.ts';
 import type { RunOp } from '../graph/ops.ts';
 import { createCopyHandler, digestOfPath } from '../solver/exec/copy.ts';
+import { openEarlierLayers } from '../solver/exec/copy/earlier-layers.ts';
 import { createContextHandler } from '../solver/exec/context.ts';
 import { createGitHandler, type GitSources } from '../solver/exec/git.ts';
 import { createHttpHandler } from '../solver/exec/http.ts';
 import { createImageHandler } from '../solver/exec/image.ts';
 import { createMergeHandler } from '../solver/exec/merge.ts';
+import type { CacheMountUse } from '../solver/exec/cache-mounts.ts';
 import { createRunMounts } from '../solver/exec/run-mounts.ts';
 import { createRunHandler } from '../solver/exec/run.ts';
 import type { OpHandlers } from '../solver/handler.ts';
+import type { RecordStore } from '../solver/records.ts';
 import { createStacks } from '../solver/stack.ts';
 import type { Resources as CgroupResources } from '../runtime/cgroups/resources.ts';
+import type { CgroupDriver } from '../runtime/cgroups/driver.ts';
 import type { ContainerInput } from '../runtime/default-spec.ts';
 import type { Rlimit } from '../runtime/runtime.ts';
 import type { Contexts } from './contexts.ts';
+import { takeFileLock } from './file-lock.ts';
 import type { StepCgroups } from './step-cgroups.ts';
 import type { Engine } from './engine.ts';
+import type { OpenLayer } from './layer-access.ts';
 
 /** What every step may use; no part of any key. */
 export interface Resources {
@@ -28,12 +35,20 @@ export interface Resources {
   readonly shmSize?: number;
   /** Limits of cgroups. */
   readonly limits?: CgroupResources;
-  /** Cgroup that those of the steps are made in. */
+  /** Cgroup that those of the steps are made in; of systemd, a slice. */
   readonly cgroupParent?: string;
+  /** Absent: cgroupfs. */
+  readonly cgroupDriver?: CgroupDriver;
 }
 
 export interface HandlerInputs {
   readonly engine: Engine;
+  readonly records: RecordStore;
+  /** Whether records may come from elsewhere. */
+  readonly mayImport: boolean;
+  /** Brings cache mounts from elsewhere. */
+  readonly arrive?: ((mount: CacheMountUse) => Promise<void>) | undefined;
+  readonly openLayer: OpenLayer;
   readonly contexts: Contexts;
   readonly graph: Pick<BuildGraph, 'sourceDateEpoch'>;
   readonly extraHosts: readonly string[];
@@ -47,6 +62,10 @@ export interface HandlerInputs {
 
 export function createHandlers({
   engine,
+  records,
+  mayImport,
+  arrive,
+  openLayer,
   contexts,
   graph,
   extraHosts,
@@ -57,12 +76,9 @@ export function createHandlers({
   sshSocket,
   git,
 }: HandlerInputs): OpHandlers {
-  const { host, images, layers, records, content, snapshotter, runtime, spool } = engine;
+  const { host, images, layers, content, snapshotter, runtime, spool } = engine;
   const { root, resolvConf } = engine.options;
-  const stacks = createStacks({
-    snapshotter,
-    openLayer: (diffID) => Promise.resolve(images.openLayer(diffID)),
-  });
+  const stacks = createStacks({ snapshotter, openLayer });
   const time = graph.sourceDateEpoch === undefined ? {} : { maxMtime: graph.sourceDateEpoch };
   const now = (): number => host.now();
   const copyOptions = {
@@ -73,16 +89,19 @@ export function createHandlers({
     spool,
     now,
     context: (name: string) => contexts.open(name),
+    earlier: openEarlierLayers(join(root, 'copies'), host, layers),
+    speculates: !mayImport,
     blobPath: (blob: Digest) => content.path(blob),
     ...time,
   };
   const runMounts = createRunMounts({
     root: join(root, 'run'),
     host,
+    retention: engine.retention,
     snapshotter,
     stacks,
-    openLayer(diffID) {
-      const layer = images.openLayer(diffID);
+    async openLayer(diffID) {
+      const layer = await openLayer(diffID);
       if (layer === undefined)
         throw new TsbuildError('BLOB_NOT_FOUND', `cannot find the bytes of layer ${diffID}`);
       return layer;
@@ -91,6 +110,9 @@ export function createHandlers({
     digestPath: (context, input, path) => digestOfPath(copyOptions, context, input, path),
     secret,
     sshSocket,
+    tryLock,
+    takeTurn: (name) => takeFileLock(join(root, 'locks', 'caches', name), 'lock a cache'),
+    ...(arrive === undefined ? {} : { arrive }),
   });
   const stepNetworking = async (
     wanted: RunOp['network'],
@@ -105,11 +127,14 @@ export function createHandlers({
     };
   };
   let steps = 0;
-  const { limits = {}, cgroupParent, ...processLimits } = resources;
+  const { limits = {}, cgroupParent, cgroupDriver = 'cgroupfs', ...processLimits } = resources;
   let opened: Promise<StepCgroups> | undefined;
   const cgroups = (): Promise<StepCgroups> =>
     (opened ??= import('./step-cgroups.ts').then(({ createStepCgroups }) =>
-      createStepCgroups({ host, limits, ...(cgroupParent === undefined ? {} : { parent: cgroupParent }) }),
+      createStepCgroups({
+        ...{ host, limits, driver: cgroupDriver },
+        ...(cgroupParent === undefined ? {} : { parent: cgroupParent }),
+      }),
     ));
   return {
     image: createImageHandler({
@@ -143,7 +168,7 @@ export function createHandlers({
           terminal: false,
           ...processLimits,
         });
-        return { ...spec, cgroup: (await cgroups()).describe({ privileged: input.privileged }) };
+        return { ...spec, cgroup: await (await cgroups()).prepare({ privileged: input.privileged }) };
       },
       endStep: async (spec) => (await cgroups()).end(spec),
       ...time,

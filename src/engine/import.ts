@@ -4,6 +4,7 @@ import type { StoredImage } from '../image/image-store.ts';
 import { formatTime, type Platform } from '../oci/documents.ts';
 import { familiarName, parseReference, withDefaultTag } from '../oci/reference.ts';
 import type { Engine } from './engine.ts';
+import { namingFullDisk } from './full-disk.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
 
 const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -26,34 +27,37 @@ export async function importImage(
   const reference = withDefaultTag(parseReference(name));
   const { host, images, layers } = engine;
   const vertex = `import ${from}`;
-  return withVertex(sink, host, vertex, `import ${from} as ${familiarName(reference)}`, async () => {
-    const layer = await normaliseLayer(source, layers, {
-      spool: engine.spool(),
-      signal,
-      onProgress: (current) =>
-        sink.emit({
-          kind: 'transfer',
-          vertex,
-          item: from,
-          action: 'importing',
-          current,
-          unit: 'bytes',
-          done: false,
-          at: host.now(),
-        }),
-    });
-    layers.sync();
-    const created = formatTime(seconds === undefined ? host.now() : seconds * 1000);
-    const image = images.put({
-      architecture: platform.architecture,
-      ...(platform.variant === undefined ? {} : { variant: platform.variant }),
-      config: { Env: [PATH] },
-      created,
-      history: [{ created, created_by: `tsbuild import ${from}`, comment: 'imported root file system' }],
-      os: platform.os,
-      rootfs: { type: 'layers', diff_ids: [layer.diffID] },
-    });
-    images.tag(reference, image.id);
-    return image;
-  });
+  using _lease = engine.leases.enter();
+  return await namingFullDisk(engine.options.root, () =>
+    withVertex(sink, host, vertex, `import ${from} as ${familiarName(reference)}`, async () => {
+      const layer = await normaliseLayer(source, layers, {
+        spool: engine.spool(),
+        signal,
+        onProgress: (current) =>
+          sink.emit({
+            kind: 'transfer',
+            vertex,
+            item: from,
+            action: 'importing',
+            current,
+            unit: 'bytes',
+            done: false,
+            at: host.now(),
+          }),
+      });
+      await layers.sync();
+      const created = formatTime(seconds === undefined ? host.now() : seconds * 1000);
+      const image = images.put({
+        architecture: platform.architecture,
+        ...(platform.variant === undefined ? {} : { variant: platform.variant }),
+        config: { Env: [PATH] },
+        created,
+        history: [{ created, created_by: `tsbuild import ${from}`, comment: 'imported root file system' }],
+        os: platform.os,
+        rootfs: { type: 'layers', diff_ids: [layer.diffID] },
+      });
+      images.tag(reference, image.id);
+      return image;
+    }),
+  );
 }

@@ -1,6 +1,7 @@
 /** The library: what `import { build } from 'tsbuild'` gives. The command line is a reader of arguments for this. */
 export { TsbuildError, isTsbuildError } from '../base/errors.ts';
-export { build, type BuildRequest, type BuildResult } from './build.ts';
+export { build, type BuildResult } from './build.ts';
+export type { BuildRequest } from './build-request.ts';
 export { checkContextDirectory, readDockerfileSource } from './dockerfile-source.ts';
 export { openEngine, type Engine, type EngineOptions } from './engine.ts';
 export { importImage } from './import.ts';

@@ -8,6 +8,7 @@ import type { Descriptor, Platform } from '../oci/documents.ts';
 import { parseImageConfig, parseManifestOrIndex } from '../oci/parse.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Engine } from './engine.ts';
+import { namingFullDisk } from './full-disk.ts';
 import { layoutSource, openFiles, type LayoutFiles } from './layout-files.ts';
 import { storeImage } from './pull.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
@@ -23,15 +24,18 @@ export async function loadImages(
   platform: Platform,
   options: CallOptions,
 ): Promise<readonly LoadedImage[]> {
-  return withVertex(options.sink, engine.host, 'load', 'load images', async () => {
-    using files = await openFiles(engine, source, options.signal);
-    if (files.has('manifest.json')) return await loadDocker(engine, files, options.signal);
-    if (files.has('index.json') && files.has('oci-layout'))
-      return await loadLayout(engine, files, platform, options);
-    throw new TsbuildError('ARCHIVE_INVALID', 'this is neither a docker archive nor an OCI layout', {
-      hint: 'a root file system goes with "tsbuild import"',
-    });
-  });
+  using _lease = engine.leases.enter();
+  return await namingFullDisk(engine.options.root, () =>
+    withVertex(options.sink, engine.host, 'load', 'load images', async () => {
+      using files = await openFiles(engine, source, options.signal);
+      if (files.has('manifest.json')) return await loadDocker(engine, files, options.signal);
+      if (files.has('index.json') && files.has('oci-layout'))
+        return await loadLayout(engine, files, platform, options);
+      throw new TsbuildError('ARCHIVE_INVALID', 'this is neither a docker archive nor an OCI layout', {
+        hint: 'a root file system goes with "tsbuild import"',
+      });
+    }),
+  );
 }
 
 function parseJson(bytes: Uint8Array, what: string): unknown {
@@ -64,7 +68,7 @@ async function loadDocker(
       );
     for (const [index, diffID] of diff_ids.entries())
       await keepLayer(engine, files, String(paths[index]), diffID, signal);
-    engine.layers.sync();
+    await engine.layers.sync();
     const image = await engine.images.putBytes(bytes);
     const names = Array.isArray(entry['RepoTags'])
       ? (entry['RepoTags'] as readonly unknown[]).filter((tag) => typeof tag === 'string')

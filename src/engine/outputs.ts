@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { StoredImage } from '../image/image-store.ts';
+import type { AnnotationsByImage } from '../image/manifest.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import { formatReference, type Reference } from '../oci/reference.ts';
-import type { LayerForm } from '../image/manifest.ts';
+import type { LayerForm } from '../layer/layer-form.ts';
 import type { Engine } from './engine.ts';
 import { transferOptions } from './transfer-progress.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
@@ -21,13 +22,18 @@ export type Output =
   | { readonly kind: 'local'; readonly destination: string }
   | { readonly kind: 'tar'; readonly destination: string | NodeJS.WritableStream };
 
+export interface OutputOptions extends CallOptions {
+  /** Of OCI manifests. */
+  readonly annotations?: AnnotationsByImage | undefined;
+}
+
 /** The digest of the manifest that was written, where there is one. */
 export async function writeOutput(
   engine: Engine,
   images: readonly StoredImage[],
   references: readonly Reference[],
   output: Output,
-  { sink, signal }: CallOptions,
+  { sink, signal, annotations }: OutputOptions,
 ): Promise<Digest | undefined> {
   const { host, forms } = engine;
   const names = {
@@ -36,17 +42,18 @@ export async function writeOutput(
   };
   const vertex = `export ${output.kind}`;
   const progress = transferOptions(vertex, 'exporting', host, { sink, signal });
+  const asOci = { format: 'oci' as const, annotations, signal };
   return withVertex(sink, host, vertex, `exporting to ${output.kind}`, async () => {
     switch (output.kind) {
       case 'oci-directory': {
         const { exportLayoutDirectory } = await import('../exporter/oci-layout.ts');
-        const manifest = await forms.createRoot(images, { form: output.form, format: 'oci', signal });
+        const manifest = await forms.createRoot(images, { ...asOci, form: output.form });
         await exportLayoutDirectory(manifest, names, forms.source, output.destination, host, progress);
         return manifest.digest;
       }
       case 'oci-archive': {
         const { exportLayoutArchive } = await import('../exporter/archive.ts');
-        const manifest = await forms.createRoot(images, { form: output.form, format: 'oci', signal });
+        const manifest = await forms.createRoot(images, { ...asOci, form: output.form });
         await exportLayoutArchive(manifest, names, forms.source, output.destination, host, progress);
         return manifest.digest;
       }
@@ -66,15 +73,16 @@ export async function writeOutput(
       case 'tar': {
         const { exportRootfsDirectory, exportRootfsTar } = await import('./export-rootfs.ts');
         if (output.kind === 'tar')
-          await exportRootfsTar(engine, onlyOne(images, 'a tar of files'), output.destination, signal);
+          await exportRootfsTar(engine, onlyOne(images, 'a tar of files'), output.destination, {
+            sink,
+            signal,
+          });
         else
           for (const image of images)
-            await exportRootfsDirectory(
-              engine,
-              image,
-              directoryOf(output.destination, image, images),
+            await exportRootfsDirectory(engine, image, directoryOf(output.destination, image, images), {
+              sink,
               signal,
-            );
+            });
         return undefined;
       }
     }

@@ -2,15 +2,18 @@
  * Pulling: the manifest for a platform, its config, its layers, each verified against what named it.
  *
  * Layers are kept as the blobs that they came as; they are decompressed when somebody looks into them, and checked
- * against the config's diffIDs then.
+ * against the config's diffIDs then. A base image of a build is pulled lazily: where its layers can be had is
+ * remembered, and they are fetched when somebody looks into them (lazy-blobs.ts).
  */
 import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import { collect, copyImage, isManifestType } from '../content/copy-image.ts';
 import type { StoredImage } from '../image/image-store.ts';
 import { MEDIA_TYPES, type Descriptor, type Manifest, type Platform } from '../oci/documents.ts';
+import { isForeignLayer } from '../oci/media-types.ts';
 import { MAX_DOCUMENT, parseManifestOrIndex } from '../oci/parse.ts';
 import { formatPlatform, isCompatible, selectPlatform } from '../oci/platform.ts';
 import { familiarName, type Reference } from '../oci/reference.ts';
+import { namingFullDisk } from './full-disk.ts';
 import type { ContentStore } from '../content/content-store.ts';
 import type { BlobSource, IoOptions } from '../content/roles.ts';
 import type { Engine } from './engine.ts';
@@ -19,26 +22,34 @@ import { withVertex, type CallOptions } from './with-vertex.ts';
 
 const MAX_DEPTH = 4;
 
+export interface PullOptions extends CallOptions {
+  /** Layers stay in the registry until somebody looks into them. */
+  readonly isLazy?: boolean;
+}
+
 /** Pulls and tags. Throws REGISTRY_*, IMAGE_INVALID, PLATFORM_NOT_FOUND, DIGEST_MISMATCH. */
 export async function pullImage(
   engine: Engine,
   reference: Reference,
   platform: Platform,
-  options: CallOptions,
+  options: PullOptions,
 ): Promise<StoredImage> {
+  using _lease = engine.leases.enter();
   const name = familiarName(reference);
-  return withVertex(options.sink, engine.host, `pull ${name}`, `[internal] pull ${name}`, async () => {
-    const source = (await engine.registry()).source(reference);
-    const vertex = `pull ${name}`;
-    const { onNotice } = transferOptions(vertex, 'pulling', engine.host, options);
-    const root = await source.resolve(reference, { signal: options.signal, onNotice });
-    const image = await storeImage(engine, source, root, platform, vertex, {
-      ...options,
-      repository: `${reference.registry}/${reference.repository}`,
-    });
-    if (reference.digest === undefined) engine.images.tag(reference, image.id);
-    return image;
-  });
+  return await namingFullDisk(engine.options.root, () =>
+    withVertex(options.sink, engine.host, `pull ${name}`, `[internal] pull ${name}`, async () => {
+      const source = (await engine.registry()).source(reference);
+      const vertex = `pull ${name}`;
+      const { onNotice } = transferOptions(vertex, 'pulling', engine.host, options);
+      const root = await source.resolve(reference, { signal: options.signal, onNotice });
+      const image = await storeImage(engine, source, root, platform, vertex, {
+        ...options,
+        repository: `${reference.registry}/${reference.repository}`,
+      });
+      if (reference.digest === undefined) engine.images.tag(reference, image.id);
+      return image;
+    }),
+  );
 }
 
 /** Brings the image for a platform into the store, from whatever holds it. */
@@ -48,21 +59,23 @@ export async function storeImage(
   root: Descriptor,
   platform: Platform,
   vertex: string,
-  options: CallOptions & { readonly repository?: string },
+  options: PullOptions & { readonly repository?: string },
 ): Promise<StoredImage> {
   const { host, content } = engine;
   const io = transferOptions(vertex, 'pulling', host, options);
   const documents = keepingDocuments(source, content);
   const asking = { signal: io.signal, onNotice: io.onNotice };
   const descriptor = await chooseManifest(documents, root, platform, asking);
-  await copyImage(descriptor, documents, content, io);
-  const parsed = parseManifestOrIndex(
-    await content.read(descriptor.digest, MAX_DOCUMENT),
-    `manifest ${descriptor.digest}`,
+  const manifest = await readManifest(documents, descriptor, asking);
+  // A registry does not have what lies elsewhere, so that is fetched in any case.
+  const stays = new Set<string>(
+    options.isLazy === true && options.repository !== undefined
+      ? manifest.layers.filter((layer) => !isForeignLayer(layer)).map(({ digest }) => digest)
+      : [],
   );
-  if (parsed.kind === 'index')
-    throw new TsbuildError('IMAGE_INVALID', `${descriptor.digest} is an index, not a manifest`);
-  const image = await adopt(engine, descriptor, parsed.manifest, options.repository);
+  stays.delete(manifest.config.digest);
+  await copyImage(descriptor, documents, content, { ...io, isLeftOut: ({ digest }) => stays.has(digest) });
+  const image = await adopt(engine, descriptor, manifest, options.repository);
   if (!isCompatible(image.config, platform))
     options.sink.emit({
       kind: 'warning',
@@ -71,6 +84,13 @@ export async function storeImage(
       at: host.now(),
     });
   return image;
+}
+
+async function readManifest(source: BlobSource, descriptor: Descriptor, io: IoOptions): Promise<Manifest> {
+  const bytes = await collect(source.open(descriptor, io));
+  const parsed = parseManifestOrIndex(bytes, `manifest ${descriptor.digest}`);
+  if (parsed.kind === 'manifest') return parsed.manifest;
+  throw new TsbuildError('IMAGE_INVALID', `${descriptor.digest} is an index, not a manifest`);
 }
 
 /** Manifests that the store has are not asked for: registries count that as pulls. */
@@ -149,7 +169,7 @@ async function adopt(
   manifest: Manifest,
   repository: string | undefined,
 ): Promise<StoredImage> {
-  const { content, images, compressed } = engine;
+  const { content, images, blobs } = engine;
   const image = await images.putBytes(await content.read(manifest.config.digest, MAX_DOCUMENT), descriptor);
   const { diff_ids } = image.config.rootfs;
   if (diff_ids.length !== manifest.layers.length)
@@ -160,13 +180,7 @@ async function adopt(
   for (const [index, diffID] of diff_ids.entries()) {
     const layer = manifest.layers[index];
     if (layer === undefined) continue;
-    const { mediaType, digest, size } = layer;
-    compressed.put(diffID, 'origin', {
-      mediaType,
-      digest,
-      size,
-      ...(repository === undefined ? {} : { repository }),
-    });
+    blobs.addLayer(diffID, layer, isForeignLayer(layer) ? undefined : repository);
   }
   return image;
 }

@@ -55,7 +55,7 @@ async function findOrPull(
     local !== undefined && isCompatible(local.config, platform) && isComplete(local, options.engine.images);
   if (fits && !options.pull) return local;
   try {
-    return await pullImage(options.engine, reference, platform, options);
+    return await pullImage(options.engine, reference, platform, { ...options, isLazy: true });
   } catch (error) {
     // --pull of a name that only this machine has (import, an earlier build) is no reason to fail.
     if (

@@ -110,7 +110,8 @@ function writeReplacing(path: string, text: string, host: Host): void {
   }
 }
 
-function layoutSink(root: string, host: Host): BlobSink {
+/** Blobs of a layout; its `blobs` directory is made. */
+export function layoutSink(root: string, host: Host): BlobSink {
   const place = (digest: Digest): string => join(root, 'blobs', pathOf(digest));
   mkdirSync(join(root, 'blobs', 'sha256'), { recursive: true });
   return {

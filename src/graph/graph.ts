@@ -19,6 +19,21 @@ export interface Vertex {
   readonly source?: SourceRef;
   /** `--no-cache`: do not look for a record (one is written all the same). */
   readonly noCache?: boolean;
+  /** Absent for what stands in no Dockerfile. */
+  readonly place?: StepPlace;
+}
+
+/** Where a vertex stands in its Dockerfile. For people: no part of its identity. */
+export interface StepPlace {
+  readonly stage: string;
+  /** As in `[stage 2/5]`. */
+  readonly step: number;
+  /** The instruction on one line, as written. */
+  readonly text: string;
+  /** The variables that its own words use, with their values. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Which variables of its environment are ARGs. */
+  readonly args: readonly string[];
 }
 
 /** One entry of the image's history; `vertex` is the one that made the layer, absent for metadata. */

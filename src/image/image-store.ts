@@ -2,21 +2,23 @@
  * The image store: which images there are, by id and by name.
  *
  * An image is its config (the id is the config's digest) and the layers that the config names. Layers are tars in
- * the layer store, or the compressed blobs that a pulled image came with. Tags are small files, one per name.
+ * the layer store, or the compressed blobs that they came as, which may still lie in a registry (lazy-blobs.ts). Tags are small files, one per name.
  *
  *   images/tags/<digest of the name>.json   { reference, id }
  *   images/ids/<hex>.json                   { manifest? }: what was pulled, as it was
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { readJsonIfExists, writeFileAtomic } from '../base/atomic-file.ts';
+import { readJsonIfExists, updateFile } from '../base/atomic-file.ts';
 import { digestOf, hexOf, isDigest, type Digest, type DiffID } from '../base/digest.ts';
 import { namesIn } from '../base/directory-names.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
+import { noRetention, type Retention } from '../base/retention.ts';
 import { isJsonObject } from '../base/json.ts';
-import type { CompressedBlobs } from '../content/compressed-blobs.ts';
 import type { ContentStore } from '../content/content-store.ts';
+import type { LazyBlobs } from '../content/lazy-blobs.ts';
+import type { IoOptions } from '../content/roles.ts';
 import { decompress } from '../layer/decompress.ts';
 import type { Layer, LayerStore } from '../layer/layer.ts';
 import type { Descriptor, ImageConfig } from '../oci/documents.ts';
@@ -54,9 +56,10 @@ export interface ImageStore {
   byID(id: Digest): Promise<StoredImage | undefined>;
   list(): Promise<readonly StoredImage[]>;
   /** Forgets an image without tags, and its config; layers are shared and stay until they are pruned. */
-  remove(id: Digest): void;
-  /** undefined where no bytes of it are at hand. */
-  openLayer(diffID: DiffID): Layer | undefined;
+  remove(id: Digest, options?: { readonly keepsConfig: boolean }): void;
+  /** undefined where no bytes of it can be had. What lies in a registry is fetched when the tar is read. */
+  openLayer(diffID: DiffID, options?: IoOptions): Layer | undefined;
+  /** Its bytes are here, or a registry is known to hold them. */
   hasLayer(diffID: DiffID): boolean;
   /** Bytes of all its layers, uncompressed where known. */
   sizeOf(image: StoredImage): number;
@@ -67,7 +70,8 @@ export interface ImageStoreOptions {
   readonly host: Host;
   readonly content: ContentStore;
   readonly layers: LayerStore;
-  readonly compressed: CompressedBlobs;
+  readonly blobs: LazyBlobs;
+  readonly retention?: Retention;
 }
 
 interface Tag {
@@ -75,7 +79,14 @@ interface Tag {
   readonly id: Digest;
 }
 
-export function openImageStore({ root, host, content, layers, compressed }: ImageStoreOptions): ImageStore {
+export function openImageStore({
+  root,
+  host,
+  content,
+  layers,
+  blobs,
+  retention = noRetention,
+}: ImageStoreOptions): ImageStore {
   const tagPath = (reference: Reference): string =>
     join(root, 'tags', `${hexOf(digestOf(formatReference(reference)))}.json`);
   const idPath = (id: Digest): string => join(root, 'ids', `${hexOf(id)}.json`);
@@ -94,15 +105,24 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
     return { id, config, tags: names.sort(), manifest: parseStoredDescriptor(record['manifest']) };
   }
 
+  /** Everything of it stays as long as whoever asked for it works. */
+  function inUse(image: StoredImage | undefined): StoredImage | undefined {
+    if (image === undefined) return undefined;
+    for (const diffID of image.config.rootfs.diff_ids) retention.hold('layer', diffID);
+    if (image.manifest !== undefined) retention.hold('blob', image.manifest.digest);
+    retention.touch(idPath(image.id));
+    return image;
+  }
+
   async function byReference(reference: Reference): Promise<StoredImage | undefined> {
     const full = withDefaultTag(reference);
     if (full.digest === undefined) {
       const tag = parseTag(readJsonIfExists(tagPath(full)));
-      return tag === undefined ? undefined : byID(tag.id, [tag]);
+      return tag === undefined ? undefined : inUse(await byID(tag.id, [tag]));
     }
     for (const id of ids()) {
       const image = await byID(id);
-      if (image?.manifest?.digest === full.digest || id === full.digest) return image;
+      if (image?.manifest?.digest === full.digest || id === full.digest) return inUse(image);
     }
     return undefined;
   }
@@ -125,7 +145,7 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
         { hint: 'write more of it' },
       );
     const [only] = matching;
-    return only === undefined ? undefined : byID(only);
+    return only === undefined ? undefined : inUse(await byID(only));
   }
 
   async function tryReference(name: string): Promise<StoredImage | undefined> {
@@ -135,18 +155,19 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
   }
 
   function save(id: Digest, manifest: Descriptor | undefined): void {
-    writeFileAtomic(host, idPath(id), JSON.stringify(manifest === undefined ? {} : { manifest }), {
-      durable: true,
-    });
+    updateFile(host, idPath(id), JSON.stringify(manifest === undefined ? {} : { manifest }));
   }
 
-  function openLayer(diffID: DiffID): Layer | undefined {
+  function openLayer(diffID: DiffID, options = patient()): Layer | undefined {
     const tar = layers.get(diffID);
     if (tar !== undefined) return tar;
-    const blob = compressed.get(diffID, 'origin');
-    if (blob === undefined || content.size(blob.digest) !== blob.size) return undefined;
-    const signal = new AbortController().signal;
-    return { diffID, size: blob.size, tar: () => decompress(content.open(blob, { signal })) };
+    const blob = blobs.ofLayer(diffID);
+    if (blob === undefined) return undefined;
+    async function* compressed(from: Descriptor): AsyncGenerator<Uint8Array> {
+      await blobs.fetch(from, options);
+      yield* content.open(from, { signal: options.signal });
+    }
+    return { diffID, size: blob.size, tar: () => decompress(compressed(blob)) };
   }
 
   return {
@@ -163,7 +184,7 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
     },
     tag(reference, id) {
       const full = withDefaultTag(reference);
-      writeFileAtomic(host, tagPath(full), JSON.stringify({ reference: full, id }), { durable: true });
+      updateFile(host, tagPath(full), JSON.stringify({ reference: full, id }));
     },
     untag(reference) {
       const path = tagPath(withDefaultTag(reference));
@@ -180,7 +201,7 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
       });
     },
     byReference,
-    byID: (id) => byID(id),
+    byID: async (id) => inUse(await byID(id)),
     async list() {
       const all = tags();
       const images: StoredImage[] = [];
@@ -190,22 +211,22 @@ export function openImageStore({ root, host, content, layers, compressed }: Imag
       }
       return images;
     },
-    remove(id) {
+    remove(id, { keepsConfig } = { keepsConfig: false }) {
       rmSync(idPath(id), { force: true });
-      content.remove(id);
+      if (!keepsConfig) content.remove(id);
     },
     openLayer,
-    hasLayer(diffID) {
-      if (layers.get(diffID) !== undefined) return true;
-      const blob = compressed.get(diffID, 'origin');
-      return blob !== undefined && content.size(blob.digest) === blob.size;
-    },
+    hasLayer: (diffID) => layers.get(diffID) !== undefined || blobs.ofLayer(diffID) !== undefined,
     sizeOf: ({ config }) =>
       config.rootfs.diff_ids.reduce(
-        (sum, diffID) => sum + (layers.get(diffID)?.size ?? compressed.get(diffID, 'origin')?.size ?? 0),
+        (sum, diffID) => sum + (layers.get(diffID)?.size ?? blobs.ofLayer(diffID)?.size ?? 0),
         0,
       ),
   };
+}
+
+function patient(): IoOptions {
+  return { signal: new AbortController().signal };
 }
 
 function parseTag(value: unknown): Tag | undefined {

@@ -1,99 +1,146 @@
 /**
- * gzip in parallel, the same bytes on any number of cores.
+ * Compression of layers: in blocks of a fixed size, each on its own, so that the bytes are the same whatever the
+ * number of cores. One call of tsbuild-tree per layer does it with libdeflate (gzip) and libzstd; where that was built
+ * without them, gzip is node:zlib's (gzip-blocks.ts).
  *
- * The input is cut into blocks of a fixed size; each is deflated on its own with the 32 KiB before it as dictionary
- * and ended by a sync flush, so that the blocks together are one ordinary gzip member (as pigz does it). The thread
- * pool of libuv runs them; what is in flight is bounded.
- *
- * Spec: RFC 1951, RFC 1952.
+ * Engines and their versions make different bytes: what is remembered of a layer's blobs goes by engine and level.
  */
-import { constants, crc32 as nativeCrc32, deflateRaw } from 'node:zlib';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { createDigester, type Digest } from '../base/digest.ts';
+import { ioError, isTsbuildError, TsbuildError } from '../base/errors.ts';
+import { callTree } from '../../native/tree.ts';
+import { gzipBlocks, NODE_ENGINE } from './gzip-blocks.ts';
+import { LEVELS, type CompressedForm } from './layer-form.ts';
+import type { Layer } from './layer.ts';
 
-const BLOCK = 512 * 1024;
-const DICTIONARY = 32 * 1024;
-const IN_FLIGHT = 8;
-
-/** Name of this engine at a level, for remembering what it made. */
-export function gzipEngine(level: number): string {
-  return `gzip-zlib512k-${level}`;
+export interface Compressor {
+  /** Form, engine with its version, and level: a name for what it makes. */
+  readonly name: string;
+  /**
+   * Writes the compressed layer to `to`, an open file that stays the caller's. `onWritten` is told how many bytes lie
+   * there, as it goes. Throws DISK_FULL, IO_FAILED, ABORTED.
+   */
+  readonly compress: (layer: Layer, to: number, options: CompressOptions) => Promise<Compressed>;
 }
 
-export async function* gzipBlocks(source: AsyncIterable<Uint8Array>, level = 6): AsyncGenerator<Uint8Array> {
-  yield Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
-  const pending: Promise<Buffer>[] = [];
-  let dictionary: Buffer = Buffer.alloc(0);
-  let checksum = 0;
-  let size = 0;
-  const start = (block: Buffer): void => {
-    checksum = crc32(block, checksum);
-    size += block.byteLength;
-    const compressed = deflate(block, dictionary, level);
-    // why: a rejection is seen where it is awaited; until then it must not count as unhandled.
-    compressed.catch(() => undefined);
-    pending.push(compressed);
-    dictionary = block.subarray(-DICTIONARY);
-  };
-  for await (const block of blocksOf(source)) {
-    start(block);
-    if (pending.length >= IN_FLIGHT) {
-      const first = pending.shift();
-      if (first !== undefined) yield await first;
-    }
-  }
-  for (const each of pending) yield await each;
-  const end = Buffer.alloc(10);
-  // An empty final block, then CRC-32 and size modulo 2^32.
-  end.writeUInt16LE(0x0003, 0);
-  end.writeUInt32LE(checksum >>> 0, 2);
-  end.writeUInt32LE(size % 2 ** 32, 6);
-  yield end;
+export interface CompressOptions {
+  readonly signal: AbortSignal;
+  readonly onWritten?: (size: number) => void;
+  /** Default: as many as there are processors. */
+  readonly threads?: number;
 }
 
-function deflate(block: Buffer, dictionary: Buffer, level: number): Promise<Buffer> {
-  const options = {
-    level,
-    finishFlush: constants.Z_SYNC_FLUSH,
-    ...(dictionary.byteLength > 0 ? { dictionary } : {}),
-  };
-  return new Promise((resolve, reject) =>
-    deflateRaw(block, options, (error, result) => {
-      if (error === null) resolve(result);
-      else reject(error);
-    }),
+export interface Compressed {
+  readonly digest: Digest;
+  readonly size: number;
+}
+
+const FORM_NUMBERS: Readonly<Record<CompressedForm, number>> = { gzip: 1, zstd: 2 };
+
+/** Throws NATIVE_MISSING where nothing here compresses to that form. */
+export async function createCompressor(
+  form: CompressedForm,
+  level = LEVELS[form].usual,
+): Promise<Compressor> {
+  const engine = (await nativeEngines()).get(form);
+  if (engine !== undefined)
+    return {
+      name: `${form}-${engine}-${level}`,
+      compress: (layer, to, options) => compressNatively(form, level, layer, to, options),
+    };
+  if (form === 'gzip')
+    return {
+      name: `${form}-${NODE_ENGINE}-${level}`,
+      compress: (layer, to, options) => compressHere(level, layer, to, options),
+    };
+  throw new TsbuildError(
+    'NATIVE_MISSING',
+    `cannot compress with ${form}: tsbuild was built without its library`,
+    {
+      hint: 'install the package libzstd-dev (or zstd-devel, zstd-static) and run "npm run build" in the tsbuild package',
+    },
   );
 }
 
-/** Blocks of exactly BLOCK bytes, but for the last; each with memory of its own. */
-async function* blocksOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
-  let block = Buffer.allocUnsafeSlow(BLOCK);
-  let used = 0;
-  for await (const chunk of source) {
-    for (let at = 0; at < chunk.byteLength; ) {
-      const part = chunk.subarray(at, at + BLOCK - used);
-      block.set(part, used);
-      used += part.byteLength;
-      at += part.byteLength;
-      if (used < BLOCK) continue;
-      yield block;
-      block = Buffer.allocUnsafeSlow(BLOCK);
-      used = 0;
-    }
-  }
-  if (used > 0) yield block.subarray(0, used);
+let engines: Promise<ReadonlyMap<string, string>> | undefined;
+
+/** Form → engine, of those that were there when the native program was built. */
+export function nativeEngines(): Promise<ReadonlyMap<string, string>> {
+  return (engines ??= askEngines());
 }
 
-let table: Uint32Array | undefined;
+async function askEngines(): Promise<ReadonlyMap<string, string>> {
+  try {
+    const answer = await callTree({
+      job: 'engines',
+      request: new Uint8Array(),
+      descriptors: [],
+      what: 'ask for compressors',
+    });
+    const lines = answer.toString('utf8').split('\n');
+    return new Map(lines.map((line) => [line.split(' ', 1)[0] ?? '', line.slice(line.indexOf(' ') + 1)]));
+  } catch (error) {
+    if (isTsbuildError(error, 'NATIVE_MISSING')) return new Map();
+    throw error;
+  }
+}
 
-/** zlib's own where Node has it (20.15 and later), else the classic table. */
-function crc32(bytes: Buffer, before: number): number {
-  const native = nativeCrc32 as typeof nativeCrc32 | undefined;
-  if (native !== undefined) return native(bytes, before);
-  table ??= Uint32Array.from({ length: 256 }, (_, index) => {
-    let value = index;
-    for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
-    return value;
-  });
-  let crc = ~before;
-  for (const byte of bytes) crc = (table[(crc ^ byte) & 0xff] ?? 0) ^ (crc >>> 8);
-  return ~crc >>> 0;
+async function compressNatively(
+  form: CompressedForm,
+  level: number,
+  layer: Layer,
+  to: number,
+  { signal, onWritten, threads = 0 }: CompressOptions,
+): Promise<Compressed> {
+  if (layer.path === undefined) throw new RangeError(`layer ${layer.diffID} is no file`);
+  const request = Buffer.alloc(12);
+  request.writeUInt32LE(FORM_NUMBERS[form], 0);
+  request.writeUInt32LE(level, 4);
+  request.writeUInt32LE(threads, 8);
+  const from = openLayer(layer.path);
+  try {
+    const answer = await callTree({
+      job: 'compress',
+      request,
+      descriptors: [from, to],
+      signal,
+      what: 'compress a layer',
+      ...(onWritten === undefined ? {} : { onProgress: onWritten }),
+    });
+    const digest = `sha256:${answer.toString('hex', 0, 32)}` as Digest;
+    const read = Number(answer.readBigUInt64LE(40));
+    if (read !== layer.size)
+      throw new TsbuildError('SIZE_MISMATCH', `layer ${layer.diffID} has ${read} bytes, not ${layer.size}`);
+    return { digest, size: Number(answer.readBigUInt64LE(32)) };
+  } finally {
+    closeSync(from);
+  }
+}
+
+function openLayer(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw ioError('read a layer', error);
+  }
+}
+
+async function compressHere(
+  level: number,
+  layer: Layer,
+  to: number,
+  { signal, onWritten }: CompressOptions,
+): Promise<Compressed> {
+  const digester = createDigester();
+  for await (const chunk of gzipBlocks(layer.tar(), level)) {
+    if (signal.aborted) throw new TsbuildError('ABORTED', 'the build was aborted');
+    digester.update(chunk);
+    try {
+      for (let at = 0; at < chunk.byteLength; ) at += writeSync(to, chunk, at);
+    } catch (error) {
+      throw ioError('write a compressed layer', error);
+    }
+    onWritten?.(digester.size);
+  }
+  return { digest: digester.digest(), size: digester.size };
 }

@@ -43,6 +43,10 @@ export class FdDirectory implements RootDirectory {
     this.#prefix = `/proc/self/fd/${fd}/`;
   }
 
+  get descriptor(): number {
+    return this.#fd;
+  }
+
   stat(): EntryStat {
     return statOf(fstatSync(this.#fd, { bigint: true }));
   }

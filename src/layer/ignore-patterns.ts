@@ -45,6 +45,20 @@ export interface IgnoreMatcher {
   /** Whether something below an excluded directory may be taken back by a `!` pattern. */
   mayReincludeBelow(directory: string): boolean;
   readonly isEmpty: boolean;
+  /** What no `!` takes anything of back, so that nobody has to look into it. */
+  readonly pruned: readonly PrunedPattern[];
+  /** Whether `pruned` is all that is left out. */
+  readonly isPlain: boolean;
+}
+
+/**
+ * What a plain pattern leaves out with all that is in it: `path`, as it is written from the root; where `anywhere`,
+ * whatever has that name; where `below`, only what is in it.
+ */
+export interface PrunedPattern {
+  readonly path: string;
+  readonly anywhere: boolean;
+  readonly below: boolean;
 }
 
 interface Pattern {
@@ -96,27 +110,51 @@ export function createIgnoreMatcher(patterns: readonly string[]): IgnoreMatcher 
   }
 
   const negations = compiled.filter((pattern) => pattern.negated);
+
+  function excludes(path: string): boolean {
+    if (compiled.length === 0) return false;
+    // Parents are asked for again by every sibling; a bounded memory is enough for that.
+    const slash = path.lastIndexOf('/');
+    const parent = path.slice(0, Math.max(0, slash));
+    if (parent !== '' && !known.has(parent)) {
+      if (known.size > 10_000) known.clear();
+      known.set(parent, matchesOf(parent));
+    }
+    return verdict(matchesOf(path));
+  }
+
+  function mayReincludeBelow(directory: string): boolean {
+    const below = `${directory}/`;
+    return negations.some(({ text }) => {
+      const fixed = text.split(/[*?[\\]/, 1)[0] ?? '';
+      return fixed.startsWith(below) || (fixed !== text && below.startsWith(fixed));
+    });
+  }
+
+  const pruned = compiled.flatMap(({ text, negated }) => {
+    const plain = negated ? undefined : plainPattern(text);
+    if (plain === undefined) return [];
+    const isFinal =
+      plain.anywhere || plain.below
+        ? negations.length === 0
+        : excludes(plain.path) && !mayReincludeBelow(plain.path);
+    return isFinal ? [plain] : [];
+  });
   return {
     isEmpty: compiled.length === 0,
-    excludes(path) {
-      if (compiled.length === 0) return false;
-      // Parents are asked for again by every sibling; a bounded memory is enough for that.
-      const slash = path.lastIndexOf('/');
-      const parent = path.slice(0, Math.max(0, slash));
-      if (parent !== '' && !known.has(parent)) {
-        if (known.size > 10_000) known.clear();
-        known.set(parent, matchesOf(parent));
-      }
-      return verdict(matchesOf(path));
-    },
-    mayReincludeBelow(directory) {
-      const below = `${directory}/`;
-      return negations.some(({ text }) => {
-        const fixed = text.split(/[*?[\\]/, 1)[0] ?? '';
-        return fixed.startsWith(below) || (fixed !== text && below.startsWith(fixed));
-      });
-    },
+    pruned,
+    isPlain: pruned.length === compiled.length,
+    excludes,
+    mayReincludeBelow,
   };
+}
+
+function plainPattern(text: string): PrunedPattern | undefined {
+  const [, anywhere, path = '', below] = /^(\*\*\/)?([^*?[\]\\]+?)(\/\*\*)?$/.exec(text) ?? [];
+  // A slash at the front or at the end matches nothing; a name anywhere is one name.
+  if (path === '' || path === '.' || path.startsWith('/') || path.endsWith('/')) return undefined;
+  if (anywhere !== undefined && path.includes('/')) return undefined;
+  return { path, anywhere: anywhere !== undefined, below: below !== undefined };
 }
 
 function compile(written: string): Pattern | undefined {

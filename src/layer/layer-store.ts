@@ -21,20 +21,30 @@ import { namesIn } from '../base/directory-names.ts';
 import { errnoOf, ioError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { sweepUnowned } from '../base/owner.ts';
+import { noRetention, type Retention } from '../base/retention.ts';
 import { openUnsyncedNotes } from './unsynced.ts';
 import type { Layer, LayerStore, LayerWriter } from './layer.ts';
 
 const READ_SIZE = 1 << 20;
 
-export function openLayerStore(root: string, host: Host): LayerStore {
+export function openLayerStore(root: string, host: Host, retention: Retention = noRetention): LayerStore {
   const partial = join(root, 'partial');
   const placeOf = (diffID: DiffID): string => {
     const hex = hexOf(diffID);
     return join(root, 'sha256', hex.slice(0, 2), `${hex.slice(2)}.tar`);
   };
 
+  const own = new Set<DiffID>();
+
   function open(diffID: DiffID, path: string, size: number): Layer {
-    return { diffID, size, path, tar: () => createReadStream(path, { highWaterMark: READ_SIZE }) };
+    const tar = (): ReturnType<typeof createReadStream> =>
+      createReadStream(path, { highWaterMark: READ_SIZE });
+    return { diffID, size, path, ...(own.has(diffID) ? { isOwn: true } : {}), tar };
+  }
+
+  function made(diffID: DiffID, path: string, size: number): Layer {
+    own.add(diffID);
+    return open(diffID, path, size);
   }
 
   const notes = openUnsyncedNotes(join(root, 'unsynced'), (hex) => {
@@ -46,9 +56,14 @@ export function openLayerStore(root: string, host: Host): LayerStore {
     create() {
       if (!swept) sweepUnowned(partial);
       swept = true;
-      return createWriter(partial, host, placeOf, open, notes.note);
+      return createWriter(partial, host, placeOf, made, (diffID, size) => {
+        retention.hold('layer', diffID);
+        retention.reserve(() => size);
+        notes.note(hexOf(diffID));
+      });
     },
     get(diffID) {
+      retention.hold('layer', diffID);
       const path = placeOf(diffID);
       const stat = statSync(path, { throwIfNoEntry: false });
       return stat === undefined ? undefined : open(diffID, path, stat.size);
@@ -71,8 +86,8 @@ function createWriter(
   partial: string,
   host: Host,
   placeOf: (diffID: DiffID) => string,
-  open: (diffID: DiffID, path: string, size: number) => Layer,
-  note: (hex: string) => void,
+  made: (diffID: DiffID, path: string, size: number) => Layer,
+  announce: (diffID: DiffID, size: number) => void,
 ): LayerWriter {
   const temp = join(partial, host.unique());
   const digester = createDigester();
@@ -83,6 +98,8 @@ function createWriter(
   } catch (error) {
     throw ioError('create a layer', error);
   }
+  const descriptor = fd;
+  let whole: { readonly diffID: DiffID; readonly size: number } | undefined;
   const close = (): void => {
     if (fd !== undefined) closeSync(fd);
     fd = undefined;
@@ -97,12 +114,16 @@ function createWriter(
         throw ioError('write a layer', error);
       }
     },
+    descriptor,
+    written(diffID, size) {
+      whole = { diffID, size };
+    },
     commit() {
       close();
-      const diffID = digester.digest() as DiffID;
+      const { diffID, size } = whole ?? { diffID: digester.digest() as DiffID, size: digester.size };
       const path = placeOf(diffID);
       try {
-        note(hexOf(diffID));
+        announce(diffID, size);
         try {
           renameSync(temp, path);
         } catch (error) {
@@ -114,7 +135,7 @@ function createWriter(
         rmSync(temp, { force: true });
         throw ioError('keep a layer', error);
       }
-      return open(diffID, path, digester.size);
+      return made(diffID, path, size);
     },
     [Symbol.dispose]() {
       close();

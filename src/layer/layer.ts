@@ -11,6 +11,8 @@ export interface Layer {
   readonly size: number;
   /** Path of the tar as a plain file, where there is one (sendfile, mmap and range reads become possible). */
   readonly path?: string;
+  /** This process wrote the tar, digesting what it wrote. */
+  readonly isOwn?: true;
   /** The tar's bytes; may be called any number of times. */
   tar(): AsyncIterable<Uint8Array>;
 }
@@ -19,6 +21,10 @@ export interface Layer {
 export interface LayerWriter extends Disposable {
   /** Appends; the buffer may be reused by the caller afterwards. Throws DISK_FULL or IO_FAILED. */
   write(bytes: Uint8Array): void;
+  /** Descriptor of the empty file, for a native call that writes all of the tar instead of `write`. */
+  readonly descriptor: number;
+  /** Takes over what that call has written: its digest and bytes. */
+  written(diffID: DiffID, size: number): void;
   /** Makes the layer visible under its diffID; idempotent towards layers that exist already. */
   commit(): Layer;
 }
@@ -29,5 +35,5 @@ export interface LayerStore {
   remove(diffID: DiffID): void;
   list(): Iterable<DiffID>;
   /** As Snapshotter.sync: once at the end of a build; layers that no sync covered are gone after a crash. */
-  sync(): void;
+  sync(): Promise<void>;
 }

@@ -12,11 +12,9 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
-  futimesSync,
   lchownSync,
   linkSync,
   lstatSync,
-  lutimesSync,
   mkdirSync,
   openSync,
   symlinkSync,
@@ -26,6 +24,7 @@ import {
 import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import { makeNode, setXattr } from '../../native/sys.ts';
+import { setModified, setModifiedOpen } from './modified.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { TarItem } from './tar-reader.ts';
 
@@ -138,7 +137,7 @@ class LiveWriting {
   #leave(): void {
     const left = this.#stack.pop();
     if (left === undefined) return;
-    if (left.mtime !== undefined) futimesSync(left.fd, left.mtime, left.mtime);
+    if (left.mtime !== undefined) setModifiedOpen(left.fd, `/proc/self/fd/${left.fd}/.`, left.mtime);
     closeSync(left.fd);
   }
 
@@ -187,7 +186,7 @@ class LiveWriting {
       fchownSync(fd, uid, gid);
       fchmodSync(fd, entry.mode);
       this.#setXattrs(holder, name, entry);
-      futimesSync(fd, entry.mtime, entry.mtime);
+      setModifiedOpen(fd, at(holder, name), entry.mtime);
     } finally {
       closeSync(fd);
     }
@@ -217,7 +216,7 @@ class LiveWriting {
       this.#own(place, entry);
       changeMode(place, entry.mode);
     }
-    lutimesSync(place, entry.mtime, entry.mtime);
+    setModified(place, entry.mtime);
   }
 
   #setXattrs(holder: number, name: ByteString, entry: TarEntry): void {

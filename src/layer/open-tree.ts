@@ -9,7 +9,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import type { Mount } from '../../native/mount.ts';
-import { openOverlayView } from '../../native/sys.ts';
+import { openImage, openOverlayView } from '../../native/overlay.ts';
 import { FdDirectory } from './fd-directory.ts';
 import type { Directory, EntryStat, RootFs, Tree } from './tree.ts';
 
@@ -24,9 +24,11 @@ export function openTree(mounts: readonly Mount[]): Tree {
   const lower = root.upper === undefined ? root.lower : [root.upper, ...root.lower];
   const [only] = lower;
   if (only === undefined) return emptyTree();
-  if (lower.length === 1) return openDirectoryTree(only);
+  if (lower.length === 1 && typeof only === 'string') return openDirectoryTree(only);
   try {
-    return treeOf(openOverlayView(lower));
+    return treeOf(
+      typeof only === 'string' || lower.length > 1 ? openOverlayView(lower, root.program) : openImage(only),
+    );
   } catch (error) {
     throw ioError('look into a snapshot', error);
   }
@@ -52,6 +54,7 @@ export function emptyTree(): Tree {
     throw new TsbuildError('IO_FAILED', 'cannot read a file of an empty root');
   };
   const root: Directory = {
+    descriptor: undefined,
     names: () => [],
     lstat: missing,
     lstatIfExists: () => undefined,
@@ -64,6 +67,7 @@ export function emptyTree(): Tree {
   const rootStat: EntryStat = { ...EMPTY_STAT, type: 'directory', mode: 0o755 };
   const isRoot = (path: ByteString): boolean => cleanComponents(path).length === 0;
   return {
+    descriptor: undefined,
     stat: (path) => (isRoot(path) ? rootStat : undefined),
     lstat: (path) => (isRoot(path) ? rootStat : undefined),
     readlink: missing,
@@ -162,6 +166,7 @@ function treeOf(fd: number): RootFs {
   }
 
   return {
+    descriptor: fd,
     stat: (path) => at(path, true, ({ stat }) => stat),
     lstat: (path) => at(path, false, ({ stat }) => stat),
     readlink: (path) =>

@@ -5,17 +5,43 @@
 import { closeSync } from 'node:fs';
 import type { ByteString } from '../base/byte-string.ts';
 import type { TarEntry } from './tar-header.ts';
-import { isLarge, type TarWriter } from './tar-writer.ts';
+import { createTarWriter, isLarge } from './tar-writer.ts';
 import type { Directory, EntryStat } from './tree.ts';
 
 export const CAPABILITY = 'security.capability';
 const NS_PER_S = 1_000_000_000n;
 
+/** Takes the entries of a layer in their order. */
+export interface EntryWriter {
+  /** Anything without content. */
+  entry(entry: TarEntry): void;
+  /** A file of `entry.size` bytes; `open` gives a descriptor of it, which is the writer's to close. */
+  file(entry: TarEntry, stat: EntryStat, open: () => number): Promise<void>;
+  end(): void;
+}
+
+/** Writes them as a tar. */
+export function writeEntries(out: { write(bytes: Uint8Array): void }, signal: AbortSignal): EntryWriter {
+  const writer = createTarWriter(out);
+  return {
+    entry: (entry) => writer.entry(entry),
+    async file(entry, _stat, open) {
+      const fd = open();
+      try {
+        if (isLarge(entry.size)) await writer.largeFile(entry, fd, signal);
+        else writer.file(entry, fd);
+      } finally {
+        closeSync(fd);
+      }
+    },
+    end: () => writer.end(),
+  };
+}
+
 export interface EntryOutput {
-  readonly writer: TarWriter;
+  readonly writer: EntryWriter;
   /** First path in the layer of files with several names, by `dev:ino`. */
   readonly links: Map<string, ByteString>;
-  readonly signal: AbortSignal;
   /** Seconds; later mtimes are clamped. */
   readonly maxMtime?: number;
 }
@@ -51,7 +77,7 @@ export async function writeEntry(
   if (stat.type === 'symlink')
     output.writer.entry({ ...common, type: 'symlink', mode: 0o777, linkname: directory.readlink(name) });
   else if (stat.type === 'file')
-    await writeFile(output, directory, name, { ...common, type: 'file', size: stat.size });
+    await writeFile(output, directory, name, { ...common, type: 'file', size: stat.size }, stat);
   else output.writer.entry({ ...common, type: stat.type, major: stat.major, minor: stat.minor });
 }
 
@@ -60,20 +86,12 @@ async function writeFile(
   directory: Directory,
   name: ByteString,
   entry: TarEntry,
+  stat: EntryStat,
 ): Promise<void> {
   const capability = directory.xattr(name, CAPABILITY);
   const full = capability === undefined ? entry : { ...entry, xattrs: new Map([[CAPABILITY, capability]]) };
-  if (entry.size === 0) {
-    output.writer.entry(full);
-    return;
-  }
-  const fd = directory.open(name);
-  try {
-    if (isLarge(entry.size)) await output.writer.largeFile(full, fd, output.signal);
-    else output.writer.file(full, fd);
-  } finally {
-    closeSync(fd);
-  }
+  if (entry.size === 0) output.writer.entry(full);
+  else await output.writer.file(full, stat, () => directory.open(name));
 }
 
 /** Whole seconds, towards the past. */

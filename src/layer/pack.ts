@@ -10,11 +10,17 @@
  */
 import { compareBytes, type ByteString } from '../base/byte-string.ts';
 import { isUnchanged, sameMetadata, type Unchanged } from './pack-compare.ts';
-import { directoryEntry, writeEntry, writeWhiteout, type EntryOutput } from './pack-entry.ts';
+import {
+  directoryEntry,
+  writeEntries,
+  writeEntry,
+  writeWhiteout,
+  type EntryOutput,
+  type EntryWriter,
+} from './pack-entry.ts';
 import type { TarEntry } from './tar-header.ts';
-import { createTarWriter } from './tar-writer.ts';
 import type { Directory, EntryStat, Tree } from './tree.ts';
-import { OPAQUE_XATTR, whiteoutName } from './whiteout.ts';
+import { OPAQUE_NAME, OPAQUE_XATTR, whiteoutName } from './whiteout.ts';
 
 const YIELD_EVERY_MS = 20;
 
@@ -38,7 +44,17 @@ type Out = { write(bytes: Uint8Array): void };
 
 /** Packs an upper directory; `parent` is what lies below it. */
 export async function packUpper(upper: Tree, parent: Tree, out: Out, options: PackOptions): Promise<void> {
-  await pack(upper, parent, { ...begin(out, options), isUpper: true });
+  await packUpperInto(upper, parent, writeEntries(out, options.signal), options);
+}
+
+/** As `packUpper`, for whoever does something else with the entries than writing them. */
+export async function packUpperInto(
+  upper: Tree,
+  parent: Tree,
+  writer: EntryWriter,
+  options: PackOptions,
+): Promise<void> {
+  await pack(upper, parent, { ...beginWith(writer, options), isUpper: true });
 }
 
 /**
@@ -80,7 +96,11 @@ export async function packEntry(
 }
 
 function begin(out: Out, options: PackOptions & Unchanged): Omit<Packing, 'isUpper'> {
-  return { ...options, writer: createTarWriter(out), links: new Map(), pending: [], rested: options.now() };
+  return beginWith(writeEntries(out, options.signal), options);
+}
+
+function beginWith(writer: EntryWriter, options: PackOptions & Unchanged): Omit<Packing, 'isUpper'> {
+  return { ...options, writer, links: new Map(), pending: [], rested: options.now() };
 }
 
 async function pack(changed: Tree, before: Tree, packing: Packing): Promise<void> {
@@ -140,6 +160,8 @@ function childrenOf(
   const gone = new Set(isWhole ? below?.names() : undefined);
   const children: Child[] = [];
   for (const name of directory.names()) {
+    // why: fuse-overlayfs puts it beside the attribute, and in a layer it can mean nothing else.
+    if (packing.isUpper && name === OPAQUE_NAME) continue;
     const stat = directory.lstat(name);
     if (packing.isUpper && isWhiteout(stat)) {
       // why: a deletion of what only a mount point's stub was is none.

@@ -148,7 +148,8 @@ function number(block: Uint8Array, at: number, length: number): number {
   }
   const digits = text(block, at, length).trim();
   if (digits === '') return 0;
-  if (!/^-?[0-7]+$/.test(digits)) throw invalid(`a number that is not octal: ${JSON.stringify(digits)}`);
+  if (!/^-?[0-7]+$/.test(digits))
+    throw invalid(`a number that is not octal: ${JSON.stringify(toText(digits))}`);
   return parseInt(digits, 8);
 }
 
@@ -176,7 +177,7 @@ function parsePax(body: Buffer): Meta {
   const meta: Meta = {};
   for (let at = 0; at < body.byteLength; ) {
     const space = body.indexOf(0x20, at);
-    const length = space < 0 ? NaN : Number(body.toString('latin1', at, space));
+    const length = lengthOf(space < 0 ? '' : body.toString('latin1', at, space));
     const end = at + length;
     const equals = body.indexOf(0x3d, space);
     if (
@@ -191,6 +192,10 @@ function parsePax(body: Buffer): Meta {
     at = end;
   }
   return meta;
+}
+
+function lengthOf(digits: string): number {
+  return /^\d+$/.test(digits) ? Number(digits) : NaN;
 }
 
 function setPax(meta: Meta, keyword: string, value: Buffer): void {
@@ -211,7 +216,7 @@ function setPax(meta: Meta, keyword: string, value: Buffer): void {
 function integer(digits: string): number {
   const value = Number(digits);
   if (!/^\d+$/.test(digits) || !Number.isSafeInteger(value))
-    throw invalid(`not a number: ${JSON.stringify(digits)}`);
+    throw invalid(`not a number: ${JSON.stringify(toText(digits.slice(0, 31)))}`);
   return value;
 }
 

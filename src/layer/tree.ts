@@ -28,6 +28,8 @@ export interface EntryStat {
 
 /** An open directory: all calls are relative to it and never follow a symlink. */
 export interface Directory extends Disposable {
+  /** Descriptor of it, valid until it is closed, for native calls; undefined: it is no directory of a file system. */
+  readonly descriptor: number | undefined;
   /** Names without `.` and `..`, sorted by bytes. */
   names(): readonly ByteString[];
   lstat(name: ByteString): EntryStat;
@@ -43,6 +45,8 @@ export interface Directory extends Disposable {
 
 /** Paths are relative to the root; a leading `/` makes no difference, `''` is the root itself. */
 export interface Tree extends Disposable {
+  /** Descriptor of the root, as Directory has it. */
+  readonly descriptor: number | undefined;
   /** Symlinks in the last component are followed. undefined: not there. */
   stat(path: ByteString): EntryStat | undefined;
   lstat(path: ByteString): EntryStat | undefined;

@@ -13,11 +13,9 @@ import {
   closeSync,
   fchmodSync,
   fchownSync,
-  futimesSync,
   lchownSync,
   linkSync,
   lstatSync,
-  lutimesSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -26,13 +24,13 @@ import {
   statfsSync,
   symlinkSync,
   unlinkSync,
-  utimesSync,
   writeSync,
   type Stats,
 } from 'node:fs';
 import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import { makeFile, makeNode, setTimeNs, setXattr } from '../../native/sys.ts';
+import { setModified, setModifiedOpen } from './modified.ts';
 import { confine, type TarItem } from './tar-reader.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { EntryStat, Tree } from './tree.ts';
@@ -75,6 +73,8 @@ class Unpacking {
   readonly #made = new Set<ByteString>();
   /** Paths at and below which nothing of the parents shows any more. */
   readonly #hidden = new Set<ByteString>();
+  /** Paths of deletions, some of which may have been replaced. */
+  readonly #deletions: ByteString[] = [];
   /** Times of directories in ns, set last since every entry below changes them. */
   readonly #times = new Map<ByteString, bigint>();
 
@@ -122,7 +122,12 @@ class Unpacking {
   }
 
   finish(): void {
-    for (const [path, mtimeNs] of [...this.#times].reverse()) setModified(this.#at(path), mtimeNs);
+    // In a directory that turned out to hide all that the parents have there is nothing to delete.
+    for (const path of this.#deletions) {
+      const stat = this.#isHidden(directoryOf(path)) ? this.#lstat(path) : undefined;
+      if (stat !== undefined && isDeletion(stat)) unlinkSync(this.#at(path));
+    }
+    for (const [path, mtimeNs] of [...this.#times].reverse()) setTimeNs(this.#at(path), mtimeNs);
   }
 
   /** Real path of a directory, made where it is missing; symlinks are resolved inside the root. */
@@ -154,12 +159,14 @@ class Unpacking {
     return this.#below(path)?.type === 'symlink' ? this.#options.parent().readlink(path) : undefined;
   }
 
+  #isHidden(path: ByteString): boolean {
+    for (let at = path; at !== ''; at = directoryOf(at)) if (this.#hidden.has(at)) return true;
+    return this.#hidden.has('');
+  }
+
   /** What shows through from the parents at a path that this layer does not have (yet). */
   #below(path: ByteString): EntryStat | undefined {
-    for (let at = path; ; at = directoryOf(at)) {
-      if (this.#hidden.has(at)) return undefined;
-      if (at === '') break;
-    }
+    if (this.#isHidden(path)) return undefined;
     const parent = this.#options.parent();
     const holder = directoryOf(path);
     // why: where this layer put a directory over a parent's symlink, nothing is below what the link meant.
@@ -215,7 +222,7 @@ class Unpacking {
       if (entry.uid !== 0 || entry.gid !== 0) fchownSync(fd, entry.uid, entry.gid);
       fchmodSync(fd, entry.mode);
       if (entry.xattrs !== undefined) this.#setXattrs(path, entry);
-      futimesSync(fd, entry.mtime, entry.mtime);
+      setModifiedOpen(fd, this.#at(path), entry.mtime);
     } finally {
       closeSync(fd);
     }
@@ -246,7 +253,7 @@ class Unpacking {
     }
     lchownSync(at, entry.uid, entry.gid);
     if (entry.type !== 'symlink') chmodSync(at, entry.mode);
-    lutimesSync(at, entry.mtime, entry.mtime);
+    setModified(at, entry.mtime);
   }
 
   #makeLink(path: ByteString, entry: TarEntry): void {
@@ -254,7 +261,8 @@ class Unpacking {
     const slash = linkname.lastIndexOf('/');
     const target = join(this.#directory(linkname.slice(0, Math.max(0, slash))), linkname.slice(slash + 1));
     const stat = this.#lstat(target);
-    if (stat === undefined || stat.isDirectory() || isDeletion(stat))
+    // In a copy of the parents their files are there as well.
+    if (stat === undefined || stat.isDirectory() || isDeletion(stat) || !this.#made.has(target))
       throw new TsbuildError(
         'ARCHIVE_INVALID',
         `${JSON.stringify(toText(path))} is a hard link to ${JSON.stringify(toText(linkname))}, which is not in the layer`,
@@ -280,7 +288,9 @@ class Unpacking {
     const stat = this.#lstat(path);
     if (this.#options.mode === 'overlay') {
       if (stat?.isDirectory() === true) this.#makeOpaque(path);
-      else if (stat === undefined) {
+      // why: in a directory that is in no other layer overlayfs shows deletions as names that lead nowhere.
+      else if (stat === undefined && this.#below(path) !== undefined) {
+        this.#deletions.push(path);
         makeNode(this.#at(path), 'char', 0, 0, 0);
         this.#hidden.add(path);
       }
@@ -330,14 +340,6 @@ function directoryOf(path: ByteString): ByteString {
 
 function join(directory: ByteString, name: ByteString): ByteString {
   return directory === '' ? name : `${directory}/${name}`;
-}
-
-function setModified(path: string | Buffer, mtimeNs: bigint): void {
-  if (mtimeNs % 1_000_000_000n !== 0n) setTimeNs(path, mtimeNs);
-  else {
-    const seconds = Number(mtimeNs / 1_000_000_000n);
-    utimesSync(path, seconds, seconds);
-  }
 }
 
 function write(fd: number, bytes: Uint8Array): void {

@@ -17,7 +17,7 @@ export interface UnsyncedNotes {
   /** To be called before `name` becomes visible. */
   readonly note: (name: string) => void;
   /** One syncfs for all that this process noted, none where it noted nothing. Throws DISK_FULL or IO_FAILED. */
-  readonly sync: () => void;
+  readonly sync: () => Promise<void>;
 }
 
 /** `distrust` removes a thing that an earlier boot left unsynced; it is called before this returns. */
@@ -36,13 +36,13 @@ export function openUnsyncedNotes(directory: string, distrust: (name: string) =>
       writeFileSync(join(own, name), '');
       noted.add(name);
     },
-    sync() {
+    async sync() {
       const written = [...noted];
       if (written.length === 0) return;
       try {
         const fd = openSync(directory, 'r');
         try {
-          syncFileSystem(fd);
+          await syncFileSystem(fd);
         } finally {
           closeSync(fd);
         }

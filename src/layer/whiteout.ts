@@ -11,7 +11,8 @@ import type { ByteString } from '../base/byte-string.ts';
 
 const PREFIX = '.wh.';
 const META_PREFIX = '.wh..wh.';
-const OPAQUE = '.wh..wh..opq';
+/** An entry of a directory that hides what the parents have in it. */
+export const OPAQUE_NAME = '.wh..wh..opq';
 
 export const OPAQUE_XATTR = 'trusted.overlay.opaque';
 
@@ -23,7 +24,7 @@ export type WhiteoutMeaning =
 /** undefined: an ordinary name. */
 export function whiteoutMeaning(name: ByteString): WhiteoutMeaning | undefined {
   if (!name.startsWith(PREFIX)) return undefined;
-  if (name === OPAQUE) return { kind: 'opaque' };
+  if (name === OPAQUE_NAME) return { kind: 'opaque' };
   if (name.startsWith(META_PREFIX)) return { kind: 'ignore' };
   const deleted = name.slice(PREFIX.length);
   return deleted === '' || deleted === '.' || deleted === '..'

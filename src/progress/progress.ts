@@ -5,11 +5,20 @@
  * Times are milliseconds since the epoch, taken from the Host's clock by the emitter.
  */
 import type { SourceRef } from '../base/errors.ts';
+import type { Cause } from './cause.ts';
 
 export type VertexStatus =
   | { readonly kind: 'started' }
-  | { readonly kind: 'cached' }
-  | { readonly kind: 'done'; readonly why?: string }
+  /** Another build executes the same step; what it makes will be taken. */
+  | { readonly kind: 'waiting' }
+  /** There is no result that could be used, for these reasons; `why` has them in words. */
+  | { readonly kind: 'executing'; readonly why: string; readonly causes: readonly Cause[] }
+  /** Nothing was executed: the result of an earlier build was there, or another machine's, or a running build's. */
+  | { readonly kind: 'cached'; readonly from?: 'remote' | 'build' }
+  /** Nothing was executed for it, and no files of it were needed: nobody has them. */
+  | { readonly kind: 'skipped'; readonly why: string }
+  /** `same`: it was executed and has the same files as before, so what follows stays cached. */
+  | { readonly kind: 'done'; readonly same?: true }
   | { readonly kind: 'canceled' }
   | { readonly kind: 'failed'; readonly message: string };
 

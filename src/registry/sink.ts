@@ -22,6 +22,7 @@ import type { RemoteSink } from './registry.ts';
 import type { RegistrySettings } from './settings.ts';
 import type { Transport } from './transport.ts';
 import { beginSession, giveUp, scopesOf } from './upload-session.ts';
+import { uploadGrowing } from './upload-growing.ts';
 import { uploadBlob } from './upload.ts';
 
 /** Per registry, as its peers have it. */
@@ -123,6 +124,16 @@ export function createSink(options: SinkOptions, reference: Reference): RemoteSi
       await get.discard();
       return get.status === 404 ? undefined : get;
     }
+  }
+
+  async function findDigest(name: string, io: IoOptions): Promise<string | undefined> {
+    const what = isDigest(name) ? 'manifest' : 'tag';
+    const there = await isThere(`manifests/${name}`, `looking for the ${what} ${name}`, io);
+    return isDigest(name) && there !== undefined ? name : there?.header('docker-content-digest');
+  }
+
+  async function isFound(path: string, action: string, io: IoOptions): Promise<boolean> {
+    return (await isThere(path, action, io)) !== undefined;
   }
 
   async function putManifest(
@@ -231,9 +242,26 @@ export function createSink(options: SinkOptions, reference: Reference): RemoteSi
       if (bytes === undefined)
         throw new RangeError(`the manifest ${manifest.digest} was not put before it is tagged`);
       // Where the tag leads there already, nothing is written: it may be immutable.
-      const there = await isThere(`manifests/${tag}`, `looking for the tag ${tag}`, io);
-      if (there?.header('docker-content-digest') === manifest.digest) return;
+      if ((await findDigest(tag, io)) === manifest.digest) return;
       await putManifest(tag, manifest, bytes, io);
+    },
+    findDigest,
+    async publish(tag, manifest, bytes, io) {
+      await putManifest(tag, manifest, bytes, io);
+    },
+    async putGrowing({ open, made }, io) {
+      // why: it may fail before anything here awaits it.
+      made.catch(() => undefined);
+      const endpoint = await endpointOf();
+      const { authority, chunkSize } = endpoint;
+      // Where pieces are wanted, one that has no end is not.
+      if (chunkSize !== undefined) return made.then(() => false);
+      const isThere = ({ digest }: Descriptor): Promise<boolean> =>
+        isFound(`blobs/${digest}`, `looking for ${digest}`, io);
+      const upload = { transport, endpoint, asked, open, made, isThere, options: io };
+      const isDone = await uploads.limitOf(authority)(() => uploadGrowing(upload));
+      if (isDone) uploads.repositoriesOf(authority, (await made).digest).add(endpoint.repository);
+      return isDone;
     },
     async checkPush(io) {
       const upload = { transport, endpoint: await endpointOf(), asked, options: io };

@@ -11,6 +11,7 @@ import type { Reference } from '../oci/reference.ts';
 import { downloadBlob } from './download.ts';
 import { endpointsFor, type Endpoint } from './endpoints.ts';
 import { createManifestReader, type AskedFor } from './manifests.ts';
+import { openBlobRange } from './range.ts';
 import type { RemoteSource } from './registry.ts';
 import type { RegistrySettings } from './settings.ts';
 import type { Transport } from './transport.ts';
@@ -110,6 +111,20 @@ export function createSource(
   }
 
   return {
+    async get({ tag = 'latest', digest }, options) {
+      const places = await placesFor(digest === undefined ? 'tag' : 'digest');
+      return fromFirst(places, options, (endpoint) => manifests.get(endpoint, digest ?? tag, options));
+    },
+    async *openRange(blob, range, options) {
+      const [endpoint] = (await all()).filter(({ isMirror }) => !isMirror);
+      if (endpoint === undefined)
+        throw new TsbuildError(
+          'REGISTRY_NOT_FOUND',
+          `cannot pull from ${registry}: only its mirrors may be asked`,
+        );
+      const asked = askedFor(endpoint, `fetching a part of blob ${blob.digest}`);
+      yield* openBlobRange(transport, endpoint, asked, blob, range, options);
+    },
     async resolve({ tag = 'latest', digest }, options) {
       const name = digest ?? tag;
       const places = await placesFor(digest === undefined ? 'tag' : 'digest');

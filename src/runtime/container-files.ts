@@ -11,6 +11,7 @@ import type {
   HealthState,
   ProcessIdentity,
 } from './container.ts';
+import type { MemoryReport } from './runtime.ts';
 
 const STATUSES: readonly string[] = ['created', 'running', 'paused', 'restarting', 'exited'];
 const CREATED: ContainerState = {
@@ -62,6 +63,18 @@ export function readHeld(directory: string): HeldResources | undefined {
   if (!isJsonObject(value) || typeof value['starter'] !== 'string') return undefined;
   // As config.json: written by us, whole or not at all.
   return value as unknown as HeldResources;
+}
+
+/** Of the latest run that something was killed in for want of memory. */
+export function readMemoryReport(directory: string): MemoryReport | undefined {
+  const value = readJsonIfExists(join(directory, 'memory.json'));
+  if (!isJsonObject(value)) return undefined;
+  const { limit, peak } = value;
+  return {
+    kills: numberOf(value, 'kills'),
+    limit: typeof limit === 'number' ? limit : undefined,
+    peak: typeof peak === 'number' ? peak : undefined,
+  };
 }
 
 function readHealth(directory: string): HealthState | undefined {

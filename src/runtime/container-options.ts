@@ -164,8 +164,10 @@ export interface IsolationOptions {
   readonly domainname?: string;
   readonly limits: LimitOptions;
   readonly oomScoreAdj?: number;
-  /** Name or path of a cgroup that the container's own is made in. */
+  /** Name or path of a cgroup that the container's own is made in; of systemd, a slice. */
   readonly cgroupParent?: string;
+  /** Absent: cgroupfs. */
+  readonly cgroupDriver?: 'cgroupfs' | 'systemd';
 }
 
 export interface HealthOptions {

@@ -6,6 +6,7 @@
  *                        health.json   written by its monitor
  *                        layer/        the writable layer (the snapshotter's, see `prepare`'s `home`)
  *                        log, log.1…   `<RFC 3339 with nanoseconds> stdout|stderr F|P <text>`, rotated by the monitor
+ *                        memory.json   where the kernel killed something in it for want of memory: how much there was
  *                        held.json     there while networks or cgroups are allocated for it
  *                        lock          flock'ed by the monitor for as long as it lives
  *                        ctl.sock      the monitor's door
@@ -40,7 +41,9 @@ export interface HealthCheck {
   readonly retries: number;
 }
 
-export interface LogLimits {
+export interface LogChoice {
+  /** `none`: output goes to whoever is attached and is kept nowhere. Absent: json-file. */
+  readonly driver?: 'json-file' | 'none';
   /** Bytes of one file. */
   readonly maxSize: number;
   /** Files, the current one included. */
@@ -77,6 +80,8 @@ export interface ContainerConfig {
   /** `open`: stays open when a client goes; `once`: closed with the first client's input. */
   readonly stdin: 'closed' | 'open' | 'once';
   readonly labels: Readonly<Record<string, string>>;
+  /** Words for runtimes and whoever inspects it (--annotation); absent: none. */
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly restart: RestartPolicy;
   /** Removed when it has ended (--rm). */
   readonly autoRemove: boolean;
@@ -85,7 +90,7 @@ export interface ContainerConfig {
   /** Between the stop signal and SIGKILL; -1: for ever. */
   readonly stopTimeoutS: number;
   readonly healthCheck?: HealthCheck;
-  readonly log: LogLimits;
+  readonly log: LogChoice;
   readonly detachKeys?: string;
   /** Names of volumes that came into being with it and go with `rm -v` and `--rm`. */
   readonly anonymousVolumes: readonly string[];

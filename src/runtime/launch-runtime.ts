@@ -6,6 +6,7 @@ import {
   startLaunchServer,
   type LaunchEvents,
   type LaunchProblem,
+  type Launched,
   type LaunchServer,
 } from '../../native/launcher.ts';
 import { encodePlan } from '../../native/plan.ts';
@@ -20,14 +21,21 @@ export interface LaunchRuntimeOptions {
   readonly machine: Machine;
 }
 
+const NO_KEYS = { keys: new Uint8Array(), left: (): void => undefined };
+
 export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runtime {
   let server: LaunchServer | undefined;
   const serverOf = (): LaunchServer => (server ??= startLaunchServer(launcher));
 
-  function launch(plan: Uint8Array, stdio: Stdio, events: LaunchEvents): { kill(signal: number): void } {
-    if (stdio.kind !== 'capture')
-      return launchForeground(launcher, plan, events, stdio.kind === 'terminal' || stdio.input);
-    return serverOf().start(plan, events);
+  function launch(plan: Uint8Array, stdio: Stdio, events: LaunchEvents, survive: boolean): Launched {
+    if (stdio.kind === 'capture') return serverOf().start(plan, events);
+    const isTerminal = stdio.kind === 'terminal';
+    const { keys, left } = (isTerminal ? stdio.leave : undefined) ?? NO_KEYS;
+    return launchForeground(launcher, plan, events, {
+      input: isTerminal ? stdio.streams === undefined : stdio.input,
+      output: !isTerminal || stdio.streams !== 'none',
+      ...(survive ? { leaving: { keys, left } } : {}),
+    });
   }
 
   function begin(
@@ -37,6 +45,7 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
     { signal, onWarning }: StartOptions,
   ): Promise<Container> {
     const plan = encodePlan(ops);
+    const survive = spec.survive === true;
     return new Promise<Container>((resolveStart, rejectStart) => {
       let settleExit: (status: ExitStatus) => void = () => undefined;
       let failExit: (error: unknown) => void = () => undefined;
@@ -50,7 +59,7 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
         over = true;
         signal.removeEventListener('abort', abort);
       };
-      const handle = launch(plan, stdio, {
+      const events: LaunchEvents = {
         started: (pid) => resolveStart(containerOf(pid)),
         output: (stream, data) => {
           if (stdio.kind === 'capture') stdio.onOutput(stream, data);
@@ -70,8 +79,19 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
           rejectStart(error);
           failExit(error);
         },
-      });
-      const abort = (): void => handle.kill(constants.signals.SIGKILL);
+      };
+      const handle = launch(plan, stdio, events, survive);
+      const abort = (): void => {
+        if (survive) abandon();
+        else handle.kill(constants.signals.SIGKILL);
+      };
+      const abandon = (): void => {
+        end();
+        handle.abandon();
+        const aborted = new TsbuildError('ABORTED', 'the process was left alone');
+        rejectStart(aborted);
+        failExit(aborted);
+      };
       signal.addEventListener('abort', abort);
       if (signal.aborted) abort();
 
@@ -82,6 +102,10 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
           kill: (name: Signal) => handle.kill(constants.signals[name]),
           async [Symbol.asyncDispose]() {
             if (over) return;
+            if (survive) {
+              abandon();
+              return;
+            }
             handle.kill(constants.signals.SIGKILL);
             await exited.catch(() => undefined);
           },

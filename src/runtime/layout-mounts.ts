@@ -3,8 +3,8 @@
  *
  * All targets are resolved inside the root by the launcher; here paths are only words.
  */
-import type { Mount } from '../../native/mount.ts';
-import { ATTRIBUTE, type PlanOp } from '../../native/plan-ops.ts';
+import { programOptions, type Mount } from '../../native/mount.ts';
+import { ATTRIBUTE, PROPAGATION, type PlanOp, type RootTree } from '../../native/plan-ops.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { Attachment, ContainerMount, ContainerSpec, DeviceNode, IdMap, IdMaps } from './runtime.ts';
 import type { Machine } from './machine.ts';
@@ -30,9 +30,9 @@ const { readonly: RDONLY, nosuid: NOSUID, nodev: NODEV, noexec: NOEXEC } = ATTRI
 export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly PlanOp[] {
   const outside: PlanOp[] = [];
   const later: PlanOp[] = [];
-  // The root is the first of each where its ids are mapped.
-  let trees = spec.root.idMaps === undefined ? 0 : 1;
-  let idmaps = trees;
+  // The root is the first of each where its ids are mapped, and the first tree where a program serves it.
+  let idmaps = spec.root.idMaps === undefined ? 0 : 1;
+  let trees = spec.root.mounts.some(isServed) ? 1 : idmaps;
   const hasUsual = spec.kernelMounts !== false;
   const sys = hasUsual && borrowsSys(spec) ? HOST_SYS : undefined;
   if (sys !== undefined) {
@@ -55,7 +55,26 @@ export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly Plan
     : [];
   const inside = spec.mounts.flatMap((mount, index) => {
     const subject = `mounts[${index}] at ${JSON.stringify(mount.target)}`;
+    if (mount.kind === 'assembled') {
+      const [first] = mount.mounts;
+      const served = first === undefined ? undefined : servedTree(first, subject);
+      if (served === undefined) return mountOps(mount, subject, machine);
+      outside.push(served);
+      trees += 1;
+      return [assembledOp(mount, { kind: 'tree', tree: trees }, subject, machine)];
+    }
     if (mount.kind !== 'attach') return mountOps(mount, subject, machine);
+    if (mount.of !== undefined) {
+      outside.push({ op: 'foreignTree', subject, ...mount.of, path: mount.source });
+      trees += 1;
+      return [attachOp(mount, subject, trees)];
+    }
+    if (isOpenedInside(mount, spec)) {
+      if (mount.idMaps === undefined) return [attachOp(mount, subject, 0, true)];
+      outside.push({ op: 'idmap', subject, ...idMapText(mount.idMaps) });
+      idmaps += 1;
+      return [attachOp(mount, subject, idmaps, true)];
+    }
     if (mount.idMaps === undefined && mount.outside !== true) {
       if (isLater(mount)) later.push(attachOp({ ...UNCHANGED, target: mount.target, set: 1 }, subject, 0));
       return [attachOp(isLater(mount) ? { ...mount, set: mount.set & ~1 } : mount, subject, 0)];
@@ -89,19 +108,54 @@ export function mountOpsOf(spec: ContainerSpec, machine: Machine): readonly Plan
   return [...outside, ...made, ...usual, ...inside, ...mounted, ...later];
 }
 
+/**
+ * why: what the host's mounts forbid is locked only for what the kernel has copied into a user namespace's mount
+ * namespace. A mount that shall share its changes with the host must be the host's own.
+ */
+function isOpenedInside(
+  { inside, outside, propagation }: Attachment,
+  { namespaces }: ContainerSpec,
+): boolean {
+  if (inside === true) return true;
+  const isCopied = (namespaces?.user ?? 'host') !== 'host' && (namespaces?.mount ?? 'new') === 'new';
+  return outside === true && isCopied && (propagation & PROPAGATION.shared) === 0;
+}
+
 /** A read-only tmpfs (a /dev) gets its mounts and nodes first. */
 function isLater({ type, bind, remount, set }: Attachment): boolean {
   return type === 'tmpfs' && !bind && !remount && (set & 1) !== 0;
 }
 
-/** Lines of uid_map and gid_map. */
-export function idMapText({ uids, gids }: IdMaps): { readonly uids: string; readonly gids: string } {
+/** Mounts in a container that runs, whose sources are the caller's. */
+export function lateMountOps(mounts: readonly Attachment[]): readonly PlanOp[] {
+  const subjects = mounts.map(({ target }, index) => `mounts[${index}] at ${JSON.stringify(target)}`);
+  const binds = mounts.filter(({ bind }) => bind);
+  return [
+    ...binds.map(
+      (mount): PlanOp =>
+        ({
+          op: 'tree',
+          ...{ subject: `mount of ${mount.source}`, source: mount.source },
+          ...{ recursive: mount.recursive, idmap: 0, idmapRecursive: false },
+          noFollow: mount.sourceNoFollow === true,
+        }) as const,
+    ),
+    ...mounts.map((mount, index) => attachOp(mount, subjects[index] ?? '', binds.indexOf(mount) + 1)),
+  ];
+}
+
+/** Lines of uid_map and gid_map, as the `idmap` operation has them. */
+export function idMapText({ uids, gids, namespace }: IdMaps): {
+  readonly uids: string;
+  readonly gids: string;
+} {
+  if (namespace !== undefined) return { uids: '', gids: namespace };
   const lines = (maps: readonly IdMap[]): string =>
     maps.map(({ inside, outside, size }) => `${inside} ${outside} ${size}\n`).join('');
   return { uids: lines(uids), gids: lines(gids) };
 }
 
-function attachOp(mount: Attachment, subject: string, tree: number): PlanOp {
+function attachOp(mount: Attachment, subject: string, tree: number, inside = false): PlanOp {
   const { type, source, target, bind, recursive, copyUp, remount } = mount;
   const { set, clear, setBelow, clearBelow, propagation, options } = mount;
   return {
@@ -109,7 +163,11 @@ function attachOp(mount: Attachment, subject: string, tree: number): PlanOp {
     ...{ set, clear, setBelow, clearBelow, propagation, options, tree },
     sourceNoFollow: mount.sourceNoFollow === true,
     targetNoFollow: mount.targetNoFollow === true,
+    sourceInRoot: mount.sourceInRoot === true,
     keepMode: mount.keepMode === true,
+    inside,
+    idmapRecursive: inside && mount.idMaps?.recursive === true,
+    locked: mount.locked === true,
   };
 }
 
@@ -204,9 +262,10 @@ function devices(spec: ContainerSpec): readonly PlanOp[] {
     { op: 'mkdir', subject: `/dev/${name}`, path: `/dev/${name}`, mode: 0o755 },
     { op: 'mount', subject: `mount of /dev/${name}`, type, target: `/dev/${name}`, attributes, options },
   ];
+  const isMapped = (spec.namespaces?.user ?? 'host') !== 'host';
   return [
     // Nobody may make nodes in a user namespace: there they are made outside and mounted.
-    ...((spec.namespaces?.user ?? 'host') === 'host' ? USUAL_NODES.map(usualNode) : []),
+    ...(isMapped ? [] : USUAL_NODES.map(usualNode)),
     link('/proc/self/fd', 'fd'),
     link('/proc/self/fd/0', 'stdin'),
     link('/proc/self/fd/1', 'stdout'),
@@ -219,11 +278,16 @@ function devices(spec: ContainerSpec): readonly PlanOp[] {
       ['mode', '0620'],
       ['gid', '5'],
     ]),
-    ...mount('tmpfs', 'shm', NOSUID | NODEV | NOEXEC, [
-      ['mode', '1777'],
-      ['size', `${spec.shmSize ?? DEFAULT_SHM}`],
-    ]),
-    ...mount('mqueue', 'mqueue', NOSUID | NODEV | NOEXEC, []),
+    ...(spec.shmSize === 0
+      ? []
+      : mount('tmpfs', 'shm', NOSUID | NODEV | NOEXEC, [
+          ['mode', '1777'],
+          ['size', `${spec.shmSize ?? DEFAULT_SHM}`],
+        ])),
+    // why: a user namespace mounts the queues of its own ipc namespace alone; others come as a mount of somebody's.
+    ...(isMapped && (spec.namespaces?.ipc ?? 'new') !== 'new'
+      ? []
+      : mount('mqueue', 'mqueue', NOSUID | NODEV | NOEXEC, [])),
     ...(spec.terminal
       ? [
           {
@@ -275,17 +339,7 @@ function mountOps(
     case 'assembled': {
       const [first] = mount.mounts;
       if (first === undefined) throw new TsbuildError('SPEC_INVALID', `${named} has nothing to mount`);
-      return [
-        {
-          op: 'assembled',
-          subject: named,
-          mount: mountable(first),
-          point: machine.mountPoint,
-          inside: mount.source,
-          target: mount.target,
-          readonly: mount.readonly,
-        },
-      ];
+      return [assembledOp(mount, mountable(first), named, machine)];
     }
     case 'file': {
       const { target, mode, uid, gid, content } = mount;
@@ -306,9 +360,28 @@ function mountOps(
   }
 }
 
-/** overlayfs refuses to show one directory alone; a bind mount shows the same. */
+function assembledOp(
+  { source, target, readonly }: Extract<ContainerMount, { kind: 'assembled' }>,
+  mount: Mount | RootTree,
+  subject: string,
+  { mountPoint: point }: Machine,
+): PlanOp {
+  return { op: 'assembled', subject, mount, point, inside: source, target, readonly };
+}
+
+function isServed(mount: Mount): boolean {
+  return mount.kind === 'overlay' && mount.program !== undefined;
+}
+
+/** For the parent to make, where a program shows an overlay; undefined: the kernel does. */
+export function servedTree(mount: Mount, subject: string): PlanOp | undefined {
+  if (mount.kind !== 'overlay' || mount.program === undefined) return undefined;
+  return { op: 'servedTree', subject, program: mount.program, options: programOptions(mount) };
+}
+
+/** overlayfs refuses to show one directory alone; a bind mount shows the same. (The launcher does so for an image.) */
 function mountable(mount: Mount): Mount {
   if (mount.kind !== 'overlay' || mount.upper !== undefined || mount.lower.length !== 1) return mount;
-  const [source = ''] = mount.lower;
-  return { kind: 'bind', source, readonly: true };
+  const [source] = mount.lower;
+  return typeof source === 'string' ? { kind: 'bind', source, readonly: true } : mount;
 }

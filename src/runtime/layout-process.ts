@@ -10,8 +10,8 @@ import { TsbuildError } from '../base/errors.ts';
 import { ALL_CAPABILITIES, capabilityMask } from './capabilities.ts';
 import type { Machine } from './machine.ts';
 import type { CapabilitySets, ProcessSpec } from './runtime.ts';
-import { compileDefaultProfile } from './seccomp/compile.ts';
 import { compileProfile, filterFlags } from './seccomp/compile-profile.ts';
+import { defaultFilter } from './seccomp/default-filter.ts';
 import { encodeProgram } from './seccomp/program.ts';
 
 const RLIMITS: Readonly<Record<string, number>> = {
@@ -46,13 +46,31 @@ export function outsideOps(spec: ProcessSpec): readonly PlanOp[] {
     ...(spec.consoleSocket === undefined
       ? []
       : [{ op: 'console', subject: 'console socket', path: spec.consoleSocket } as const]),
+    ...(spec.pidfdSocket === undefined
+      ? []
+      : [{ op: 'pidfd', subject: 'pidfd socket', path: spec.pidfdSocket } as const]),
     ...listenerOps(spec),
   ];
 }
 
+/** As many processors as the kernel may be built for. */
+const ALL_PROCESSORS = new Uint8Array(1024).fill(0xff);
+
 /** What the process does first of all. */
 export function insideOps(spec: ProcessSpec): readonly PlanOp[] {
-  return spec.cgroup?.inside ?? [];
+  const { initialAffinity: wanted } = spec;
+  return [
+    ...(spec.cgroup?.inside ?? []),
+    ...(wanted === undefined
+      ? []
+      : [
+          {
+            op: 'affinity',
+            subject: 'initial cpu affinity',
+            mask: wanted === 'all' ? ALL_PROCESSORS : wanted,
+          } as const,
+        ]),
+  ];
 }
 
 function listenerOps({ seccomp }: ProcessSpec): readonly PlanOp[] {
@@ -70,7 +88,17 @@ function listenerOps({ seccomp }: ProcessSpec): readonly PlanOp[] {
 export function terminalOps(spec: ProcessSpec): readonly PlanOp[] {
   if (!spec.terminal) return [];
   const { rows, columns } = spec.consoleSize ?? { rows: 0, columns: 0 };
-  return [{ op: 'terminal', subject: 'terminal', uid: spec.user.uid, gid: 5, rows, columns }];
+  return [
+    {
+      op: 'terminal',
+      subject: 'terminal',
+      uid: spec.user.uid,
+      gid: 5,
+      rows,
+      columns,
+      plain: spec.plainTerminal === true,
+    },
+  ];
 }
 
 /** Limits and scheduling: before a start is waited for, so that a refusal is told by whoever creates. */
@@ -191,15 +219,6 @@ function filterOps(spec: ProcessSpec, machine: Machine): readonly PlanOp[] {
     return [{ op: 'seccomp', subject: 'seccomp', program: defaultFilter(spec.capabilities, machine.arch) }];
   const program = encodeProgram(compileProfile(seccomp, machine.arch));
   return [{ op: 'seccomp', subject: 'seccomp', program, flags: filterFlags(seccomp) }];
-}
-
-const filters = new Map<string, Uint8Array>();
-
-function defaultFilter(capabilities: readonly string[], arch: string): Uint8Array {
-  const key = `${arch} ${capabilities.join(' ')}`;
-  const known = filters.get(key) ?? encodeProgram(compileDefaultProfile(capabilities, arch));
-  filters.set(key, known);
-  return known;
 }
 
 /** Where the program may be: as execvp(3) looks for it, in the container's own PATH. */

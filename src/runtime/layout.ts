@@ -7,7 +7,7 @@
 import type { Mount } from '../../native/mount.ts';
 import { HOOK_PHASE, NAMESPACE, type PlanOp } from '../../native/plan-ops.ts';
 import { TsbuildError } from '../base/errors.ts';
-import { idMapText, mountOpsOf } from './layout-mounts.ts';
+import { idMapText, mountOpsOf, servedTree } from './layout-mounts.ts';
 import { insideOps, outsideOps, programOps, terminalOps, tuningOps } from './layout-process.ts';
 import type { Machine } from './machine.ts';
 import type {
@@ -20,6 +20,7 @@ import type {
   TimeOffset,
 } from './runtime.ts';
 
+export { lateMountOps } from './layout-mounts.ts';
 export { errnoName } from './layout-process.ts';
 export type { Machine } from './machine.ts';
 
@@ -48,7 +49,7 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
       (path) => ({ op: 'readonly', subject: `readonlyPaths ${path}`, path }) as const,
     ),
     ...terminalOps(spec),
-    { op: spec.root.pivot === false ? 'chroot' : 'pivot', subject: 'root' },
+    { op: rootEntry(spec), subject: 'root' },
     ...(spec.root.ownPropagation === undefined
       ? []
       : [{ op: 'rootPropagation', subject: 'rootfsPropagation', flags: spec.root.ownPropagation } as const]),
@@ -65,10 +66,31 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
   ];
 }
 
+/** why: pivot_root would move everybody of a mount namespace that others are in. */
+function rootEntry(spec: ContainerSpec): 'pivot' | 'chroot' | 'chrootAlone' {
+  if (choiceOf(spec, 'mount') !== 'new') return 'chrootAlone';
+  return spec.root.pivot === false ? 'chroot' : 'pivot';
+}
+
 /** With mapped ids the parent makes it: inside the user namespace nobody may map those of the host. */
 function rootOps({ root }: ContainerSpec, mount: Mount, machine: Machine): readonly PlanOp[] {
   const subject = 'root';
   const { idMaps, point } = root;
+  const served = servedTree(mount, subject);
+  if (served !== undefined) {
+    if (idMaps !== undefined)
+      throw new TsbuildError(
+        'KERNEL_UNSUPPORTED',
+        'fuse-overlayfs cannot show files with other ids (--userns)',
+        {
+          hint: 'take another --storage-driver',
+        },
+      );
+    return [
+      served,
+      { op: 'root', subject, mount: { kind: 'tree', tree: 1 }, point: point ?? machine.mountPoint },
+    ];
+  }
   if (idMaps === undefined) return [{ op: 'root', subject, mount, point: point ?? machine.mountPoint }];
   const outside = (maps: readonly IdMap[]): number => maps.find(({ inside }) => inside === 0)?.outside ?? 0;
   return [
@@ -103,6 +125,20 @@ export function layOutExec(spec: ExecSpec, machine: Machine): readonly PlanOp[] 
   ];
 }
 
+/** The plan of changing mounts in a container that runs; no program of it is executed. */
+export function layOutMounts(
+  { pid, started, namespaces }: ExecSpec['target'],
+  changes: readonly PlanOp[],
+): readonly PlanOp[] {
+  const flags = namespaces & (NAMESPACE.mount | NAMESPACE.user);
+  return [
+    { op: 'namespaces', subject: 'namespaces', flags: 0, here: true, survive: true },
+    { op: 'enter', subject: 'container', pid, started, flags },
+    ...changes,
+    { op: 'leave', subject: 'mounts' },
+  ];
+}
+
 const KINDS = ['mount', 'cgroup', 'uts', 'ipc', 'pid', 'network', 'user', 'time'] as const;
 
 function choiceOf(spec: ContainerSpec, kind: NamespaceKind): NamespaceChoice {
@@ -130,6 +166,7 @@ function namespaceOps(spec: ContainerSpec): readonly PlanOp[] {
     {
       ...{ op: 'namespaces', subject: 'namespaces', flags: flags >>> 0, survive: spec.survive === true },
       ...(spec.root.propagation === undefined ? {} : { propagation: spec.root.propagation }),
+      ...(choiceOf(spec, 'mount') === 'new' ? {} : { shared: true }),
     },
     ...ops,
   ];
@@ -164,18 +201,20 @@ function hookOps(
 ): readonly PlanOp[] {
   return hooks.map(({ path, args, env, timeoutMs = 0 }, index) => ({
     op,
-    subject: `hooks.${name}[${index}]`,
+    subject: `${name} hook #${index}`,
     hook: { phase, timeoutMs, path, args: args.length === 0 ? [path] : args, env },
   }));
 }
 
 function createHooks({ hooks }: ContainerSpec): readonly PlanOp[] {
   if (hooks === undefined) return [];
-  return [
+  const outside = [
+    ...hookOps('parentHook', HOOK_PHASE.runtime, 'prestart', hooks.prestart),
     ...hookOps('parentHook', HOOK_PHASE.runtime, 'createRuntime', hooks.runtime),
-    ...(hooks.runtime.length === 0
-      ? []
-      : [{ op: 'sync', subject: 'hooks.createRuntime', phase: HOOK_PHASE.runtime } as const]),
+  ];
+  return [
+    ...outside,
+    ...(outside.length === 0 ? [] : [{ op: 'sync', subject: 'hooks', phase: HOOK_PHASE.runtime } as const]),
     ...hookOps('hook', HOOK_PHASE.container, 'createContainer', hooks.container),
   ];
 }

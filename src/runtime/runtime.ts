@@ -56,6 +56,14 @@ export interface Attachment {
   readonly keepMode?: boolean;
   /** The source is opened by the launcher's parent process, outside a user namespace. */
   readonly outside?: boolean;
+  /** The launcher opens the source in the container's mount namespace, where earlier mounts have brought it. */
+  readonly inside?: boolean;
+  /** The source is in the root, named by its path on the host: symlinks on the way are the root's. */
+  readonly sourceInRoot?: boolean;
+  /** With `outside`: EPERM where `clear` would take away what the source forbids, or change its access times. */
+  readonly locked?: boolean;
+  /** The source is a tmpfs or the message queues in the root of this process (start time in clock ticks after boot), and shared with it. */
+  readonly of?: { readonly pid: number; readonly started: bigint };
 }
 
 /** A further mount in the container; targets are resolved inside its root, never by string. */
@@ -118,6 +126,8 @@ export interface IdMap {
 export interface IdMaps {
   readonly uids: readonly IdMap[];
   readonly gids: readonly IdMap[];
+  /** For mounts alone: they are those of the user namespace at this path, and the lists are empty. */
+  readonly namespace?: string;
 }
 
 /** Nanoseconds are below 10⁹; seconds may be negative. */
@@ -155,7 +165,9 @@ export interface Hook {
 }
 
 export interface ContainerHooks {
-  /** On the host, while the container is there but has no program yet (prestart, createRuntime). */
+  /** On the host, while the container is there but has no program yet; the old name of the next phase. */
+  readonly prestart: readonly Hook[];
+  /** The same (createRuntime). */
   readonly runtime: readonly Hook[];
   /** In the container's namespaces, with the host's root. */
   readonly container: readonly Hook[];
@@ -185,8 +197,12 @@ export interface ProcessSpec {
   readonly terminal: boolean;
   /** Rows and columns of a terminal at its start. */
   readonly consoleSize?: { readonly rows: number; readonly columns: number };
+  /** The terminal adds no carriage return to a newline: whoever reads its master does, where it is needed. */
+  readonly plainTerminal?: boolean;
   /** Who gets the terminal's master: a unix socket; absent: whoever started the container. */
   readonly consoleSocket?: string;
+  /** Who gets a pidfd of the process: a unix socket. */
+  readonly pidfdSocket?: string;
   /** Capability names (`CAP_CHOWN`) of the bounding set; effective and permitted only for uid 0. */
   readonly capabilities: readonly string[];
   /** Instead of `capabilities`, exactly. */
@@ -207,6 +223,8 @@ export interface ProcessSpec {
   readonly ioPriority?: number;
   /** Bit n of byte n/8: cpu n. */
   readonly cpuAffinity?: Uint8Array;
+  /** The same, from the beginning; `all`: every processor that the cgroup allows, whatever the caller's are. */
+  readonly initialAffinity?: Uint8Array | 'all';
   /** Of set_mempolicy(2). */
   readonly memoryPolicy?: { readonly mode: number; readonly nodes: Uint8Array };
   /** HOME is taken from the container's /etc/passwd where the environment has none. */
@@ -215,7 +233,7 @@ export interface ProcessSpec {
   readonly preserveFds?: { readonly first: number; readonly targets: readonly number[] };
   /** Limits (see cgroups/describe.ts); removing it afterwards is the caller's. Absent: where the caller is. */
   readonly cgroup?: CgroupDescription;
-  /** The process outlives the launcher that starts it. */
+  /** The process outlives the launcher that starts it, and its caller. */
   readonly survive?: boolean;
 }
 
@@ -249,7 +267,7 @@ export interface ContainerSpec extends ProcessSpec {
   readonly timeOffsets?: { readonly monotonic?: TimeOffset; readonly boottime?: TimeOffset };
   /** False: /proc, /sys and /dev are in `mounts`, in their order. */
   readonly kernelMounts?: boolean;
-  /** Bytes of /dev/shm; absent: 64 MiB. */
+  /** Bytes of /dev/shm; 0: there is none; absent: 64 MiB. */
   readonly shmSize?: number;
   readonly mounts: readonly ContainerMount[];
   /** Beside the usual ones. */
@@ -301,8 +319,19 @@ export type ExitStatus =
  */
 export type Stdio =
   | { readonly kind: 'inherit'; readonly input: boolean }
-  | { readonly kind: 'terminal' }
+  | {
+      readonly kind: 'terminal';
+      /** Of the caller's streams; `none`: what the program writes is read to nowhere. Absent: both. */
+      readonly streams?: 'output' | 'none';
+      readonly leave?: LeaveTerminal;
+    }
   | { readonly kind: 'capture'; readonly onOutput: (stream: 'stdout' | 'stderr', data: Uint8Array) => void };
+
+/** Keys that leave the terminal of a process that survives; `left` is told, and `exited` stays unsettled. */
+export interface LeaveTerminal {
+  readonly keys: Uint8Array;
+  readonly left: () => void;
+}
 
 export interface Container extends AsyncDisposable {
   /** In the host's pid namespace. */
@@ -325,7 +354,10 @@ export interface Runtime extends AsyncDisposable {
    * COMMAND_NOT_EXECUTABLE, SPEC_INVALID; messages name the part of the spec and the errno.
    */
   start(spec: ContainerSpec, stdio: Stdio, options: StartOptions): Promise<Container>;
-  /** The same for a further process of a running container; disposing of it kills that process alone. */
+  /**
+   * The same for a further process of a running container; disposing of it kills that process alone, unless it
+   * survives: then it is left alone.
+   */
   exec(spec: ExecSpec, stdio: Stdio, options: StartOptions): Promise<Container>;
   /**
    * Has network operations done by the process that starts captured containers: a namespace that they make lives,

@@ -9,7 +9,10 @@ import type { Json } from '../base/json.ts';
 import type { Digest } from '../base/digest.ts';
 import type { Vertex } from '../graph/graph.ts';
 import type { Op, OpKind, OpOf } from '../graph/ops.ts';
+import type { Cause } from '../progress/cause.ts';
 import type { ProgressEvent } from '../progress/progress.ts';
+import type { Listing } from './listing.ts';
+import type { StepOrigin } from './why/origin.ts';
 import type { Result } from './result.ts';
 
 /** Everything that decides a vertex's result, by name. */
@@ -17,6 +20,23 @@ export type NamedInputs = Readonly<Record<string, Json>>;
 
 export interface CacheMap {
   readonly named: NamedInputs;
+  /**
+   * Does the vertex with what describing it has found or made already (COPY reads files once for both). The
+   * handler's own `exec` is not called then.
+   */
+  readonly exec?: () => Promise<Result>;
+  /** Gives up what describing holds for `exec`. Called once, whether `exec` was or not. */
+  readonly release?: () => Promise<void> | void;
+  /** What stands behind digests of files in `named`, as far as it was read now. */
+  readonly listings?: readonly Listing[];
+  /** What kept files out of the listings. */
+  readonly ignoreFile?: IgnoreFile;
+}
+
+export interface IgnoreFile {
+  /** As shown to the user. */
+  readonly file: string;
+  readonly text: string;
 }
 
 /** One vertex being solved. */
@@ -52,4 +72,8 @@ export interface StepRecord {
   /** Milliseconds. */
   readonly tookMs: number;
   readonly finished: number;
+  /** Where the step stood. It decides nothing. */
+  readonly origin?: StepOrigin;
+  /** Why it was executed then. */
+  readonly causes?: readonly Cause[];
 }

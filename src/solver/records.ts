@@ -4,6 +4,7 @@
  * A record is written after everything that it names, so whoever finds one finds its layer too, unless it was
  * removed since; the solver checks that. A record that does not parse counts as absent.
  */
+import { statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJsonIfExists, writeFileAtomic } from '../base/atomic-file.ts';
 import { canonicalJson, isJsonObject, type Json } from '../base/json.ts';
@@ -17,12 +18,19 @@ import {
   type DiffID,
 } from '../base/digest.ts';
 import type { Host } from '../base/host.ts';
+import type { Cause } from '../progress/cause.ts';
 import type { StepRecord } from './handler.ts';
+import { parseOrigin } from './why/origin.ts';
 import type { Result, ResultLayer } from './result.ts';
 
 export interface RecordStore {
+  readonly directory: string;
   get(key: CacheKey): StepRecord | undefined;
   put(record: StepRecord): void;
+  /** Notes that a record was used now. */
+  touch(key: CacheKey): void;
+  /** Milliseconds since the epoch; undefined: there is no such record. */
+  lastUsed(key: CacheKey): number | undefined;
   /** Digests of content that never changes (paths in a committed snapshot), so that it is read once. */
   getContentDigest(key: CacheKey): Digest | undefined;
   putContentDigest(key: CacheKey, digest: Digest): void;
@@ -34,12 +42,22 @@ export function openRecordStore(root: string, host: Host): RecordStore {
     return join(root, folder, hex.slice(0, 2), `${hex.slice(2)}.json`);
   };
   return {
+    directory: root,
     get(key) {
       return parseRecord(readJsonIfExists(place('steps', key)), key);
     },
     put(record) {
       writeFileAtomic(host, place('steps', record.key), canonicalJson(record as unknown as Json));
     },
+    touch(key) {
+      const seconds = host.now() / 1000;
+      try {
+        utimesSync(place('steps', key), seconds, seconds);
+      } catch {
+        // Somebody pruned it meanwhile, or the disk cannot be written: what was read of it counts all the same.
+      }
+    },
+    lastUsed: (key) => statSync(place('steps', key), { throwIfNoEntry: false })?.mtimeMs,
     getContentDigest(key) {
       const value = readJsonIfExists(place('contents', key));
       return typeof value === 'string' && isDigest(value) ? value : undefined;
@@ -50,13 +68,23 @@ export function openRecordStore(root: string, host: Host): RecordStore {
   };
 }
 
-function parseRecord(value: unknown, key: Digest): StepRecord | undefined {
+/** undefined unless it is a record of that key. Nothing is checked but its form. */
+export function parseRecord(value: unknown, key: Digest): StepRecord | undefined {
   if (!isJsonObject(value) || value['key'] !== key || !isJsonObject(value['named'])) return undefined;
   const result = parseResult(value['result']);
   if (result === undefined) return undefined;
-  const { tookMs, finished } = value;
+  const { tookMs, finished, causes } = value;
   if (typeof tookMs !== 'number' || typeof finished !== 'number') return undefined;
-  return { key, named: value['named'] as Record<string, Json>, result, tookMs, finished };
+  const origin = parseOrigin(value['origin']);
+  return {
+    key,
+    named: value['named'] as Record<string, Json>,
+    result,
+    tookMs,
+    finished,
+    ...(origin === undefined ? {} : { origin }),
+    ...(Array.isArray(causes) ? { causes: causes as unknown as readonly Cause[] } : {}),
+  };
 }
 
 function parseResult(value: unknown): Result | undefined {

@@ -10,8 +10,10 @@ import type { SnapshotName, Snapshotter } from '../../snapshotter/snapshotter.ts
 import type { StackResult } from './result.ts';
 
 export interface Stacks {
-  /** The committed snapshot of a stack; undefined for scratch. */
+  /** The committed snapshot of a stack; undefined for scratch. Throws LAYER_LOST. */
   snapshotOf(stack: StackResult): Promise<SnapshotName | undefined>;
+  /** Whether that costs nothing: it is there already, or nothing is needed. */
+  isAtHand(stack: StackResult): Promise<boolean>;
 }
 
 export interface StacksOptions {
@@ -47,16 +49,23 @@ export function createStacks(options: StacksOptions): Stacks {
   ): Promise<SnapshotName> {
     const snapshotter = await options.snapshotter();
     if ((await snapshotter.stat(name)) !== undefined) return name;
+    // Layers are fetched side by side, whichever is applied first.
+    const opening = options.openLayer(diffID);
+    // why: where the parent fails, nobody waits for this one any more.
+    opening.catch(() => undefined);
     const below = await parent();
-    const layer = await options.openLayer(diffID);
+    const layer = await opening;
     if (layer === undefined)
-      throw new TsbuildError('BLOB_NOT_FOUND', `cannot find the bytes of layer ${diffID}`, {
+      throw new TsbuildError('LAYER_LOST', `cannot find the bytes of layer ${diffID}`, {
         hint: 'build again with --no-cache, or pull the base image again with --pull',
       });
     return (await snapshotter.apply(below, layer)).name;
   }
 
   return {
+    async isAtHand({ chain }) {
+      return chain === undefined || (await (await options.snapshotter()).stat(chain)) !== undefined;
+    },
     snapshotOf(stack) {
       const layers = stack.layers.map((layer) => layer.diffID);
       const chains: ChainID[] = [];

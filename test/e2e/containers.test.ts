@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
-import { CLI, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
+import { CLI, eventually, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
 
 let space: Workspace;
 before(() => {
@@ -34,18 +34,6 @@ function run(...args: readonly string[]): string {
 
 function status(name: string): string {
   return space.ok(['ps', '-a', '--filter', `name=^${name}$`, '--format', '{{.Status}}']).stdout.trim();
-}
-
-async function eventually(check: () => void, withinMs = 20000): Promise<void> {
-  const until = Date.now() + withinMs;
-  for (;;)
-    try {
-      check();
-      return;
-    } catch (error) {
-      if (Date.now() > until) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
 }
 
 test('run -d prints the id, and the container is there until it is removed', () => {
@@ -343,7 +331,7 @@ test('prune removes what does not run, and rmi refuses what a container is made 
   const pruned = space.ok(['container', 'prune', '-f']).stdout;
   assert.match(pruned, /^Deleted Containers:\n[0-9a-f]{64}\n\nTotal reclaimed space: /);
   assert.match(status('keep'), /^Up/);
-  space.ok(['system', 'prune', '-a']);
+  space.ok(['builder', 'prune', '-a']);
   space.ok(['exec', 'keep', 'true']);
 });
 

@@ -7,13 +7,15 @@
  * writes expected.txt anew.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { fork, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { CLI, importBusybox, openWorkspace, packageRoot, type Ended } from './fixture.ts';
+import { importBusybox, openWorkspace, packageRoot, type Ended } from './fixture.ts';
+import type { CommandEnded, CommandLine } from './many-commands.ts';
 
 const FIXTURES = join(packageRoot(), 'fixtures', 'errors');
 const OWN_FILES = ['args.json', 'setup.json', 'expected.txt'];
@@ -60,31 +62,41 @@ before(async () => {
   site = `127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
 after(() => {
+  for (const each of processes) each.disconnect();
   server.close();
   workspace[Symbol.dispose]();
 });
 
-/** A process of its own, while the web server of this one answers. */
-function run(command: string, args: readonly string[], cwd: string): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    const isSelf = command === 'tsbuild';
-    const child = spawn(isSelf ? process.execPath : command, [...(isSelf ? [CLI] : []), ...args], {
-      cwd,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        PATH: process.env['PATH'],
-        HOME: workspace.directory,
-        TSBUILD_ROOT: workspace.root,
-        DOCKER_CONFIG: join(workspace.directory, 'docker'),
-        NO_COLOR: '1',
-        LC_ALL: 'C.UTF-8',
-      },
-    });
-    const output = { stdout: '', stderr: '' };
-    for (const stream of ['stdout', 'stderr'] as const)
-      child[stream].setEncoding('utf8').on('data', (text: string) => (output[stream] += text));
-    child.on('error', reject).on('close', (code) => resolve({ code, ...output }));
-  });
+const environment = {
+  PATH: process.env['PATH'],
+  HOME: workspace.directory,
+  TSBUILD_ROOT: workspace.root,
+  DOCKER_CONFIG: join(workspace.directory, 'docker'),
+  NO_COLOR: '1',
+  LC_ALL: 'C.UTF-8',
+};
+
+/** why: the start of Node would be half of the time of these hundreds of commands. */
+function startCommands(): ChildProcess {
+  return fork(join(import.meta.dirname, 'many-commands.js'), { env: environment, stdio: 'inherit' });
+}
+
+/** Each carries out one command at a time. */
+const processes = [startCommands(), startCommands()];
+const idle = [...processes];
+
+async function run(command: string, args: readonly string[], cwd: string): Promise<Ended> {
+  if (command !== 'tsbuild') {
+    const { status, stdout, stderr } = spawnSync(command, args, { cwd, env: environment, encoding: 'utf8' });
+    return { code: status, stdout, stderr };
+  }
+  const child = idle.pop();
+  assert.ok(child !== undefined, 'more cases at a time than processes');
+  const line: CommandLine = { args, cwd };
+  child.send(line);
+  const [ended] = (await once(child, 'message')) as [CommandEnded];
+  idle.push(child);
+  return ended;
 }
 
 async function render({ code, name, directory }: Case): Promise<string> {
@@ -134,7 +146,7 @@ function checkForm({ code, name }: Case, golden: string): void {
   );
 }
 
-describe('an error reads as its golden', { concurrency: 2 }, () => {
+describe('an error reads as its golden', { concurrency: processes.length }, () => {
   for (const each of cases)
     test(`${each.code}/${each.name}`, async () => {
       const path = join(each.directory, 'expected.txt');

@@ -138,7 +138,16 @@ test('anonymous volumes, also those of VOLUME, go with the container', () => {
 });
 
 test('a volume in use is not removed', () => {
-  const child = space.start(['run', '--rm', '-v', 'busy:/v', 'bb:1', 'sh', '-c', 'echo up; sleep 30']);
+  const child = space.start([
+    'run',
+    '--rm',
+    '-v',
+    'busy:/v',
+    'bb:1',
+    'sh',
+    '-c',
+    'trap exit TERM; echo up; sleep 30 & wait',
+  ]);
   return new Promise<void>((resolve, reject) => {
     child.stdout?.once('data', () => {
       try {
@@ -213,7 +222,7 @@ test('two containers with user namespaces have other ids', async () => {
     'bb:1',
     'sh',
     '-c',
-    'cat /proc/self/uid_map; sleep 30',
+    'trap exit TERM; cat /proc/self/uid_map; sleep 30 & wait',
   ]);
   const map = await new Promise<string>((resolve) =>
     first.stdout?.once('data', (data: Buffer) => resolve(data.toString())),

@@ -53,6 +53,25 @@ RUN grep CapEff /proc/self/status; test ! -w /sys && test ! -w /proc/sys
   assert.doesNotMatch(output, /HOSTNAME=|TERM=|USER=/);
 });
 
+test('USER: what a step writes into passwd holds from the next one on, also where that has become a link', () => {
+  const dockerfile = `FROM bb:1
+RUN echo untouched > /file
+RUN echo 'ann:x:7:8::/home/ann:/bin/sh' >> /etc/passwd
+USER ann
+RUN echo 1 $(id -u):$(id -g) $HOME
+USER root
+RUN mv /etc/passwd /users && ln -s ../users /etc/passwd
+RUN sed -i s/:7:8:/:9:10:/ /users
+USER ann
+RUN echo 2 $(id -u):$(id -g) $HOME
+USER root
+RUN rm /users
+USER 0
+RUN echo 3 $(id -u) $HOME
+`;
+  assert.equal(printed(build(dockerfile)), ['1 7:8 /home/ann', '2 9:10 /home/ann', '3 0 /root'].join('\n'));
+});
+
 test('1.5 Heredoc: content for the shell, a script with #!, several ones as they are', () => {
   const dockerfile = `FROM bb:1
 RUN <<EOF

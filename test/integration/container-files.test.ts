@@ -76,7 +76,7 @@ before(async () => {
     },
     { sink: silentSink, signal },
   );
-  const snapshot = await snapshotOfImage(engine, image);
+  const snapshot = await snapshotOfImage(engine, image, { sink: silentSink, signal });
   container = engine.containers.create('box', ({ id, name }) => ({
     ...{ version: 1, id, name, created: '2026-01-01T00:00:00Z', entrypoint: [], command: ['true'], user: '' },
     image: { id: image.id, name: 'img:1', ...(snapshot === undefined ? {} : { snapshot }) },

@@ -16,18 +16,23 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { digestOf } from '../../src/base/digest.ts';
 import { isTsbuildError, type ErrorCode } from '../../src/base/errors.ts';
 import type { CopyOp } from '../../src/graph/ops.ts';
-import { createIgnoreMatcher } from '../../src/layer/ignore-patterns.ts';
+import { createIgnoreMatcher, type IgnoreMatcher } from '../../src/layer/ignore-patterns.ts';
 import { emptyTree, openDirectoryTree } from '../../src/layer/open-tree.ts';
 import { readTar } from '../../src/layer/tar-reader.ts';
+import type { Tree } from '../../src/layer/tree.ts';
 import { readArchive } from '../../src/solver/exec/copy/archive.ts';
+import { readContents } from '../../src/solver/exec/copy/contents.ts';
 import { digestSelection } from '../../src/solver/exec/copy/digest.ts';
+import type { Gathered } from '../../src/solver/exec/copy/gathered.ts';
 import { createLayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
 import { placeArchive } from '../../src/solver/exec/copy/place-archive.ts';
 import { createPlacing } from '../../src/solver/exec/copy/place.ts';
-import { selectSources } from '../../src/solver/exec/copy/select.ts';
-import { writePlannedLayer } from '../../src/solver/exec/copy/write-layer.ts';
+import { gatherFrom, type OpenedSource } from '../../src/solver/exec/copy/sources.ts';
+import { entriesOf as entriesIn, type Listing } from '../../src/solver/listing.ts';
+import { packBothWays } from '../suites/copy-fixture.ts';
 
 let root: string;
 beforeEach(() => {
@@ -69,35 +74,42 @@ async function copy(wanted: CopyCase): Promise<string[]> {
   using parent = wanted.link === true ? emptyTree() : openDirectoryTree(join(root, 'img'));
   const op: CopyOp = { ...OP, ...wanted };
   const ignore = wanted.ignore === undefined ? undefined : createIgnoreMatcher(wanted.ignore);
-  const selection = selectSources(source, wanted.from, {
-    parents: op.parents,
-    where: 'the build context',
-    ...(ignore === undefined ? {} : { ignore }),
-  });
+  const gathered = await gatherPaths(source, wanted.from, op, wanted.isContext ?? true, ignore);
   const plan = createLayerPlan(parent);
   const owner =
     op.owner === undefined
       ? undefined
       : { uid: Number(op.owner.user), gid: Number(op.owner.group ?? op.owner.user) };
   const placing = createPlacing({ op, plan, parent, owner, defaultMtime: TIME });
-  for (const selected of selection)
-    placing.placeSelected(
-      { tree: source, isContext: wanted.isContext ?? true, ...(ignore === undefined ? {} : { ignore }) },
-      selected,
-    );
+  for (const each of gathered)
+    placing.placeGathered({ tree: source, isContext: wanted.isContext ?? true }, each);
   return await entriesOf(plan);
 }
 
+const { signal } = new AbortController();
+
+function gatherPaths(
+  tree: Tree,
+  patterns: readonly string[],
+  { parents, excludes }: Pick<CopyOp, 'parents' | 'excludes'>,
+  isContext = true,
+  ignore?: IgnoreMatcher,
+): Promise<readonly Gathered[]> {
+  const source: OpenedSource = {
+    tree,
+    isContext,
+    where: 'the build context',
+    ...(ignore === undefined ? {} : { ignore }),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  return gatherFrom(source, patterns, { parents, excludes }, signal);
+}
+
 async function entriesOf(plan: ReturnType<typeof createLayerPlan>): Promise<string[]> {
-  const chunks: Uint8Array[] = [];
-  await writePlannedLayer(
-    plan,
-    { write: (bytes) => void chunks.push(Uint8Array.from(bytes)) },
-    { signal: new AbortController().signal },
-  );
+  const tar = await packBothWays(plan, root);
   const shown: string[] = [];
   async function* bytes(): AsyncGenerator<Uint8Array> {
-    yield await Promise.resolve(Buffer.concat(chunks));
+    yield await Promise.resolve(tar);
   }
   for await (const { entry, body } of readTar(bytes())) {
     let text = '';
@@ -307,22 +319,14 @@ test('--parents keeps the path, from the pivot on', async () => {
 test('a file that changes after its key was made is refused, not stored under it', async () => {
   put('ctx/f', 'old');
   using source = openDirectoryTree(join(root, 'ctx'));
-  const [selected] = selectSources(source, ['f'], { parents: false, where: '' });
-  assert.ok(selected !== undefined);
+  const [gathered] = await gatherPaths(source, ['f'], OP);
+  assert.ok(gathered !== undefined);
   const op = { ...OP, destination: '/f' };
-  const place = (isAsKeyed: boolean): ReturnType<typeof createLayerPlan> => {
-    const plan = createLayerPlan(emptyTree());
-    createPlacing({ op, plan, parent: emptyTree(), owner: undefined, defaultMtime: 0 }).placeSelected(
-      { tree: source, isContext: true, isAsKeyed: () => isAsKeyed },
-      selected,
-    );
-    return plan;
-  };
-  assert.throws(
-    () => place(false),
-    (error) => isTsbuildError(error, 'CONTEXT_INVALID'),
+  const plan = createLayerPlan(emptyTree());
+  createPlacing({ op, plan, parent: emptyTree(), owner: undefined, defaultMtime: 0 }).placeGathered(
+    { tree: source, isContext: true },
+    gathered,
   );
-  const plan = place(true);
   writeFileSync(join(root, 'ctx/f'), 'new');
   await assert.rejects(
     entriesOf(plan),
@@ -330,27 +334,88 @@ test('a file that changes after its key was made is refused, not stored under it
   );
 });
 
-test('the key holds content, modes and names, not times', () => {
+test('the key holds content, modes and names, not times', async () => {
   put('ctx/d/f', 'F');
-  const digest = (op: Partial<CopyOp> = {}): string => {
-    using tree = openDirectoryTree(join(root, 'ctx'));
-    return digestSelection(tree, selectSources(tree, ['d'], { parents: false, where: '' }), op, {
-      isContext: true,
-    });
-  };
-  const first = digest();
+  const digest = async (op: Partial<CopyOp> = {}): Promise<string> => (await listingOf(['d'], op)).digest;
+  const first = await digest();
   utimesSync(join(root, 'ctx/d/f'), 1, 1);
   chownSync(join(root, 'ctx/d/f'), 9, 9);
-  assert.equal(digest(), first);
+  assert.equal(await digest(), first);
   chmodSync(join(root, 'ctx/d/f'), 0o600);
-  assert.notEqual(digest(), first);
-  const fixed = digest({ chmod: '644' });
+  assert.notEqual(await digest(), first);
+  const fixed = await digest({ chmod: '644' });
   chmodSync(join(root, 'ctx/d/f'), 0o666);
-  assert.equal(digest({ chmod: '644' }), fixed);
+  assert.equal(await digest({ chmod: '644' }), fixed);
   mkdirSync(join(root, 'ctx/d/sub'));
-  const withSub = digest();
+  const withSub = await digest();
   chmodSync(join(root, 'ctx/d/sub'), 0o700);
-  assert.notEqual(digest(), withSub);
+  assert.notEqual(await digest(), withSub);
+});
+
+async function listingOf(patterns: readonly string[], op: Partial<CopyOp> = {}): Promise<Listing> {
+  using tree = openDirectoryTree(join(root, 'ctx'));
+  const gathered = await gatherPaths(tree, patterns, { ...OP, ...op });
+  await readContents({ tree }, gathered, signal);
+  return digestSelection(tree, gathered, op, { isContext: true });
+}
+
+test('a listing is kept as its text is, with the digests cut', async () => {
+  put('ctx/d/f', 'F');
+  put('ctx/d/s/empty', '');
+  symlinkSync('f', join(root, 'ctx/d/l'));
+  const { text, short } = await listingOf(['d', '.'], { parents: true });
+  assert.equal(short, text.replace(/sha256:([0-9a-f]{16})[0-9a-f]{48}/g, '$1'));
+  assert.ok(short.includes(digestOf('F').slice(7, 23)));
+});
+
+test('a newline in a name or a link does not make two trees look the same', async () => {
+  mkdirSync(join(root, 'ctx/d'), { recursive: true });
+  symlinkSync('t\nb', join(root, 'ctx/d/a'));
+  writeFileSync(join(root, 'ctx/d/c'), '');
+  const first = (await listingOf(['d'])).digest;
+  rmSync(join(root, 'ctx/d'), { recursive: true });
+  mkdirSync(join(root, 'ctx/d'));
+  symlinkSync('t', join(root, 'ctx/d/a'));
+  writeFileSync(join(root, 'ctx/d/b\nc'), '');
+  assert.notEqual((await listingOf(['d'])).digest, first);
+});
+
+test('with --parents the modes of directories that come along are part of the key', async () => {
+  put('ctx/a/b/f', 'F');
+  const parents = { parents: true };
+  const [file, directory] = [
+    (await listingOf(['a/b/f'], parents)).digest,
+    (await listingOf(['a/b'], parents)).digest,
+  ];
+  const plain = (await listingOf(['a/b/f'])).digest;
+  chmodSync(join(root, 'ctx/a'), 0o700);
+  assert.notEqual((await listingOf(['a/b/f'], parents)).digest, file);
+  assert.notEqual((await listingOf(['a/b'], parents)).digest, directory);
+  assert.equal((await listingOf(['a/b/f'])).digest, plain);
+  const before = (await listingOf(['a/b'], parents)).digest;
+  chmodSync(join(root, 'ctx/a/b'), 0o700);
+  assert.notEqual((await listingOf(['a/b'], parents)).digest, before);
+});
+
+test('what --exclude leaves out is no part of the key', async () => {
+  put('ctx/d/f', 'F');
+  put('ctx/d/log/x', 'X');
+  const excludes = ['log', 'log/**'];
+  const before = (await listingOf(['d'], { excludes })).digest;
+  put('ctx/d/log/x', 'Y');
+  assert.equal((await listingOf(['d'], { excludes })).digest, before);
+  put('ctx/d/f', 'G');
+  assert.notEqual((await listingOf(['d'], { excludes })).digest, before);
+});
+
+test('a listing names every entry from the root of the context', async () => {
+  put('ctx/d/sub/f', 'F');
+  put('ctx/x', 'X');
+  chmodSync(join(root, 'ctx/x'), 0o640);
+  const entries = entriesIn((await listingOf(['d', 'x'])).text);
+  assert.deepEqual([...entries.keys()], ['d/sub', 'd/sub/f', 'x']);
+  const content = digestOf('X');
+  assert.deepEqual(entries.get('x'), { type: 'file', mode: '640', owner: '', content });
 });
 
 async function addTar(

@@ -6,6 +6,7 @@ import {
   connectMonitor,
   startMonitor,
   type Attachment,
+  type MonitorPort,
   type MonitorConnection,
   type MonitorEnd,
   type MonitorEvents,
@@ -54,6 +55,7 @@ export interface MonitorOptions {
   readonly input?: Partial<ContainerInput>;
   readonly init?: boolean;
   readonly attachment?: Attachment;
+  readonly ports?: readonly MonitorPort[];
   readonly health?: Omit<MonitorHealth, 'plan'> & { readonly args: readonly string[] };
   readonly size?: { readonly rows: number; readonly columns: number };
   /** Of another one: a second monitor for it. */
@@ -80,6 +82,7 @@ export function openStand(): MonitorStand {
             settings: settingsOf(directory, more.settings),
             plan: encodePlan(layOut(spec, box.machine)),
             attachment: more.attachment ?? ALL,
+            ports: more.ports ?? [],
             ...(more.size === undefined ? {} : { size: more.size }),
             ...(more.health === undefined ? {} : { health: healthOf(box, more.health) }),
           },

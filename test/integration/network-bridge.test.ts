@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { isTsbuildError } from '../../src/base/errors.ts';
-import type { Attachment, PortRequest } from '../../src/runtime/network/contract.ts';
+import type { Attachment, PortRequest, PublishedPort } from '../../src/runtime/network/contract.ts';
 import { parsePortSpec } from '../../src/runtime/network/port-spec.ts';
 import {
   ask,
@@ -122,19 +122,21 @@ inNamespaces(import.meta.url, () => {
         ports: ports('7000-7002:80-82', '90', '127.0.0.1:7100-7110:91'),
       }),
     );
+    const both = (...ports: readonly number[]): readonly unknown[] => [
+      ['0.0.0.0', ...ports],
+      ['::', ...ports],
+    ];
+    const shown = ({ hostIp, hostPort, containerPort }: PublishedPort): readonly unknown[] => [
+      ...[hostIp, containerPort === 90 ? 0 : hostPort, containerPort],
+    ];
+    assert.deepEqual(a.ports.map(shown), [
+      ...[...both(7000, 80), ...both(7001, 81), ...both(7002, 82), ...both(0, 90)],
+      ['127.0.0.1', 7100, 91],
+    ]);
+    // The container has no IPv6: its port there is for whoever relays.
     assert.deepEqual(
-      a.ports.map(({ hostIp, hostPort, containerPort }) => [
-        hostIp,
-        containerPort === 90 ? 0 : hostPort,
-        containerPort,
-      ]),
-      [
-        ['0.0.0.0', 7000, 80],
-        ['0.0.0.0', 7001, 81],
-        ['0.0.0.0', 7002, 82],
-        ['0.0.0.0', 0, 90],
-        ['127.0.0.1', 7100, 91],
-      ],
+      a.forwards.map(({ address }) => address),
+      Array(9).fill(ipOf(a)),
     );
     await listen(t, a.netns, 'a', 82);
     assert.match(ask('host', 'tcp', '127.0.0.1', 7002) ?? '', /^a /);
@@ -160,12 +162,12 @@ inNamespaces(import.meta.url, () => {
     );
     assert.deepEqual(
       c.ports.map(({ hostPort }) => hostPort),
-      [7003, 7100, 7001],
+      [7003, 7003, 7100, 7001, 7001],
     );
     for (const id of ['a', 'c']) await networks.detach(id.repeat(64));
     assert.equal(
       (await networks.attach(requestOf('d', ['bridge'], { ports: ports('7001:1') }))).ports.length,
-      1,
+      2,
     );
     await networks.detach('d'.repeat(64));
   });
@@ -275,6 +277,40 @@ inNamespaces(import.meta.url, () => {
     await listen(t, outside.netns, 'outside', 80);
     assert.equal(ask(c.netns, 'tcp', '192.0.2.1', 80), 'outside 192.0.2.2');
     await networks.detach(c.containerId);
+  });
+
+  test('running containers lost their way out and their ports by "nft flush ruleset"', async (t) => {
+    using place = openRoot();
+    using other = openRoot();
+    const a = await place.networks.attach(requestOf('a', ['bridge'], { ports: ports('8080:80') }));
+    const b = await other.networks.attach(requestOf('b', ['bridge'], { ports: ports('8081:80') }));
+    await listen(t, a.netns, 'a', 80);
+    await listen(t, b.netns, 'b', 80);
+    await listen(t, outside.netns, 'outside', 80);
+    const c = requestOf('c', ['bridge']);
+    const said = /the rules of networks and published ports had been flushed, and are made anew/;
+    for (const remake of [
+      () => place.networks.restore(),
+      () => place.networks.sweep(() => true),
+      async () => (await place.networks.attach(c)).notes,
+      async () => {
+        await place.networks.connect(c.containerId, { network: 'late', aliases: [] });
+        return place.networks.restore();
+      },
+    ]) {
+      await place.networks.find('late').catch(() => place.networks.create({ name: 'late' }));
+      sh('nft flush ruleset');
+      assert.equal(ask(a.netns, 'tcp', '192.0.2.1', 80), undefined);
+      const notes = await remake();
+      if (remake.length === 0 && notes.length > 0) assert.match(notes.join('\n'), said);
+      assert.equal(ask(a.netns, 'tcp', '192.0.2.1', 80), 'outside 192.0.2.2', String(remake));
+      assert.equal(ask(outside.netns, 'tcp', '192.0.2.2', 8080), 'a 192.0.2.1', String(remake));
+      assert.equal(ask(outside.netns, 'tcp', '192.0.2.2', 8081), 'b 192.0.2.1', String(remake));
+      assert.deepEqual(await place.networks.restore(), [], 'nothing is missing any more');
+    }
+    for (const digit of ['a', 'c']) await place.networks.detach(digit.repeat(64));
+    await place.networks.remove('late');
+    await other.networks.detach('b'.repeat(64));
   });
 
   test("another firewall's FORWARD chain that drops everything is told to let bridges pass", async (t) => {

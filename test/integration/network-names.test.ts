@@ -42,7 +42,7 @@ print(flags & 15, *sorted(found))
 
 /** A server of the host: example.test is 203.0.113.7, all else does not exist; TXT is too long for a datagram. */
 const UPSTREAM = `
-import socket, struct, sys, threading
+import socket, struct, sys, threading, time
 def reply(q, stream):
     end = 12
     while q[end]: end += 1 + q[end]
@@ -65,7 +65,12 @@ threading.Thread(target=streams, daemon=True).start()
 print('ready', flush=True)
 while True:
     q, peer = u.recvfrom(4096)
-    u.sendto(reply(q, False), peer)
+    right = reply(q, False)
+    if b'forged' in q:
+        u.sendto(bytes([q[0] ^ 1]) + right[1:-4] + bytes([198, 51, 100, 1]), peer)
+        u.sendto(right.replace(b'forged', b'forgot')[:-4] + bytes([198, 51, 100, 2]), peer)
+        time.sleep(0.05)
+    u.sendto(right, peer)
 `;
 
 async function serve(t: TestContext, { nameService }: Attachment): Promise<void> {
@@ -144,6 +149,8 @@ inNamespaces(import.meta.url, () => {
     assert.equal(query(a, 'www.example.test'), '0 203.0.113.7');
     assert.equal(query(a, 'www.example.test', 'A', 'tcp'), '0 203.0.113.7');
     assert.equal(query(a, 'nowhere.invalid'), '3');
+    // Answers with another id, and to another question, come first.
+    assert.equal(query(a, 'forged.example.test'), '0 203.0.113.7');
     assert.equal(query(a, 'www.example.test', 'TXT', 'tcp'), '0 40200 bytes');
     await networks.detach(a.containerId);
   });

@@ -82,6 +82,23 @@ test('a mount whose ids are mapped shows them mapped', () => {
   assert.equal(stdout, '5000\n');
 });
 
+test('ids of a mount are mapped as those of a user namespace that is joined', async () => {
+  const holder = bundles.bundle('sleep 60', userNamespace);
+  const child = bundles.begin(['run', '-d', 'holder'], holder);
+  await new Promise((resolve) => child.once('exit', resolve));
+  const { pid } = JSON.parse(bundles.call(['state', 'holder']).stdout) as { pid: number };
+  const source = join(bundles.directory, 'joined');
+  mkdirSync(source);
+  writeFileSync(join(source, 'file'), 'x');
+  const seen = (options: string[]): string =>
+    output('stat -c %u /tmp/file', (config) => {
+      config.linux.namespaces.push({ type: 'user', path: `/proc/${pid}/ns/user` });
+      config.mounts.push({ destination: '/tmp', type: 'bind', source, options });
+    });
+  assert.deepEqual([seen(['bind', 'idmap']), seen(['bind'])], ['0\n', '65534\n']);
+  assert.equal(bundles.call(['delete', '-f', 'holder']).code, 0);
+});
+
 test('a time namespace begins at its offset', () => {
   const stdout = output('cut -d. -f1 /proc/uptime', (config) => {
     config.linux.namespaces.push({ type: 'time' });

@@ -20,9 +20,9 @@ export interface Bundles {
   /** The same, not waited for. */
   begin(args: readonly string[], bundle?: string): ChildProcess;
   /** A new bundle whose program is `sh -c script`, its config changed. */
-  bundle(script: string, change?: (config: OciConfig) => void): string;
+  bundle(script: string, change?: (config: OciConfig, rootfs: string) => void): string;
   /** Runs it to the end. */
-  run(script: string, change?: (config: OciConfig) => void): Outcome;
+  run(script: string, change?: (config: OciConfig, rootfs: string) => void): Outcome;
   /** Containers that are left. */
   left(): readonly string[];
   close(): void;
@@ -70,7 +70,7 @@ export function openBundles(): Bundles {
       const config = structuredClone(defaultConfig(false)) as unknown as OciConfig;
       config.process.terminal = false;
       config.process.args = ['sh', '-c', script];
-      change?.(config);
+      change?.(config, join(bundle, 'rootfs'));
       writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
       return bundle;
     },

@@ -59,7 +59,14 @@ test('no damaged plan makes the reader touch memory that is not its own', () => 
   try {
     const spec = createContainerSpec({
       id: 'x',
-      mounts: [{ kind: 'overlay', lower: ['/a', '/b'], upper: '/u', work: '/w' }],
+      mounts: [
+        {
+          kind: 'overlay',
+          lower: ['/a', { index: '/i', tars: ['/t', '/u'], device: 'file', attached: false }, '/b'],
+          upper: '/u',
+          work: '/w',
+        },
+      ],
       args: ['a', 'b'],
       env: ['C=d'],
       cwd: '/',
@@ -76,6 +83,13 @@ test('no damaged plan makes the reader touch memory that is not its own', () => 
           mounts: [{ kind: 'bind', source: '/s', readonly: true }],
           source: '/i',
           target: '/t',
+          readonly: true,
+        },
+        {
+          kind: 'assembled',
+          mounts: [{ kind: 'overlay', lower: ['/a', '/b'], program: '/p' }],
+          source: '/i',
+          target: '/u',
           readonly: true,
         },
         { kind: 'tmpfs', target: '/x', mode: 0o755, size: 5 },
@@ -127,6 +141,7 @@ test('no damaged plan makes the reader touch memory that is not its own', () => 
         join(directory, 'fuzz'),
         join(directory, 'fuzz.c'),
         join(launch, 'plan.c'),
+        join(launch, '..', 'erofs-mount.c'),
       ],
       { stdio: 'pipe' },
     );

@@ -1,5 +1,13 @@
 /** A busybox root in a temporary directory, and a runtime whose containers are collected: output and end. */
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execFileSync } from 'node:child_process';
@@ -49,7 +57,7 @@ export function openSandbox(): Sandbox {
   const machine: Machine = {
     arch: process.arch === 'arm64' ? 'arm64' : 'amd64',
     cgroup2: false,
-    bounding: (1n << 41n) - 1n,
+    bounding: BigInt(`0x${/^CapBnd:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`),
     mountPoint,
   };
   const runtime = createRuntime({ launcher: locateNative('tsbuild-launch'), machine });

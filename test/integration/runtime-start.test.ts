@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { isTsbuildError, type ErrorCode } from '../../src/base/errors.ts';
 import { openSandbox, type Sandbox } from './runtime-fixture.ts';
 
@@ -197,4 +201,79 @@ test('more containers than the server has slots is an error, not a hang', async 
   await Promise.all(containers.map((container) => container.exited));
   assert.equal(containers.length, 256);
   assert.ok(refusals.every((error) => isTsbuildError(error, 'CONTAINER_START_FAILED')));
+});
+
+test('HOME of one container is not that of the one before it', async () => {
+  const homeOf = async (uid: number) => {
+    const spec = box.spec(['sh', '-c', 'echo $HOME'], { user: { uid, gid: 0, additionalGids: [] } });
+    const env = spec.env.filter((entry) => !entry.startsWith('HOME='));
+    return (await box.run({ ...spec, env, findHome: true })).stdout;
+  };
+  assert.equal(await homeOf(0), '/root\n');
+  assert.equal(await homeOf(12345), '/\n');
+});
+
+test('a working directory with .. is found while others rename without end', async (t) => {
+  const child = spawn('python3', [
+    '-c',
+    `import os,sys,tempfile
+with tempfile.TemporaryDirectory() as d:
+    os.mkdir(d + '/a'); print('ready', flush=True)
+    while os.getppid() == int(sys.argv[1]): os.rename(d + '/a', d + '/b'); os.rename(d + '/b', d + '/a')`,
+    String(process.pid),
+  ]);
+  t.after(async () => {
+    child.kill('SIGINT');
+    await once(child, 'exit');
+  });
+  await once(child.stdout, 'data');
+  for (let n = 0; n < 5; n += 1) {
+    const { stdout, status } = await box.run(box.spec(['pwd'], { cwd: `/tmp${'/../tmp'.repeat(300)}` }));
+    assert.deepEqual([stdout, status], ['/tmp\n', ok]);
+  }
+});
+
+test('a working directory of 400 levels is made', async () => {
+  const cwd = '/a'.repeat(400);
+  const { stdout, status } = await box.run(box.spec(['pwd'], { cwd }));
+  assert.deepEqual([stdout, status], [`${cwd}\n`, ok]);
+});
+
+test('what is in the way of a path is named', async () => {
+  writeFileSync(join(box.root, 'obstacle'), '');
+  const { message } = await failure(['true'], { cwd: '/obstacle/below/it' });
+  assert.match(message, /working directory \("\/obstacle\/below\/it"\): ENOTDIR/);
+});
+
+test('the server keeps nothing of its children but what is theirs to give', async () => {
+  const before = box.runtime.start(
+    box.spec(['sleep', '100'], { cwd: '/tmp' }),
+    { kind: 'capture', onOutput: () => undefined },
+    { signal: new AbortController().signal },
+  );
+  await using first = await before;
+  const server = Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${first.pid}/status`, 'utf8'))?.[1]);
+  const state = (): unknown => [
+    readdirSync(`/proc/${server}/fd`).length,
+    /^(?:Uid|Gid|Groups|Cap\w+|Seccomp|NoNewPrivs|SigIgn|SigBlk):.*$/gm[Symbol.match](
+      readFileSync(`/proc/${server}/status`, 'utf8'),
+    ),
+    readlinkSync(`/proc/${server}/cwd`),
+    readlinkSync(`/proc/${server}/root`),
+    ['mnt', 'net', 'uts', 'ipc', 'pid', 'cgroup'].map((kind) => readlinkSync(`/proc/${server}/ns/${kind}`)),
+  ];
+  const had = state();
+  for (let round = 0; round < 20; round += 1) {
+    assert.deepEqual(
+      (await box.sh('exit 3', { user: { uid: 1000, gid: 1000, additionalGids: [] } })).status,
+      {
+        kind: 'exited',
+        code: 3,
+      },
+    );
+    await refused('COMMAND_NOT_FOUND', ['no-such-program']);
+  }
+  // why: a refusal is told before the streams of what was refused are closed.
+  for (let round = 0; round < 200 && !isDeepStrictEqual(state(), had); round += 1) await sleep(10);
+  assert.deepEqual(state(), had);
 });

@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { locateNative } from '../../native/locate.ts';
 import { encodePlan } from '../../native/plan.ts';
+import type { PlanOp } from '../../native/plan-ops.ts';
 import { layOut, layOutExec } from '../../src/runtime/layout.ts';
 import type { ContainerSpec, ExecSpec } from '../../src/runtime/runtime.ts';
 import type { Sandbox } from './runtime-fixture.ts';
@@ -17,8 +18,14 @@ export interface Launched {
 export async function launchDirectly(
   box: Sandbox,
   spec: ContainerSpec | ExecSpec,
-  options: { readonly wrapper?: readonly string[]; readonly descriptors?: readonly number[] } = {},
+  options: {
+    readonly wrapper?: readonly string[];
+    readonly descriptors?: readonly number[];
+    /** The plan that TypeScript made, changed as somebody would who gets at it. */
+    readonly change?: (ops: readonly PlanOp[]) => readonly PlanOp[];
+  } = {},
 ): Promise<Launched> {
+  const ops = 'target' in spec ? layOutExec(spec, box.machine) : layOut(spec, box.machine);
   const child = spawn('env', [...(options.wrapper ?? []), locateNative('tsbuild-launch'), 'run'], {
     stdio: ['ignore', 'pipe', 'inherit', 'pipe', 'pipe', ...(options.descriptors ?? [])],
   });
@@ -29,7 +36,7 @@ export async function launchDirectly(
   status?.on('data', (data: Buffer) => void frames.push(data));
   if (plan !== null && plan !== undefined && 'end' in plan) {
     plan.on('error', () => undefined);
-    plan.end(encodePlan('target' in spec ? layOutExec(spec, box.machine) : layOut(spec, box.machine)));
+    plan.end(encodePlan(options.change?.(ops) ?? ops));
   }
   await new Promise((resolve) => child.once('close', resolve));
   const STARTED = 10;

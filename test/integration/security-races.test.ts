@@ -57,6 +57,7 @@ test('CVE-2021-30465: a directory that another container swaps for a symlink lea
     { signal },
   );
   while (said === '') await new Promise((resolve) => setTimeout(resolve, 1));
+  const before = mountsHere();
   let next = 0;
   let started = 0;
   const worker = async (): Promise<void> => {
@@ -80,6 +81,7 @@ test('CVE-2021-30465: a directory that another container swaps for a symlink lea
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   assert.equal(said, 'ready\n', 'it swapped all the time');
   assert.ok(started > 0, 'some were started');
+  assert.deepEqual(mountsHere(), before);
   assert.deepEqual(readdirSync(victim), ['file']);
   assert.equal(readFileSync(join(victim, 'file'), 'utf8'), 'untouched');
   assert.equal(swapper.pid > 0, true);
@@ -118,8 +120,19 @@ test('CVE-2021-30465: a target that is a symlink stays inside the root', async (
   symlinkSync(victim, join(box.root, 'link'));
   symlinkSync('/../../tmp', join(box.root, 'inner'));
   const tmpfs = (target: string): ContainerMount => ({ kind: 'tmpfs', target, mode: 0o755 });
+  // The root is put together in sight of the host's mounts: what leads out of it would be mounted on the host.
+  const before = mountsHere();
   await box.sh('echo in > /link/f', { volumes: [tmpfs('/link')] }).catch(() => undefined);
   assert.deepEqual(readdirSync(victim), ['file']);
   const { stdout } = await box.sh('echo in > /inner/f; cat /tmp/f', { volumes: [tmpfs('/inner')] });
   assert.equal(stdout, 'in\n');
+  assert.deepEqual(mountsHere(), before);
 });
+
+/** Where something is mounted at places that this test knows; what others mount meanwhile is theirs. */
+function mountsHere(): readonly string[] {
+  const points = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '');
+  return points.filter((point) => point === '/tmp' || point.startsWith(box.directory));
+}

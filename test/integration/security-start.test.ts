@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import {
   closeSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -16,10 +17,13 @@ import {
   writeSync,
 } from 'node:fs';
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { locateNative } from '../../native/locate.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
+import { DEFAULT_CAPABILITIES } from '../../src/runtime/capabilities.ts';
+import { execTarget } from '../../src/runtime/process-namespaces.ts';
 import type { ContainerMount } from '../../src/runtime/runtime.ts';
 import { launchDirectly } from './security-launch.ts';
 import { openSandbox, type Sandbox } from './runtime-fixture.ts';
@@ -32,6 +36,20 @@ after(() => box.close());
 
 const refused = (error: unknown): boolean => isTsbuildError(error, 'CONTAINER_START_FAILED');
 const tmpfs = (target: string): ContainerMount => ({ kind: 'tmpfs', target, mode: 0o755 });
+
+const SHARED_MEMORY: Extract<ContainerMount, { kind: 'attach' }> = {
+  ...{ kind: 'attach', type: '', source: '/dev/shm', target: '/dev/shm', bind: true, recursive: false },
+  ...{
+    copyUp: false,
+    remount: false,
+    set: 0,
+    clear: 0,
+    setBelow: 0,
+    clearBelow: 0,
+    propagation: 0,
+    options: [],
+  },
+};
 
 /** A directory of the host that no container may change. */
 function makeVictim(): string {
@@ -64,7 +82,9 @@ async function withEntry(
 }
 
 test('CVE-2019-5736: whoever holds /proc/PID/exe of the launcher cannot write it', async () => {
-  const launcher = locateNative('tsbuild-launch');
+  // A copy: whoever executes the file keeps everybody from writing it, and other tests do that all the time.
+  const launcher = join(mkdtempSync(join(tmpdir(), 'tsbuild-launcher-')), 'tsbuild-launch');
+  copyFileSync(locateNative('tsbuild-launch'), launcher);
   const child = spawn(launcher, ['server'], { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
   const exe = `/proc/${child.pid}/exe`;
   for (let tries = 0; !/^\/$|^\/memfd:/.test(readlinkSync(exe)); tries += 1) {
@@ -75,7 +95,6 @@ test('CVE-2019-5736: whoever holds /proc/PID/exe of the launcher cannot write it
   const gone = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGKILL');
   await gone;
-  // The file is not busy any more: this is when the attack writes.
   assert.throws(() => {
     const fd = openSync(`/proc/self/fd/${held}`, 'r+');
     try {
@@ -85,6 +104,7 @@ test('CVE-2019-5736: whoever holds /proc/PID/exe of the launcher cannot write it
     }
   }, /EPERM|EROFS/);
   closeSync(held);
+  rmSync(dirname(launcher), { recursive: true });
 });
 
 test('CVE-2019-5736: an entry point of /proc/self/exe finds a sealed copy', async () => {
@@ -195,6 +215,19 @@ test('CVE-2025-52565: the terminal is mounted on no file but our own /dev/consol
       ];
       const { started } = await launchDirectly(box, box.spec(['true'], { terminal: true, volumes }));
       assert.equal(started, false);
+      // Nor where it leads to terminals that work.
+      rmSync(join(box.root, 'dev/pts'), { recursive: true });
+      symlinkSync('/other', join(box.root, 'dev/pts'));
+      const devpts: ContainerMount = {
+        ...SHARED_MEMORY,
+        ...{ type: 'devpts', source: 'devpts', target: '/other', bind: false },
+        options: [
+          ['newinstance', ''],
+          ['ptmxmode', '0666'],
+        ],
+      };
+      const spec = box.spec(['true'], { terminal: true, volumes: [devpts, ...volumes] });
+      assert.equal((await launchDirectly(box, spec)).started, false);
     },
   );
   assert.equal(readFileSync(join(box.root, 'victim'), 'utf8'), 'untouched');
@@ -303,4 +336,33 @@ test('CVE-2020-15257: none of our sockets has an abstract name', async () => {
     .map((line) => line.trim().split(/\s+/))
     .filter(([, , , , , , inode = '', name]) => ours.has(inode) && name !== undefined);
   assert.deepEqual(named, []);
+});
+
+test("another container's shared memory is taken from its own root, and is a tmpfs or nothing", async () => {
+  const victim = makeVictim();
+  const signal = new AbortController().signal;
+  const capabilities = [...DEFAULT_CAPABILITIES, 'CAP_SYS_ADMIN'];
+  for (const [trick, outcome] of [
+    ['true', 'started'],
+    [`umount /dev/shm; rmdir /dev/shm; ln -s ${victim} /dev/shm`, 'refused'],
+    [`umount /dev/shm; rmdir /dev/shm; ln -s /proc/1/root${victim} /dev/shm`, 'refused'],
+    ['umount /dev/shm; mount -t proc p /dev/shm', 'refused'],
+    ['umount -l /dev; ln -sf /tmp /dev/shm; rmdir /dev/shm', 'refused'],
+  ] as const) {
+    let said = '';
+    await using donor = await box.runtime.start(
+      { ...box.spec(['sh', '-c', `${trick}; echo done; sleep 60`], { capabilities, seccomp: 'unconfined' }) },
+      { kind: 'capture', onOutput: (_, data) => (said += Buffer.from(data).toString()) },
+      { signal },
+    );
+    while (!said.includes('done')) await new Promise((resolve) => setTimeout(resolve, 5));
+    const { pid, started } = execTarget(donor.pid);
+    const volumes: ContainerMount[] = [{ ...SHARED_MEMORY, of: { pid, started } }];
+    const one = box.sh(`echo evil > /dev/shm/x; cat /dev/shm/sentinel; true`, { volumes });
+    if (outcome === 'refused') await assert.rejects(one, refused, trick);
+    else assert.equal((await one).stdout, '', trick);
+    assertUntouched(victim);
+    const other: ContainerMount[] = [{ ...SHARED_MEMORY, of: { pid, started: started + 1n } }];
+    await assert.rejects(box.sh('true', { volumes: other }), refused, 'a pid that is another process by now');
+  }
 });

@@ -7,8 +7,9 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { digestOf, type ChainID } from '../../src/base/digest.ts';
+import { namesIn } from '../../src/base/directory-names.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
-import { openSnapshotter } from '../../snapshotter/open.ts';
+import { DRIVER_DIRECTORY, openSnapshotter } from '../../snapshotter/open.ts';
 import {
   bytesOf,
   describeTree,
@@ -22,24 +23,28 @@ import {
 const BOTTOM: ChainID | undefined = undefined;
 const WORKER = fileURLToPath(new URL('../suites/snapshot-worker.js', import.meta.url));
 
-for (const driver of ['overlay', 'copy'] as const)
+for (const driver of ['erofs', 'overlay', 'copy'] as const)
   describe(`snapshotter ${driver} with several processes`, () => {
     test('a store survives kill -9 at any moment', async () => {
       using temporary = temporaryDirectory();
       const root = temporary.path;
+      const committed = (): readonly string[] => namesIn(join(root, DRIVER_DIRECTORY[driver], 'committed'));
       for (let round = 0; round < 8; round += 1) {
         const worker = spawn(process.execPath, [WORKER, root, driver, '1000', `${round * 3}`], {
           stdio: 'ignore',
         });
         const gone = once(worker, 'exit');
-        await sleep(120 + round * 37);
+        const before = committed().length;
+        // A machine that is busy needs its time to begin.
+        for (let waited = 0; committed().length === before && waited < 20_000; waited += 10) await sleep(10);
+        await sleep(round * 37);
         worker.kill('SIGKILL');
         await gone;
       }
       const layers = openLayerStore(join(root, 'layers'), testHost);
       const snapshots = openSnapshotter({ root, host: testHost, layers, driver });
       assert.deepEqual(await snapshots.check(), []);
-      assert.deepEqual(readdirSync(join(root, driver, 'staging')), []);
+      assert.deepEqual(readdirSync(join(root, DRIVER_DIRECTORY[driver], 'staging')), []);
       for (const diffID of layers.list()) {
         const layer = layers.get(diffID);
         assert.ok(layer !== undefined && digestOf(await bytesOf(layer)) === diffID);
@@ -75,7 +80,7 @@ for (const driver of ['overlay', 'copy'] as const)
       const layers = openLayerStore(join(temporary.path, 'layers'), testHost);
       const snapshots = openSnapshotter({ root: temporary.path, host: testHost, layers, driver });
       assert.deepEqual(await snapshots.check(), []);
-      assert.deepEqual(readdirSync(join(temporary.path, driver, 'staging')), []);
+      assert.deepEqual(readdirSync(join(temporary.path, DRIVER_DIRECTORY[driver], 'staging')), []);
       let count = 0;
       for await (const info of snapshots.list()) count += info.name === '' ? 0 : 1;
       assert.equal(count, 12);
@@ -86,7 +91,7 @@ for (const driver of ['overlay', 'copy'] as const)
       const script = `
         mount -t tmpfs -o size=3m tmpfs "$1"
         "$2" "$3" "$1" ${driver} 100 1 && exit 1
-        find "$1/${driver}/staging" "$1/layers/partial" -mindepth 1`;
+        find "$1/${DRIVER_DIRECTORY[driver]}/staging" "$1/layers/partial" -mindepth 1`;
       const run = spawnSync(
         'unshare',
         ['-m', 'sh', '-uc', script, 'sh', temporary.path, process.execPath, WORKER],

@@ -115,12 +115,14 @@ export function createState(options: TestRegistryOptions, violate: (text: string
     }
     if (body.byteLength > 0 && seen.headers['content-type'] !== 'application/octet-stream')
       violate(`${seen.method} of bytes as ${String(seen.headers['content-type'])}`);
-    if (Number(seen.headers['content-length']) !== body.byteLength)
+    // Docker's own clients send all that they have in one PATCH without a length.
+    const isStream = seen.headers['transfer-encoding'] === 'chunked' && session.size === 0;
+    if (!isStream && Number(seen.headers['content-length']) !== body.byteLength)
       violate(
         `${seen.method} says ${String(seen.headers['content-length'])} bytes, and sends ${body.byteLength}`,
       );
     const range = seen.headers['content-range'];
-    if (seen.method === 'PATCH' && range === undefined) violate('PATCH without Content-Range');
+    if (seen.method === 'PATCH' && range === undefined && !isStream) violate('PATCH without Content-Range');
     if (range !== undefined) {
       const match = /^(\d+)-(\d+)$/.exec(range);
       if (match === null) violate(`Content-Range ${JSON.stringify(range)}`);

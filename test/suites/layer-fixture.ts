@@ -1,6 +1,6 @@
 /** What tests of layers and snapshotters share: tars by hand, trees as text, and a real mount to change things in. */
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, readSync, rmSync } from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDigester, digestOf, type DiffID } from '../../src/base/digest.ts';
@@ -12,6 +12,7 @@ import { createTarWriter } from '../../src/layer/tar-writer.ts';
 import type { TarEntry } from '../../src/layer/tar-header.ts';
 import type { Directory, EntryStat } from '../../src/layer/tree.ts';
 import type { Mount } from '../../native/mount.ts';
+import { openOverlayRoot } from '../../native/overlay.ts';
 
 let serial = 0;
 export const testHost: Host = {
@@ -135,21 +136,18 @@ function digestOfFile(directory: Directory, name: string): string {
   }
 }
 
-/** Runs a shell script inside the root that `mounts` make, in a mount namespace of its own. */
+/** Runs a shell script inside the root that `mounts` make, which is mounted nowhere else. */
 export function changeInside(mounts: readonly Mount[], script: string): void {
   const root = mounts[0];
   if (root === undefined) throw new Error('there is nothing to change');
-  const mount =
+  const fd =
     root.kind === 'bind'
-      ? `mount --bind '${root.source}' /mnt`
-      : `mount -t overlay overlay /mnt -o '${overlayOptions(root)}'`;
-  const run = spawnSync('unshare', ['-m', 'sh', '-euc', `${mount}\ncd /mnt\numask 022\n${script}`], {
+      ? openSync(root.source, constants.O_RDONLY | constants.O_DIRECTORY)
+      : openOverlayRoot(root.lower, root.upper ?? '', root.work ?? '', root.program);
+  const run = spawnSync('sh', ['-euc', `cd /proc/self/fd/3\numask 022\n${script}`], {
+    stdio: ['ignore', 'pipe', 'pipe', fd],
     encoding: 'utf8',
   });
+  closeSync(fd);
   if (run.status !== 0) throw new Error(`the script failed: ${run.stderr}`);
-}
-
-function overlayOptions(mount: Mount & { kind: 'overlay' }): string {
-  const { lower, upper = '', work = '' } = mount;
-  return `lowerdir=${lower.join(':')},upperdir=${upper},workdir=${work},metacopy=off,redirect_dir=off,index=off,xino=off,volatile`;
 }

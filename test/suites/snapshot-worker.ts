@@ -6,7 +6,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChainID } from '../../src/base/digest.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
-import { openSnapshotter, type Driver } from '../../snapshotter/open.ts';
+import { isDriver, type Driver } from '../../snapshotter/driver.ts';
+import { openSnapshotter } from '../../snapshotter/open.ts';
 import { storeLayer, tarOf, testHost, type Item } from './layer-fixture.ts';
 
 const FILES = 60;
@@ -18,7 +19,7 @@ function layerItems(n: number): readonly Item[] {
 
 async function work(root: string, driver: Driver, times: number, from: number): Promise<void> {
   const layers = openLayerStore(join(root, 'layers'), testHost);
-  const snapshots = openSnapshotter({ root, host: testHost, layers, driver });
+  const snapshots = openSnapshotter({ root, host: testHost, layers, driver, small: 0 });
   let parent: ChainID | undefined;
   for (let n = from; n < from + times; n += 1) {
     parent = (await snapshots.apply(parent, storeLayer(layers, tarOf(...layerItems(n))))).name;
@@ -28,12 +29,12 @@ async function work(root: string, driver: Driver, times: number, from: number): 
     writeFileSync(join(at ?? '', 'changed'), `${n}`);
     await active.commit({ maxMtime: 0 });
     if (n % 5 === 0) {
-      layers.sync();
+      await layers.sync();
       await snapshots.sync();
     }
   }
 }
 
 const [, , root, driver, times, from] = process.argv;
-if (root !== undefined && (driver === 'overlay' || driver === 'copy'))
+if (root !== undefined && driver !== undefined && isDriver(driver))
   await work(root, driver, Number(times), Number(from));

@@ -133,6 +133,12 @@ const ROWS: readonly (readonly [string, Resources, readonly string[], readonly s
     ['cpu.weight=100', 'cpu.max=50000 100000', 'cpu.max.burst=10'],
   ],
   [
+    'no burst and not idle, said aloud',
+    { cpu: { burst: 0, idle: 0 } },
+    ['cpu.cfs_burst_us=0', 'cpu.idle=0'],
+    ['cpu.idle=0', 'cpu.max.burst=0'],
+  ],
+  [
     'idle cpu',
     { cpu: { idle: 1, shares: 2, quota: -1 } },
     ['cpu.shares=2', 'cpu.cfs_quota_us=-1', 'cpu.idle=1'],

@@ -77,9 +77,9 @@ test('outputs are parsed as docker writes them', () => {
     ),
     [
       { kind: 'local', destination: '/w/out' },
-      { kind: 'oci-directory', destination: '/w/d', form: 'gzip' },
-      { kind: 'oci-archive', destination: '/w/a.tar', form: 'uncompressed' },
-      { kind: 'docker-archive', destination: '/b.tar', form: 'uncompressed' },
+      { kind: 'oci-directory', destination: '/w/d', form: { compression: 'gzip' } },
+      { kind: 'oci-archive', destination: '/w/a.tar', form: { compression: 'uncompressed' } },
+      { kind: 'docker-archive', destination: '/b.tar', form: { compression: 'uncompressed' } },
     ],
   );
   for (const spec of ['type=nope', 'dest=x', 'type=local', 'type=oci,dest=x,compression=lzma'])
@@ -131,6 +131,12 @@ test('exit codes tell failures apart', () => {
 test('secrets in URLs are struck out', () => {
   assert.equal(redact('get https://ann:pw@host/x?token=abc&y=1'), 'get https://***@host/x?token=***&y=1');
   assert.equal(mask('ADD https://ann:pw@host/x /'), 'ADD https://******@host/x /');
+  assert.equal(redact('git+ssh://ann:@host and ?a?X-Sig=abc'), 'git+ssh://***@host and ?a?X-Sig=***');
+});
+
+test('a megabyte that was made to keep the search for secrets busy is looked through in a moment', () => {
+  for (const part of ['x', '?sig', '&token', 'eyJhbGciOiJI', '://a', '://a:', 'Bearer ', 'bearer a'])
+    assert.equal(redact(part.repeat(1_000_000 / part.length)).length > 0, true);
 });
 
 const EVENTS: readonly ProgressEvent[] = [

@@ -29,6 +29,7 @@ function options(...argv: readonly string[]): IsolationOptions {
 const FACTS: StartFacts = {
   volumeDirectory: (name) => `/volumes/${name}`,
   namespacePath: (container, kind) => `/proc/${container}/ns/${kind}`,
+  sharerOf: (container) => ({ pid: Number(container), started: 5n }),
   firstId: () => 1_000_000,
   sharedMemory: ['/dev/shm'],
   arch: 'amd64',
@@ -66,6 +67,9 @@ test("namespaces are new, the host's, or another container's", () => {
     ...{ pid: 'host', ipc: { join: '/proc/7/ns/ipc' }, uts: 'host', cgroup: 'host', time: 'new' },
   });
   assert.deepEqual(spec.timeOffsets, { boottime: { secs: 60, nanosecs: 0 } });
+  const shm = spec.mounts.find(({ target }) => target === '/dev/shm');
+  assert.deepEqual(shm?.kind === 'attach' ? [shm.source, shm.of] : [], ['/dev/shm', { pid: 7, started: 5n }]);
+  assert.equal(specOf('--ipc=none', '--shm-size=1m').shmSize, 0);
   assert.equal(spec.hostname, '', "the host's name is not changed");
   assert.equal(specOf().hostname, 'h');
 });

@@ -67,10 +67,10 @@ describe('layer store', () => {
     assert.equal(readdirSync(join(root, 'partial')).length, 1);
   });
 
-  test('layers that no sync covered before a crash are gone, others stay', () => {
+  test('layers that no sync covered before a crash are gone, others stay', async () => {
     const layers = openLayerStore(root, testHost);
     const synced = storeLayer(layers, Buffer.from('synced'));
-    layers.sync();
+    await layers.sync();
     const torn = storeLayer(layers, Buffer.from('torn'));
     crash();
     const later = openLayerStore(root, testHost);
@@ -83,13 +83,13 @@ describe('layer store', () => {
     assert.equal(openLayerStore(root, testHost).get(diffID)?.size, 5);
   });
 
-  test('a sync takes back the notes of its own process alone', () => {
+  test('a sync takes back the notes of its own process alone', async () => {
     const notes = openUnsyncedNotes(join(root, 'unsynced'), () => undefined);
     const other = openUnsyncedNotes(join(root, 'unsynced'), () => undefined);
     notes.note('mine');
     other.note('theirs');
-    notes.sync();
-    notes.sync();
+    await notes.sync();
+    await notes.sync();
     crash();
     const distrusted: string[] = [];
     openUnsyncedNotes(join(root, 'unsynced'), (name) => distrusted.push(name));

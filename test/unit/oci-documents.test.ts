@@ -5,7 +5,7 @@ import { parseArguments, type OptionSpec } from '../../src/cli/runtime/arguments
 import { parseSet } from '../../src/runtime/oci/cpu-set.ts';
 import { parseFields } from '../../src/runtime/oci/fields.ts';
 import { parseIdMapText } from '../../src/runtime/oci/id-maps.ts';
-import { parseMountOptions } from '../../src/runtime/oci/mount-options.ts';
+import { bindAttributes, parseMountOptions } from '../../src/runtime/oci/mount-options.ts';
 import { parseSeccomp } from '../../src/runtime/oci/seccomp-document.ts';
 import { compileProfile, filterFlags } from '../../src/runtime/seccomp/compile-profile.ts';
 import type { SeccompArgument, SeccompOperator } from '../../src/runtime/seccomp/profile.ts';
@@ -128,7 +128,9 @@ test('a filter that notifies has a listener, and never for what sends its descri
       ),
       () => ['', '', '', ''],
     );
-  assert.equal(filterFlags(parse(['mkdir'])), 8);
+  assert.equal(filterFlags(parse(['mkdir'])), 4 | 8);
+  const flags = ['SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV'];
+  assert.equal(filterFlags(parse(['mkdir'], { listenerPath: '/run/agent', flags })), 8 | 32);
   for (const names of [['write'], ['sendmsg']])
     assert.throws(
       () => parse(names),
@@ -157,6 +159,25 @@ test('mount options are attributes, propagation, flags and data; later ones win'
     ['size', '64k'],
   ]);
   assert.equal(parseMountOptions(['ridmap=uids=0-1-2;gids=0-1-2']).idmapText, 'uids=0-1-2;gids=0-1-2');
+});
+
+test('access times of a bind: what is asked for replaces all, what only takes back changes nothing', () => {
+  const of = (...options: readonly string[]): readonly number[] => {
+    const { set, clear } = bindAttributes(parseMountOptions(['bind', ...options]));
+    return [set, clear];
+  };
+  for (const option of ['atime', 'norelatime', 'nostrictatime', 'diratime'])
+    assert.deepEqual(of(option), [0, 0], option);
+  assert.deepEqual(of('relatime'), [0, 0xf0]);
+  assert.deepEqual(of('noatime', 'ro'), [0x11, 0xf0]);
+  assert.deepEqual(of('strictatime', 'noatime'), [0x20, 0xf0]);
+  assert.deepEqual(of('nodiratime', 'norelatime'), [0x80, 0x70]);
+  assert.deepEqual(of('noatime', 'atime', 'nodev'), [4, 0]);
+});
+
+test('a flag about a listener is passed over where there is none', () => {
+  const flags = ['SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV', 'SECCOMP_FILTER_FLAG_LOG'];
+  assert.equal(filterFlags({ defaultAction: 'SCMP_ACT_ALLOW', architectures: [], flags, syscalls: [] }), 2);
 });
 
 test('lists of cpus and id maps are read, and refused where they make no sense', () => {

@@ -10,6 +10,7 @@ import {
 import { createContainerSpec, type ContainerInput } from '../../src/runtime/default-spec.ts';
 import { layOut } from '../../src/runtime/layout.ts';
 import { compileDefaultProfile } from '../../src/runtime/seccomp/compile.ts';
+import { usualFilters } from '../../src/runtime/seccomp/default-filter.ts';
 import { encodeProgram, type Instruction } from '../../src/runtime/seccomp/program.ts';
 import { NEWEST_KNOWN, syscallNumbers } from '../../src/runtime/seccomp/syscalls.ts';
 import { encodePlan } from '../../native/plan.ts';
@@ -136,6 +137,15 @@ test('the filter is installed before the identity changes, the program comes las
   assert.equal(ops[0], 'namespaces');
   assert.deepEqual(ops.slice(-3), ['seccomp', 'credentials', 'exec']);
   assert.ok(ops.indexOf('pivot') > ops.lastIndexOf('mask'));
+});
+
+test('filters that were made beforehand are those of containers with the usual capabilities', () => {
+  const { capabilities } = createContainerSpec(INPUT);
+  for (const arch of ['amd64', 'arm64'])
+    assert.equal(
+      usualFilters()[`${arch} ${capabilities.join(' ')}`],
+      Buffer.from(encodeProgram(compileDefaultProfile(DEFAULT_CAPABILITIES, arch))).toString('base64'),
+    );
 });
 
 test('only root keeps capabilities, a privileged container has no filter and no masks', () => {

@@ -122,6 +122,35 @@ test('a step executed again with the same outcome leaves later steps cached', as
   assert.deepEqual([again.executed, again.cached], [1, 1]);
 });
 
+test('a description that did part of the work ends it, and gives up what it holds once, hit or not', async () => {
+  const events: string[] = [];
+  const base = handlersFor(() => Promise.reject(new Error('the handler itself does nothing')));
+  const { run: described } = base;
+  const handlers: OpHandlers = {
+    ...base,
+    run: {
+      ...described,
+      async cacheMap(context) {
+        const description = await described.cacheMap(context);
+        assert.ok(description !== undefined);
+        return {
+          ...description,
+          exec: () => {
+            events.push('exec');
+            return Promise.resolve(pushLayer(emptyStack, { diffID: digestOf('x') as DiffID, created: 1 }));
+          },
+          release: () => void events.push('release'),
+        };
+      },
+    },
+  };
+  const target = run('a', scratch());
+  const first = await solve(target, options(handlers));
+  assert.deepEqual([first.executed, events.splice(0)], [1, ['exec', 'release']]);
+  const second = await solve(target, options(handlers));
+  assert.deepEqual([second.executed, second.result, events], [0, first.result, ['release']]);
+});
+
 test('noCache executes and records all the same', async () => {
   const handlers = handlersFor(async ({ op }) => op.args[0] ?? '');
   const plain = run('a', scratch());
@@ -204,7 +233,7 @@ test('the first failure aborts the siblings, carries its line, and is what solve
   const ends = events.flatMap((event) =>
     event.kind === 'status' && event.status.kind !== 'started' ? [event.status.kind] : [],
   );
-  assert.deepEqual(ends.toSorted(), ['canceled', 'done', 'failed']);
+  assert.deepEqual(ends.toSorted(), ['canceled', 'done', 'executing', 'executing', 'failed']);
 });
 
 test('an abort by the caller is reported as such', async () => {

@@ -1,33 +1,46 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { digestOf, parseDigest, type DiffID } from '../../src/base/digest.ts';
-import { isTsbuildError } from '../../src/base/errors.ts';
+import { isTsbuildError, TsbuildError } from '../../src/base/errors.ts';
 import type { Host } from '../../src/base/host.ts';
 import { startTimeOf } from '../../src/base/owner.ts';
 import { collect, copyImage } from '../../src/content/copy-image.ts';
 import { openCompressedBlobs } from '../../src/content/compressed-blobs.ts';
+import { openLazyBlobs, type LazyBlobs } from '../../src/content/lazy-blobs.ts';
 import { openContentStore, type ContentStore } from '../../src/content/content-store.ts';
 import { openImageStore, type ImageStore } from '../../src/image/image-store.ts';
 import { normaliseLayer } from '../../src/image/import-rootfs.ts';
+import { createLayerFiles, type LayerFiles } from '../../src/image/layer-files.ts';
 import { createForms, type Forms } from '../../src/image/manifest.ts';
-import { gzipBlocks } from '../../src/layer/compress.ts';
+import { gzipBlocks } from '../../src/layer/gzip-blocks.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
 import type { LayerStore } from '../../src/layer/layer.ts';
-import type { ImageConfig } from '../../src/oci/documents.ts';
+import type { Descriptor, ImageConfig } from '../../src/oci/documents.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import { openStatCache } from '../../src/solver/exec/context/stat-cache.ts';
-import type { EntryStat } from '../../src/layer/tree.ts';
 
 let root: string;
 let content: ContentStore;
 let layers: LayerStore;
 let images: ImageStore;
 let forms: Forms;
+let blobs: LazyBlobs;
+let files: LayerFiles;
+/** What repositories hold, and which of them were asked. */
+const remote = new Map<string, Uint8Array>();
+const asked: string[] = [];
 let count = 0;
 const host: Host = {
   now: () => Date.now(),
@@ -40,14 +53,137 @@ beforeEach(() => {
   content = openContentStore(join(root, 'content'), host);
   layers = openLayerStore(join(root, 'layers'), host);
   const compressed = openCompressedBlobs(join(root, 'compressed'), host);
-  images = openImageStore({ root: join(root, 'images'), host, content, layers, compressed });
-  forms = createForms({ content, layers, compressed, images });
+  blobs = openLazyBlobs({
+    ...{ root: join(root, 'known'), host, content, compressed },
+    sourceOf: (repository) => Promise.resolve({ open: (blob) => elsewhere(repository, blob) }),
+  });
+  images = openImageStore({ root: join(root, 'images'), host, content, layers, blobs });
+  files = createLayerFiles({ content, layers, blobs });
+  forms = createForms({ content, layers, compressed, blobs, files });
+  remote.clear();
+  asked.length = 0;
 });
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 async function* bodyOf(...parts: readonly (string | Uint8Array)[]): AsyncGenerator<Uint8Array> {
   for (const part of parts) yield await Promise.resolve(Buffer.from(part));
 }
+
+async function* elsewhere(repository: string, { digest }: Descriptor): AsyncGenerator<Uint8Array> {
+  asked.push(repository);
+  const bytes = await Promise.resolve(remote.get(`${repository} ${digest}`));
+  if (bytes === undefined) throw new TsbuildError('REGISTRY_NOT_FOUND', `${repository} has no ${digest}`);
+  yield bytes;
+}
+
+/** A layer that nobody has here, and its compressed form in a repository. */
+async function lazyLayer(text: string, repository: string): Promise<{ diffID: DiffID; blob: Descriptor }> {
+  const diffID = digestOf(text) as DiffID;
+  const bytes = await collect(gzipBlocks(bodyOf(text)));
+  const blob = {
+    mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
+    digest: digestOf(bytes),
+    size: bytes.byteLength,
+  };
+  remote.set(`${repository} ${blob.digest}`, bytes);
+  blobs.addLayer(diffID, blob, repository);
+  return { diffID, blob };
+}
+
+test('a layer that only a registry has counts as present, and is fetched when it is read, once', async () => {
+  const { diffID, blob } = await lazyLayer('a tar', 'r/x');
+  assert.ok(images.hasLayer(diffID));
+  assert.deepEqual(asked, []);
+  const read = async (): Promise<string> =>
+    Buffer.from(await collect(images.openLayer(diffID)?.tar() ?? bodyOf())).toString();
+  assert.deepEqual(await Promise.all([read(), read()]), ['a tar', 'a tar']);
+  assert.deepEqual(asked, ['r/x']);
+  assert.equal(content.size(blob.digest), blob.size);
+});
+
+test('a blob is read straight from a registry without being kept; the next repository is asked where one fails', async () => {
+  const { diffID, blob } = await lazyLayer('a tar', 'r/x');
+  blobs.remember(blob.digest, 'r/gone');
+  assert.deepEqual(await forms.descriptorOf(diffID, { compression: 'gzip' }, signal), blob);
+  assert.deepEqual(
+    Buffer.from(await collect(forms.source.open(blob, { signal }))),
+    remote.get(`r/x ${blob.digest}`),
+  );
+  assert.deepEqual(asked, ['r/gone', 'r/x']);
+  assert.equal(content.size(blob.digest), undefined);
+  assert.deepEqual(blobs.repositoriesOf(blob.digest), ['r/gone', 'r/x']);
+});
+
+test('a fetch goes on for those who still want it', async () => {
+  const { blob } = await lazyLayer('a tar', 'r/x');
+  const [first, second] = [new AbortController(), new AbortController()];
+  const one = blobs.fetch(blob, { signal: first.signal });
+  const two = blobs.fetch(blob, { signal: second.signal });
+  first.abort();
+  await Promise.all([one, two]);
+  assert.equal(content.size(blob.digest), blob.size);
+  const third = new AbortController();
+  third.abort();
+  const { blob: other } = await lazyLayer('another tar', 'r/x');
+  await assert.rejects(blobs.fetch(other, { signal: third.signal }), (error) =>
+    isTsbuildError(error, 'ABORTED'),
+  );
+});
+
+test('bytes that a registry damaged never become a layer', async () => {
+  const { diffID, blob } = await lazyLayer('a tar', 'r/x');
+  remote.set(`r/x ${blob.digest}`, Buffer.alloc(blob.size));
+  await assert.rejects(collect(images.openLayer(diffID)?.tar() ?? bodyOf()), (error) =>
+    isTsbuildError(error, 'DIGEST_MISMATCH'),
+  );
+  assert.equal(content.size(blob.digest), undefined);
+});
+
+test('a layer becomes a file in the pass that fetches it, once, and its blob is kept', async () => {
+  const { diffID, blob } = await lazyLayer('a tar', 'r/x');
+  const [one, two] = await Promise.all([files.bring(diffID, { signal }), files.bring(diffID, { signal })]);
+  assert.equal(readFileSync(one?.path ?? '', 'utf8'), 'a tar');
+  assert.deepEqual(two?.path, one?.path);
+  assert.deepEqual(asked, ['r/x']);
+  assert.equal(digestOf(readFileSync(content.path(blob.digest))), blob.digest);
+  // Without the tar the blob will do.
+  layers.remove(diffID);
+  assert.equal((await files.bring(diffID, { signal }))?.size, 5);
+  assert.deepEqual(asked, ['r/x']);
+  assert.equal(await files.bring(digestOf('nothing') as DiffID, { signal }), undefined);
+});
+
+test('a blob that came damaged is fetched from another repository', async () => {
+  const { diffID, blob } = await lazyLayer('a tar', 'r/x');
+  for (const damage of [Buffer.alloc(blob.size), Buffer.from('\x1f\x8b damaged', 'latin1')]) {
+    remote.set(`r/bad ${blob.digest}`, damage);
+    blobs.remember(blob.digest, 'r/x');
+    blobs.remember(blob.digest, 'r/bad');
+    asked.length = 0;
+    assert.equal(readFileSync((await files.bring(diffID, { signal }))?.path ?? '', 'utf8'), 'a tar');
+    assert.deepEqual(asked.at(-1), 'r/x');
+    layers.remove(diffID);
+    content.remove(blob.digest);
+  }
+});
+
+test('a blob that holds another layer than its image says never becomes that layer', async () => {
+  const { blob } = await lazyLayer('another tar', 'r/x');
+  const diffID = digestOf('a tar') as DiffID;
+  blobs.addLayer(diffID, blob, 'r/x');
+  await assert.rejects(files.bring(diffID, { signal }), (error) => isTsbuildError(error, 'DIGEST_MISMATCH'));
+  assert.deepEqual([...layers.list()], []);
+  assert.deepEqual(readdirSync(join(root, 'layers/partial')), []);
+});
+
+test('a layer that is here in one form is not fetched in another', async () => {
+  const { diffID, blob } = await lazyLayer('a tar', 'r/x');
+  await blobs.fetch(blob, { signal });
+  blobs.addLayer(diffID, { ...blob, digest: digestOf('another form') }, 'r/y');
+  assert.deepEqual(blobs.ofLayer(diffID), blob);
+  content.remove(blob.digest);
+  assert.equal(blobs.ofLayer(diffID)?.digest, digestOf('another form'));
+});
 
 test('our sha256 is the one that an independent implementation computes', () => {
   const text = 'the same bytes';
@@ -146,15 +282,20 @@ test('a manifest names layers in the form that is asked for, compressed once', a
   const image = await addImage('two');
   const [diffID] = image.config.rootfs.diff_ids;
   assert.ok(diffID !== undefined);
-  const manifest = await forms.createManifest(image, { form: 'gzip', format: 'oci', signal });
-  const again = await forms.createManifest(image, { form: 'gzip', format: 'oci', signal });
+  const manifest = await forms.createManifest(image, {
+    form: { compression: 'gzip' },
+    format: 'oci',
+    signal,
+  });
+  const again = await forms.createManifest(image, { form: { compression: 'gzip' }, format: 'oci', signal });
   assert.equal(manifest.digest, again.digest);
-  const plain = await forms.descriptorOf(diffID, 'uncompressed', signal);
+  const plain = await forms.descriptorOf(diffID, { compression: 'uncompressed' }, signal);
   assert.equal(plain.digest, diffID);
   const docker = JSON.parse(
     Buffer.from(
       await content.read(
-        (await forms.createManifest(image, { form: 'gzip', format: 'docker', signal })).digest,
+        (await forms.createManifest(image, { form: { compression: 'gzip' }, format: 'docker', signal }))
+          .digest,
         9999,
       ),
     ).toString(),
@@ -164,7 +305,11 @@ test('a manifest names layers in the form that is asked for, compressed once', a
 
 test('copying an image moves children first and nothing twice', async () => {
   const image = await addImage('three');
-  const manifest = await forms.createManifest(image, { form: 'gzip', format: 'oci', signal });
+  const manifest = await forms.createManifest(image, {
+    form: { compression: 'gzip' },
+    format: 'oci',
+    signal,
+  });
   const other = openContentStore(join(root, 'other'), host);
   const order: string[] = [];
   const sink = {
@@ -211,35 +356,3 @@ for (const [name, bytes] of [
     assert.deepEqual([...layers.list()], []);
     assert.ok(!existsSync(join(root, 'spool')));
   });
-
-test('the stat cache knows files again that did not change, and nothing that is fresh', () => {
-  const stat = (more: Partial<EntryStat> = {}): EntryStat => ({
-    type: 'file',
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    size: 5,
-    mtimeNs: 10n ** 18n,
-    ctimeNs: 10n ** 18n,
-    dev: 1,
-    ino: 2,
-    nlink: 1,
-    major: 0,
-    minor: 0,
-    ...more,
-  });
-  const first = openStatCache(join(root, 'stat'), '/ctx', host);
-  first.put(stat(), digestOf('a'));
-  const fresh = BigInt(Date.now()) * 1_000_000n;
-  first.put(stat({ ino: 3, ctimeNs: fresh }), digestOf('b'));
-  assert.ok(
-    first.knows(stat({ ino: 3, ctimeNs: fresh })) && !first.knows(stat({ ino: 3, ctimeNs: fresh + 1n })),
-  );
-  first.save();
-  const second = openStatCache(join(root, 'stat'), '/ctx', host);
-  assert.equal(second.get(stat()), digestOf('a'));
-  assert.equal(second.get(stat({ ino: 3, ctimeNs: fresh })), undefined);
-  for (const change of [{ size: 6 }, { mtimeNs: 1n }, { ctimeNs: 1n }, { ino: 9 }, { dev: 9 }])
-    assert.equal(second.get(stat(change)), undefined);
-  assert.equal(openStatCache(join(root, 'stat'), '/other', host).get(stat()), undefined);
-});

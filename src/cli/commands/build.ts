@@ -2,7 +2,8 @@
 import { resolve } from 'node:path';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { TsbuildError } from '../../base/errors.ts';
-import { build, type BuildRequest, type BuildResult } from '../../engine/build.ts';
+import { build, type BuildResult } from '../../engine/build.ts';
+import type { BuildRequest } from '../../engine/build-request.ts';
 import type { ContextSpec, DockerfileSpec, DockerfileText } from '../../engine/build-sources.ts';
 import {
   checkContextDirectory,
@@ -17,8 +18,11 @@ import type { Entitlement } from '../../../frontend/request.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';
 import type { Session } from '../session.ts';
+import { parseCacheDestinations, parseCacheSources } from './cache-flag.ts';
+import { checkHost } from './extra-host.ts';
 import { parseNamedContext, remoteContext } from './context-flag.ts';
-import { parseOutputs } from './output-flag.ts';
+import { readCompressionFlags } from './compression-flags.ts';
+import { parseOutputs, pushForm } from './output-flag.ts';
 import { readResources } from './resource-flags.ts';
 import { readInput } from './read-input.ts';
 import { readSecretFlags } from './secret-flag.ts';
@@ -63,8 +67,12 @@ function report(result: BuildResult, { outputs }: BuildRequest, flags: ParsedFla
     if (!usesStdout) stdout.write(`${result.image.id}\n`);
   } else if (flags.text('progress') !== 'json')
     stderr.write(
-      `built ${result.image.id}${names.length === 0 ? '' : ` as ${names.join(', ')}`} (${result.executed} executed, ${result.cached} cached)\n`,
+      `built ${result.image.id}${names.length === 0 ? '' : ` as ${names.join(', ')}`} (${countsOf(result)})\n`,
     );
+}
+
+function countsOf({ executed, cached, skipped }: BuildResult): string {
+  return `${executed} executed, ${cached} cached${skipped === 0 ? '' : `, ${skipped} skipped`}`;
 }
 
 export async function readRequest(flags: ParsedFlags, session: Session): Promise<BuildRequest> {
@@ -82,7 +90,9 @@ export async function readRequest(flags: ParsedFlags, session: Session): Promise
     buildArgs['SOURCE_DATE_EPOCH'] = epoch;
   const isCall = flags.boolean('check') || flags.has('call');
   const format = isCall ? undefined : formatOf(flags);
-  const outputs: Output[] = parseOutputs(flags.list('output'), cwd, session.stdout);
+  const compression = isCall ? undefined : readCompressionFlags(flags);
+  const outputs: Output[] = parseOutputs(flags.list('output'), cwd, session.stdout, compression);
+  const form = pushForm(flags.list('output'), compression);
   const secrets = readSecretFlags(flags.list('secret'), session);
   const agents = readSshFlags(flags.list('ssh'), session);
   return {
@@ -97,20 +107,33 @@ export async function readRequest(flags: ParsedFlags, session: Session): Promise
     labels: labelsFrom(flags.list('label')),
     tags: [...flags.list('tag'), ...pushNames(flags.list('output'))],
     noCache: flags.boolean('no-cache') || flags.list('no-cache-filter').flatMap((each) => each.split(',')),
+    ...assertionFrom(flags),
     pull: flags.boolean('pull'),
     push:
       flags.boolean('push') || flags.list('output').some((each) => /(^|,)push=true|type=registry/.test(each)),
     ...(format === undefined ? {} : { format }),
+    ...(form === undefined ? {} : { form }),
     pushByDigest: flags.list('output').some((each) => /(^|,)push-by-digest(=true)?(,|$)/.test(each)),
     network,
     allow: flags.list('allow').map(checkEntitlement),
     extraHosts: flags.list('add-host').map(checkHost),
-    resources: readResources(flags),
+    resources: readResources(flags, env),
     outputs,
     secret: (id) => secrets(id),
     sshSocket: (id) => agents.get(id),
+    cacheFrom: parseCacheSources(flags.list('cache-from'), cwd),
+    cacheTo: parseCacheDestinations(flags.list('cache-to'), cwd),
     gitEnvironment: env,
   };
+}
+
+function assertionFrom(flags: ParsedFlags): Pick<BuildRequest, 'assertCached'> {
+  if (!flags.has('assert-cached')) return {};
+  for (const other of ['no-cache', 'no-cache-filter'])
+    if (flags.has(other))
+      throw new TsbuildError('USAGE', `--assert-cached and --${other} contradict each other`);
+  const stages = flags.list('assert-cached').flatMap((each) => each.split(','));
+  return { assertCached: stages.filter((stage) => stage !== '') };
 }
 
 function platformsFrom(flags: ParsedFlags, env: Session['env']): readonly Platform[] {
@@ -203,12 +226,4 @@ function labelsFrom(words: readonly string[]): Record<string, string> {
       return equals < 0 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
     }),
   );
-}
-
-export function checkHost(entry: string): string {
-  if (!/^[^:=\s]+[:=](?:\[?[0-9A-Fa-f:.]+\]?|host-gateway)$/.test(entry))
-    throw new TsbuildError('USAGE', `invalid --add-host ${JSON.stringify(entry)}`, {
-      hint: 'write NAME:IP or NAME:host-gateway',
-    });
-  return entry;
 }

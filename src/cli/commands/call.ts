@@ -1,6 +1,6 @@
 /** `--check` and `--call=check|outline|targets`: what a Dockerfile says, without building it. */
 import { TsbuildError } from '../../base/errors.ts';
-import { prepareBuild } from '../../engine/build.ts';
+import { prepareBuild } from '../../engine/prepare-build.ts';
 import { checkDockerfile, listStages, outlineDockerfile } from '../../../frontend/frontend.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';

@@ -60,8 +60,8 @@ export async function runUpdate(flags: ParsedFlags, session: Session): Promise<n
     throw new TsbuildError('USAGE', 'you must provide one or more flags when using this command', {
       hint: 'see "tsbuild update --help"',
     });
-  return forEach(flags.words, session, (name) => {
-    updateContainer(engine, engine.containers.require(name), limits, restart);
+  return forEach(flags.words, session, async (name) => {
+    await updateContainer(engine, engine.containers.require(name), limits, restart);
     session.stdout.write(`${name}\n`);
   });
 }

@@ -6,7 +6,8 @@ import { parseNetworkChoice } from '../../runtime/network/choice.ts';
 import { parsePortSpec } from '../../runtime/network/port-spec.ts';
 import type { ParsedFlags } from '../flags.ts';
 import type { Session } from '../session.ts';
-import { checkHost } from './build.ts';
+import { readCgroupDriver } from './cgroup-driver.ts';
+import { checkHost } from './extra-host.ts';
 import { badFlags } from './run-flags/bad-flag.ts';
 import { parseEnvironment, parseLabels } from './run-flags/environment.ts';
 import { fileReader, readIsolation } from './run-flags/isolation.ts';
@@ -30,8 +31,11 @@ export function readCreateRequest(
     stdin: stdinOf(flags, attached),
     ...readNetwork(flags),
     extraHosts: flags.list('add-host').map(checkHost),
-    isolation: readIsolation(flags, { cwd, cpus: availableParallelism() }),
+    isolation: readIsolation(flags, {
+      ...{ cwd, cpus: availableParallelism(), cgroupDriver: readCgroupDriver(flags, env) },
+    }),
     labels: parseLabels('--label', flags.list('label'), flags.list('label-file'), fileReader(cwd)),
+    annotations: parseLabels('--annotation', flags.list('annotation')),
     ...readLife(flags),
     pull: readPull(flags.text('pull') ?? 'missing'),
     ...readPlatform(flags.text('platform')),
@@ -56,7 +60,6 @@ function readLife(
   const signal = flags.text('stop-signal');
   const stopTimeoutS = parseStopTimeout(flags.text('stop-timeout'));
   const health = parseHealth(flags);
-  const { maxSize, maxFiles } = parseLog(flags.text('log-driver'), flags.list('log-opt'));
   return {
     restart,
     autoRemove,
@@ -64,10 +67,7 @@ function readLife(
     ...(signal === undefined ? {} : { stopSignal: parseSignal('--stop-signal', signal) }),
     ...(stopTimeoutS === undefined ? {} : { stopTimeoutS }),
     ...(health === undefined ? {} : { health }),
-    log: {
-      ...(maxSize === undefined ? {} : { maxSize }),
-      ...(maxFiles === undefined ? {} : { maxFiles }),
-    },
+    log: parseLog(flags.text('log-driver'), flags.list('log-opt')),
   };
 }
 

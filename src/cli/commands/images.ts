@@ -75,7 +75,7 @@ export async function runImages(flags: ParsedFlags, session: Session): Promise<n
 }
 
 export async function runRmi(flags: ParsedFlags, session: Session): Promise<number> {
-  const { images, containers } = session.engine();
+  const { images, containers, leases } = session.engine();
   for (const name of flags.words) {
     const image = await images.require(name);
     const isID = !image.tags.includes(nameOf(name));
@@ -98,7 +98,8 @@ export async function runRmi(flags: ParsedFlags, session: Session): Promise<numb
       session.stdout.write(`Untagged: ${tag}\n`);
     }
     if (removed.length >= image.tags.length) {
-      images.remove(image.id);
+      // Whoever is pushing or saving it may do so to the end; garbage collection gets the config then.
+      images.remove(image.id, { keepsConfig: leases.isHeldElsewhere('blob', image.id) });
       session.stdout.write(`Deleted: ${image.id}\n`);
     }
   }
@@ -116,7 +117,8 @@ function nameOf(text: string): string {
 
 export async function runTag(flags: ParsedFlags, session: Session): Promise<number> {
   const [from = '', to = ''] = flags.words;
-  const { images } = session.engine();
+  const { images, leases } = session.engine();
+  using _lease = leases.enter();
   const image = await images.require(from);
   images.tag(parseReference(to), image.id);
   return 0;

@@ -2,6 +2,7 @@
 import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import { containerSize, networkFacts } from '../../engine/containers/facts.ts';
 import type { Engine } from '../../engine/engine.ts';
+import { readMemoryReport } from '../../runtime/container-files.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { formatInspected } from '../format/inspected.ts';
 import type { Value } from '../format/values.ts';
@@ -28,9 +29,11 @@ const KINDS: Readonly<Record<string, Inspect>> = {
 async function inspectContainer(engine: Engine, name: string, withSize: boolean): Promise<Value | undefined> {
   const container = engine.containers.find(name);
   if (container === undefined) return undefined;
+  const memory = readMemoryReport(container.directory);
   return inspectedContainer(container, {
     ...networkFacts(engine, container),
     volumeDirectory: (volume) => engine.volumes.find(volume)?.mountpoint ?? '',
+    ...(memory === undefined ? {} : { memory }),
     driver: (await engine.snapshotter()).driver,
     ...(withSize ? { size: await containerSize(engine, container) } : {}),
   });

@@ -16,6 +16,13 @@ import { parseLabels } from './run-flags/environment.ts';
 
 const DRIVERS: readonly NetworkDriver[] = ['bridge', 'macvlan', 'ipvlan', 'vxlan'];
 
+/** Whoever looks at networks finds them whole: rules that somebody flushed are made anew before. */
+async function openNetworks(session: Session): Promise<Networks> {
+  const networks = await session.engine().networks();
+  for (const note of await networks.restore()) session.stderr.write(`warning: ${note}\n`);
+  return networks;
+}
+
 export async function runNetworkCreate(flags: ParsedFlags, session: Session): Promise<number> {
   const text = flags.text('driver') ?? 'bridge';
   const driver = DRIVERS.find((each) => each === text);
@@ -23,7 +30,7 @@ export async function runNetworkCreate(flags: ParsedFlags, session: Session): Pr
     throw new TsbuildError('USAGE', `network driver ${JSON.stringify(text)} is not supported`, {
       hint: `use ${DRIVERS.join(', ')}`,
     });
-  const networks = await session.engine().networks();
+  const networks = await openNetworks(session);
   const network = await networks.create({
     name: flags.words[0] ?? '',
     driver,
@@ -55,7 +62,7 @@ function words(created: string): readonly ListedNetwork[] {
 }
 
 export async function runNetworkList(flags: ParsedFlags, session: Session): Promise<number> {
-  const networks = await session.engine().networks();
+  const networks = await openNetworks(session);
   const filters = flags.list('filter').map(networkFilter);
   const own = await networks.list();
   const used = await usedOf(networks, own);
@@ -77,7 +84,7 @@ async function usedOf(networks: Networks, all: readonly Network[]): Promise<Read
 }
 
 export async function runNetworkInspect(flags: ParsedFlags, session: Session): Promise<number> {
-  const networks = await session.engine().networks();
+  const networks = await openNetworks(session);
   const found: Value[] = [];
   const code = await forEach(flags.words, session, async (name) => {
     const network = await networks.find(name);
@@ -88,7 +95,7 @@ export async function runNetworkInspect(flags: ParsedFlags, session: Session): P
 }
 
 export async function runNetworkRemove(flags: ParsedFlags, session: Session): Promise<number> {
-  const networks = await session.engine().networks();
+  const networks = await openNetworks(session);
   return forEach(flags.words, session, async (name) => {
     try {
       await networks.remove(name);
@@ -100,9 +107,21 @@ export async function runNetworkRemove(flags: ParsedFlags, session: Session): Pr
 }
 
 export async function runNetworkPrune(flags: ParsedFlags, session: Session): Promise<number> {
-  const engine = session.engine();
-  const networks = await engine.networks();
   const filters = flags.list('filter').map(networkFilter);
+  const removed = await pruneNetworks(session, (network) =>
+    filters.every((filter) => filter(network, false)),
+  );
+  if (removed.length > 0) session.stdout.write(`Deleted Networks:\n${removed.join('\n')}\n\n`);
+  return 0;
+}
+
+/** Removes what no container uses and `selects` accepts; the names. */
+export async function pruneNetworks(
+  session: Session,
+  selects: (network: Network) => boolean,
+): Promise<readonly string[]> {
+  const engine = session.engine();
+  const networks = await openNetworks(session);
   const asked = new Set(
     engine.containers
       .list()
@@ -117,17 +136,17 @@ export async function runNetworkPrune(flags: ParsedFlags, session: Session): Pro
     const { id, name } = network;
     const isNamed = [...asked].some((text) => text === name || (text.length > 0 && id.startsWith(text)));
     if (name === DEFAULT_NETWORK || used.has(id) || isNamed) continue;
-    if (!filters.every((filter) => filter(network, false))) continue;
+    if (!selects(network)) continue;
     await networks.remove(id);
     removed.push(name);
   }
-  if (removed.length > 0) session.stdout.write(`Deleted Networks:\n${removed.join('\n')}\n\n`);
-  return 0;
+  return removed;
 }
 
 export async function runNetworkConnect(flags: ParsedFlags, session: Session): Promise<number> {
   const [network = '', container = ''] = flags.words;
   const engine = session.engine();
+  await openNetworks(session);
   const [ip, ip6] = [flags.text('ip'), flags.text('ip6')];
   await connectContainer(engine, engine.containers.require(container), {
     network,
@@ -141,6 +160,7 @@ export async function runNetworkConnect(flags: ParsedFlags, session: Session): P
 export async function runNetworkDisconnect(flags: ParsedFlags, session: Session): Promise<number> {
   const [network = '', container = ''] = flags.words;
   const engine = session.engine();
+  await openNetworks(session);
   try {
     await disconnectContainer(engine, engine.containers.require(container), network);
   } catch (error) {

@@ -2,20 +2,35 @@
 import { resolve } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
 import type { Output } from '../../engine/outputs.ts';
+import type { LayerForm } from '../../layer/layer-form.ts';
+import { readCompressionFields } from './compression-flags.ts';
 
 /** Standard output, as far as it matters here. */
 export type Stdout = NodeJS.WritableStream & { readonly isTTY?: boolean };
 
-export function parseOutputs(specs: readonly string[], cwd: string, stdout: Stdout): Output[] {
-  return specs.flatMap((spec) => parseOutput(spec, cwd, stdout) ?? []);
+/** `form`: what flags say of compression, where the output says nothing. */
+export function parseOutputs(
+  specs: readonly string[],
+  cwd: string,
+  stdout: Stdout,
+  form?: LayerForm,
+): Output[] {
+  return specs.flatMap((spec) => parseOutput(spec, cwd, stdout, form) ?? []);
 }
 
-function parseOutput(spec: string, cwd: string, stdout: Stdout): Output | undefined {
-  const fail = (message: string, hint: string): TsbuildError =>
-    new TsbuildError('USAGE', `invalid --output ${JSON.stringify(spec)}: ${message}`, { hint });
-  if (spec === '-') return { kind: 'tar', destination: guard(stdout, fail) };
-  if (!spec.includes('=')) return { kind: 'local', destination: resolve(cwd, spec) };
-  const fields = new Map(
+/** How the layers are compressed that go to a registry: by the first output that says something of it. */
+export function pushForm(specs: readonly string[], flags: LayerForm | undefined): LayerForm | undefined {
+  for (const spec of specs) {
+    const fields = fieldsOf(spec);
+    if (!/^(image|registry)$/.test(fields.get('type') ?? '')) continue;
+    const form = readCompressionFields(fields, `--output ${JSON.stringify(spec)}`, undefined);
+    if (form !== undefined) return form;
+  }
+  return flags;
+}
+
+function fieldsOf(spec: string): ReadonlyMap<string, string> {
+  return new Map(
     spec
       .split(',')
       .map((field) => [
@@ -23,11 +38,24 @@ function parseOutput(spec: string, cwd: string, stdout: Stdout): Output | undefi
         field.includes('=') ? field.slice(field.indexOf('=') + 1) : 'true',
       ]),
   );
+}
+
+function parseOutput(
+  spec: string,
+  cwd: string,
+  stdout: Stdout,
+  flags: LayerForm | undefined,
+): Output | undefined {
+  const fail = (message: string, hint: string): TsbuildError =>
+    new TsbuildError('USAGE', `invalid --output ${JSON.stringify(spec)}: ${message}`, { hint });
+  if (spec === '-') return { kind: 'tar', destination: guard(stdout, fail) };
+  if (!spec.includes('=')) return { kind: 'local', destination: resolve(cwd, spec) };
+  const fields = fieldsOf(spec);
   const type = fields.get('type');
   const dest = fields.get('dest') ?? fields.get('destination');
-  const compression = fields.get('compression') ?? 'gzip';
-  if (compression !== 'gzip' && compression !== 'uncompressed')
-    throw fail(`unknown compression ${JSON.stringify(compression)}`, 'use gzip or uncompressed');
+  const form = readCompressionFields(fields, `--output ${JSON.stringify(spec)}`, flags) ?? {
+    compression: 'gzip',
+  };
   const file = dest === undefined || dest === '-' ? undefined : resolve(cwd, dest);
   const stream = (): string | NodeJS.WritableStream => file ?? guard(stdout, fail);
   switch (type) {
@@ -40,11 +68,11 @@ function parseOutput(spec: string, cwd: string, stdout: Stdout): Output | undefi
     case 'tar':
       return { kind: 'tar', destination: stream() };
     case 'docker':
-      return { kind: 'docker-archive', destination: stream(), form: 'uncompressed' };
+      return { kind: 'docker-archive', destination: stream(), form: { compression: 'uncompressed' } };
     case 'oci':
       if (file !== undefined && (fields.get('tar') === 'false' || !/\.tar$/.test(file)))
-        return { kind: 'oci-directory', destination: file, form: compression };
-      return { kind: 'oci-archive', destination: stream(), form: compression };
+        return { kind: 'oci-directory', destination: file, form };
+      return { kind: 'oci-archive', destination: stream(), form };
     default:
       throw fail(
         type === undefined ? 'type is missing' : `unknown type ${JSON.stringify(type)}`,

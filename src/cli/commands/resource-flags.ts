@@ -1,5 +1,5 @@
 /** What RUN may use: `--shm-size`, `--ulimit`, `--memory`, `--cpus` and their kin, as docker's. No part of any key. */
-import { cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { TsbuildError } from '../../base/errors.ts';
 import { suggest } from '../../base/suggest.ts';
 import { limitResources } from '../../engine/containers/resources.ts';
@@ -7,6 +7,7 @@ import type { Resources } from '../../engine/handlers.ts';
 import type { Rlimit } from '../../runtime/runtime.ts';
 import { parseSize } from '../../../frontend/lower/run-mounts.ts';
 import type { ParsedFlags } from '../flags.ts';
+import { readCgroupDriver } from './cgroup-driver.ts';
 import { parseLimits } from './run-flags/limits.ts';
 
 const LIMITS: readonly string[] = [
@@ -16,7 +17,11 @@ const LIMITS: readonly string[] = [
 const UNLIMITED = Number.POSITIVE_INFINITY;
 
 /** Throws USAGE. */
-export function readResources(flags: ParsedFlags): Resources {
+export function readResources(
+  flags: ParsedFlags,
+  env: Readonly<Record<string, string | undefined>>,
+): Resources {
+  const cgroupDriver = readCgroupDriver(flags, env);
   const size = flags.text('shm-size');
   const parent = flags.text('cgroup-parent');
   const shmSize = size === undefined ? undefined : parseSize(size);
@@ -29,14 +34,15 @@ export function readResources(flags: ParsedFlags): Resources {
     limits: readLimits(flags),
     ...(shmSize === undefined ? {} : { shmSize }),
     // why: below the root of the hierarchies, as docker has it; not below our own cgroup.
-    ...(parent === undefined ? {} : { cgroupParent: `/${parent}` }),
+    ...(parent === undefined ? {} : { cgroupParent: cgroupDriver === 'systemd' ? parent : `/${parent}` }),
+    ...(cgroupDriver === undefined ? {} : { cgroupDriver }),
   };
 }
 
 /** why: 125 is what `run` ends with; a build's command line that makes no sense ends with 2. */
 function readLimits(flags: ParsedFlags): Resources['limits'] & object {
   try {
-    return limitResources(parseLimits(flags, cpus().length));
+    return limitResources(parseLimits(flags, availableParallelism()));
   } catch (error) {
     if (!(error instanceof TsbuildError) || error.exitCode === undefined) throw error;
     const { code, message, hint } = error;

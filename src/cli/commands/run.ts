@@ -10,7 +10,7 @@ import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';
 import type { Session } from '../session.ts';
 import { parseDetachKeys } from './containers/detach-keys.ts';
-import { followContainer, withRunExitCode } from './containers/follow.ts';
+import { followContainer, memoryWarning, withRunExitCode } from './containers/follow.ts';
 import { attachStreams, terminalSize, type AttachedStreams } from './containers/streams.ts';
 import { readCreateRequest } from './create-request.ts';
 import { badFlags } from './run-flags/bad-flag.ts';
@@ -89,7 +89,8 @@ async function follow(
     await started.detach();
     return outcome.code;
   }
-  await endRun(session.engine(), container, started, outcome.end);
+  const memory = await endRun(session.engine(), container, started, outcome.end);
+  if (memory !== undefined) session.stderr.write(memoryWarning(memory, outcome.end));
   return outcome.end.exitCode;
 }
 

@@ -9,6 +9,7 @@ import { exportDockerArchive, type SavedImage } from '../../exporter/archive.ts'
 import { familiarName, parseReference, withDefaultTag } from '../../oci/reference.ts';
 import type { ParsedFlags } from '../flags.ts';
 import type { Session } from '../session.ts';
+import { readCompressionFlags } from './compression-flags.ts';
 import { formatOf, platformOf, rendered, writeDigest } from './transfer-flags.ts';
 
 export async function runPull(flags: ParsedFlags, session: Session): Promise<number> {
@@ -23,6 +24,7 @@ export async function runPull(flags: ParsedFlags, session: Session): Promise<num
 /** `push NAME…`: the first name says which image; each is a place that it goes to. */
 export async function runPush(flags: ParsedFlags, session: Session): Promise<number> {
   const engine = session.engine();
+  using _lease = engine.leases.enter();
   const references = flags.words.map((word) => withDefaultTag(parseReference(word)));
   const [first] = references;
   const image = first === undefined ? undefined : await engine.images.byReference(first);
@@ -31,8 +33,9 @@ export async function runPush(flags: ParsedFlags, session: Session): Promise<num
       hint: 'build it with -t, or name it with "tsbuild tag"',
     });
   const format = formatOf(flags);
+  const form = readCompressionFlags(flags);
   const digest = await rendered(flags, session, (sink) =>
-    pushImage(engine, image, references, { sink, signal: session.signal, format }),
+    pushImage(engine, image, references, { sink, signal: session.signal, format, form }),
   );
   writeDigest(flags, session, digest);
   for (const reference of references) session.stdout.write(`${familiarName(reference)}: digest: ${digest}\n`);
@@ -41,6 +44,7 @@ export async function runPush(flags: ParsedFlags, session: Session): Promise<num
 
 export async function runSave(flags: ParsedFlags, session: Session): Promise<number> {
   const engine = session.engine();
+  using _lease = engine.leases.enter();
   const output = flags.text('output');
   const { stdout, cwd, signal, host } = session;
   if (output === undefined && stdout.isTTY)

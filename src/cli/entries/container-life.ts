@@ -22,6 +22,11 @@ const FORCE: FlagSpec = { kind: 'boolean', short: 'f', help: 'kill what runs; do
 
 const EXEC_FLAGS: FlagTable = {
   detach: { kind: 'boolean', short: 'd', help: 'leave the process alone, without its output' },
+  'detach-keys': {
+    kind: 'text',
+    value: 'KEYS',
+    help: 'keys that leave its terminal (default ctrl-p,ctrl-q)',
+  },
   interactive: { kind: 'boolean', short: 'i', help: 'keep standard input open' },
   tty: { kind: 'boolean', short: 't', help: 'give it a terminal' },
   user: { kind: 'text', short: 'u', value: 'USER[:GROUP]', help: 'who it runs as' },

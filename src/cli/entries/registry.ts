@@ -1,7 +1,7 @@
 /** Commands that speak to registries. */
 import type { CommandEntry } from '../command.ts';
 import type { FlagTable } from '../flags.ts';
-import { PUSH_FLAGS, REGISTRY_FLAGS } from '../registry-flags.ts';
+import { COMPRESSION_FLAGS, PUSH_FLAGS, REGISTRY_FLAGS } from '../registry-flags.ts';
 import { MANY, PLATFORM, PROGRESS } from './flag-tables.ts';
 
 const FAMILY: FlagTable = {
@@ -26,7 +26,7 @@ export const REGISTRY_COMMANDS: readonly CommandEntry[] = [
       name: 'push',
       usage: '[OPTIONS] NAME [NAME…]',
       summary: 'Push an image to its registry, and under further names.',
-      flags: { ...PROGRESS, ...REGISTRY_FLAGS, ...PUSH_FLAGS, ...FAMILY },
+      flags: { ...PROGRESS, ...REGISTRY_FLAGS, ...PUSH_FLAGS, ...COMPRESSION_FLAGS, ...FAMILY },
       minimum: 1,
       maximum: MANY,
     },

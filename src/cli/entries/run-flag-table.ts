@@ -74,7 +74,7 @@ const SECURITY: FlagTable = {
   sysctl: list('NAME=VALUE', 'setting of its own namespaces'),
   ulimit: list('NAME=SOFT[:HARD]', 'resource limit of its processes'),
   pid: text('MODE', 'host, private or container:NAME'),
-  ipc: text('MODE', 'host, private, shareable or container:NAME'),
+  ipc: text('MODE', 'host, private, shareable, none (no /dev/shm) or container:NAME'),
   uts: text('MODE', 'host, private or container:NAME'),
   cgroupns: text('MODE', 'host, private or container:NAME'),
   userns: text('MODE', 'host (default), auto[:size=N] or nomap'),
@@ -101,7 +101,8 @@ const LIMITS: FlagTable = {
   'device-write-bps': list('DEVICE:SIZE', 'bytes per second that it may write'),
   'device-read-iops': list('DEVICE:N', 'reads per second'),
   'device-write-iops': list('DEVICE:N', 'writes per second'),
-  'cgroup-parent': text('PATH', 'cgroup that its own is made in'),
+  'cgroup-parent': text('PATH', 'cgroup that its own is made in; of systemd, a slice'),
+  'cgroup-driver': text('NAME', 'cgroupfs (default) or systemd'),
 };
 
 const NETWORK: FlagTable = {
@@ -141,7 +142,7 @@ export const RUN_FLAGS: FlagTable = {
 export const UPDATE_FLAGS: FlagTable = {
   ...Object.fromEntries(
     Object.entries(LIMITS).filter(
-      ([name]) => !/^(?:device-|blkio-weight-device|oom|cgroup-parent|memory-swappiness)/.test(name),
+      ([name]) => !/^(?:device-|blkio-weight-device|oom|cgroup-|memory-swappiness)/.test(name),
     ),
   ),
   restart: text('POLICY', 'no, on-failure[:N], always or unless-stopped'),

@@ -38,6 +38,7 @@ function lastState(line: string): string {
 /** Classes of failure that scripts treat differently: a refused login is not tried again, a lost network is. */
 const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
   USAGE: 2,
+  NOT_CACHED: 3,
   REGISTRY_AUTH: 10,
   REGISTRY_NOT_FOUND: 11,
   REGISTRY_UNREACHABLE: 12,

@@ -7,6 +7,8 @@ export interface VertexView {
   readonly number: number;
   readonly name: string;
   status: VertexStatus | undefined;
+  /** Why it is executed, or skipped. */
+  why: string | undefined;
   started: number | undefined;
   ended: number | undefined;
   /** Transfers in progress by item. */
@@ -33,6 +35,7 @@ export function createModel(): BuildModel {
             number: vertices.size + 1,
             name: event.name,
             status: undefined,
+            why: undefined,
             started: undefined,
             ended: undefined,
             transfers: new Map(),
@@ -46,7 +49,9 @@ export function createModel(): BuildModel {
       if (event.kind === 'status') {
         view.status = event.status;
         if (event.status.kind === 'started') view.started = event.at;
-        else view.ended = event.at;
+        else if (event.status.kind === 'executing') view.why = event.status.why;
+        else if (event.status.kind !== 'waiting') view.ended = event.at;
+        if (event.status.kind === 'skipped') view.why = event.status.why;
       } else if (event.kind === 'transfer') {
         view.transfers.set(event.item, event);
         if (!view.begun.has(event.item)) view.begun.set(event.item, event);

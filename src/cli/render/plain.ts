@@ -13,6 +13,18 @@ import {
 
 const TRANSFER_EVERY_MS = 1000;
 
+/** Whose result was taken, where it is not one of this machine's earlier builds. */
+export function describeSource(from: 'remote' | 'build' | undefined): string {
+  switch (from) {
+    case undefined:
+      return '';
+    case 'remote':
+      return ' (remote)';
+    case 'build':
+      return ' (by another build)';
+  }
+}
+
 export interface Renderer extends ProgressSink {
   /** Everything was told; nothing more comes. */
   end(): void;
@@ -84,10 +96,19 @@ export function createPlainRenderer(write: (text: string) => void): Renderer {
       switch (event.status.kind) {
         case 'started':
           return;
+        case 'waiting':
+          return line(view, 'waiting for another build, which executes the same step');
+        case 'executing':
+          return line(view, `executing: ${clean(event.status.why)}`);
         case 'cached':
-          return line(view, 'CACHED');
+          return line(view, `CACHED${describeSource(event.status.from)}`);
+        case 'skipped':
+          return line(view, `SKIPPED: ${clean(event.status.why)}`);
         case 'done':
-          return line(view, `DONE ${took}`);
+          return line(
+            view,
+            `DONE ${took}${event.status.same === true ? ', with the same files as before' : ''}`,
+          );
         case 'canceled':
           return line(view, 'CANCELED');
         case 'failed':

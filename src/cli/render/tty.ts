@@ -9,7 +9,8 @@ import {
   rateOf,
   type VertexView,
 } from './model.ts';
-import type { Renderer } from './plain.ts';
+import type { VertexStatus } from '../../progress/progress.ts';
+import { describeSource, type Renderer } from './plain.ts';
 
 const FRAME_MS = 100;
 const TAIL_LINES = 4;
@@ -19,6 +20,26 @@ export interface Terminal {
   columns(): number;
   rows(): number;
   now(): number;
+}
+
+function markOf(status: VertexStatus | undefined): string {
+  switch (status?.kind) {
+    case 'failed':
+      return 'ERROR ';
+    case 'cached':
+      return `CACHED${describeSource(status.from)} `;
+    case 'skipped':
+      return 'SKIPPED ';
+    case 'canceled':
+      return 'CANCELED ';
+    case 'waiting':
+      return 'WAITING ';
+    case undefined:
+    case 'started':
+    case 'executing':
+    case 'done':
+      return '';
+  }
 }
 
 export function createTtyRenderer(terminal: Terminal): Renderer {
@@ -48,15 +69,8 @@ export function createTtyRenderer(terminal: Terminal): Renderer {
   function describe(view: VertexView, final: boolean): string[] {
     const ended = view.ended ?? terminal.now();
     const time = formatSeconds(ended - (view.started ?? ended));
-    const mark =
-      view.status?.kind === 'failed'
-        ? 'ERROR '
-        : view.status?.kind === 'cached'
-          ? 'CACHED '
-          : view.status?.kind === 'canceled'
-            ? 'CANCELED '
-            : '';
-    const out = [` => ${mark}${clean(view.name)}\t${time}`];
+    const why = view.why === undefined ? '' : ` (${clean(view.why)})`;
+    const out = [` => ${markOf(view.status)}${clean(view.name)}${why}\t${time}`];
     if (view.ended !== undefined || final) return out;
     for (const event of view.transfers.values()) {
       const { item, current, total, done } = event;

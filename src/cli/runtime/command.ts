@@ -9,7 +9,6 @@ export interface Session {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   readonly print: (text: string) => void;
-  readonly debug: (message: string) => void;
   /** Signals that this process gets go there until the program has ended. */
   readonly forwardSignals: (pid: number) => void;
 }

@@ -14,6 +14,7 @@ export const EXEC: Command = {
   options: [
     option('process', 'process document (JSON)', 'p'),
     option('console-socket', "unix socket that gets the terminal's master"),
+    option('pidfd-socket', 'unix socket that gets a pidfd of the process'),
     option('pid-file', 'file that gets the process id'),
     flag('detach', 'do not wait for its end', 'd'),
     flag('tty', 'give it a terminal', 't'),
@@ -45,7 +46,7 @@ function requestOf(args: Arguments, { cwd }: Session): ExecRequest {
   if (id === undefined) throw new TsbuildError('USAGE', 'container id cannot be empty');
   const [file, socket, directory] = [args.text('process'), args.text('console-socket'), args.text('cwd')];
   const [apparmor, processLabel] = [args.text('apparmor'), args.text('process-label')];
-  const user = args.text('user');
+  const [user, pidfdSocket] = [args.text('user'), args.text('pidfd-socket')];
   return {
     id,
     ...(file === undefined ? {} : { processFile: resolve(cwd, file) }),
@@ -60,6 +61,7 @@ function requestOf(args: Arguments, { cwd }: Session): ExecRequest {
     ...(apparmor === undefined ? {} : { apparmor }),
     ...(processLabel === undefined ? {} : { processLabel }),
     ...(socket === undefined ? {} : { consoleSocket: resolve(cwd, socket) }),
+    ...(pidfdSocket === undefined ? {} : { pidfdSocket: resolve(cwd, pidfdSocket) }),
     preserveFds: args.number('preserve-fds') ?? 0,
     detach: args.has('detach'),
     ignorePaused: args.has('ignore-paused'),

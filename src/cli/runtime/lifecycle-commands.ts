@@ -14,6 +14,7 @@ import {
   startContainer,
   stateOf,
 } from '../../runtime/oci/lifecycle.ts';
+import { changeMounts } from '../../runtime/oci/late-mounts.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
 import type { Arguments } from './arguments.ts';
 import { containerId, flag, option, type Command, type Session } from './command.ts';
@@ -22,6 +23,7 @@ const CREATE_OPTIONS = [
   option('bundle', 'directory of the bundle (default: the current one)', 'b'),
   option('config', 'its config, in the bundle (default: config.json)', 'f'),
   option('console-socket', "unix socket that gets the terminal's master"),
+  option('pidfd-socket', 'unix socket that gets a pidfd of the process'),
   option('pid-file', 'file that gets the process id'),
   option('preserve-fds', 'pass this many more descriptors, from 3 on'),
   flag('no-pivot', 'cover the old root instead of pivot_root(2)'),
@@ -35,7 +37,7 @@ async function create(
   mode: { readonly waits: boolean; readonly foreground: boolean },
 ): Promise<Created> {
   const listening = Number(env['LISTEN_FDS'] ?? 0);
-  const consoleSocket = args.text('console-socket');
+  const [consoleSocket, pidfdSocket] = [args.text('console-socket'), args.text('pidfd-socket')];
   const created = await createContainer(context, {
     id: containerId(args),
     bundle: resolve(cwd, args.text('bundle') ?? '.'),
@@ -45,6 +47,7 @@ async function create(
     preserveFds: (args.number('preserve-fds') ?? 0) + listening,
     env: listening > 0 ? [`LISTEN_FDS=${listening}`, 'LISTEN_PID=1'] : [],
     ...(consoleSocket === undefined ? {} : { consoleSocket: resolve(cwd, consoleSocket) }),
+    ...(pidfdSocket === undefined ? {} : { pidfdSocket: resolve(cwd, pidfdSocket) }),
     ...mode,
   });
   writePidFile(args, cwd, created.record.pid);
@@ -171,6 +174,20 @@ export const PAUSE: Command = {
   options: [],
   async run(args, { context }) {
     await pauseContainer(context, containerId(args));
+    return 0;
+  },
+};
+
+export const MOUNTS: Command = {
+  name: 'mounts',
+  usage: 'add|remove CONTAINER FILE',
+  summary: 'mount what a document (a list of mounts) says in a container that runs, or unmount it',
+  options: [],
+  async run(args, { context, cwd }) {
+    const [action, id = '', file, ...more] = args.words;
+    if ((action !== 'add' && action !== 'remove') || file === undefined || more.length > 0)
+      throw new TsbuildError('USAGE', 'usage: mounts add|remove CONTAINER FILE');
+    await changeMounts(context, { id, action, file: resolve(cwd, file) });
     return 0;
   },
 };

@@ -5,8 +5,11 @@ export type Level = 'debug' | 'info' | 'warning' | 'error';
 
 export interface RuntimeLog {
   write(level: Level, message: string): void;
-  /** An error that ends the program: to the log, and to standard error where that is another place. */
-  fatal(message: string): void;
+  /**
+   * An error that ends the program: to the log, and to standard error where that is another place. `plain`: it is the
+   * program of the container that says so, which writes lines of no log.
+   */
+  fatal(message: string, how?: { readonly plain: boolean }): void;
 }
 
 export interface LogOptions {
@@ -30,9 +33,9 @@ export function openLog({ file, format, debug, now, stderr }: LogOptions): Runti
   };
   return {
     write,
-    fatal(message) {
-      write('error', message);
-      if (toFile) stderr.write(`${message}\n`);
+    fatal(message, how = { plain: false }) {
+      if (toFile || !how.plain) write('error', message);
+      if (toFile || how.plain) stderr.write(`${message}\n`);
     },
   };
 }

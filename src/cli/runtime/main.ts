@@ -29,18 +29,18 @@ const GLOBAL = [
   flag('version', 'the version', 'v'),
 ];
 
-function usage(): string {
+function usage(program: string): string {
   const rows = COMMANDS.map(({ name, summary }) => `   ${name.padEnd(10)} ${summary}`).join('\n');
   const options = GLOBAL.map(({ name, help }) => `   --${name.padEnd(16)} ${help}`).join('\n');
-  return `NAME:\n   tsbuild-runtime - Open Container Initiative runtime\n\nUSAGE:\n   tsbuild-runtime [global options] command [options] [arguments]\n\nCOMMANDS:\n${rows}\n\nGLOBAL OPTIONS:\n${options}\n`;
+  return `NAME:\n   ${program} - Open Container Initiative runtime\n\nUSAGE:\n   ${program} [global options] command [options] [arguments]\n\nCOMMANDS:\n${rows}\n\nGLOBAL OPTIONS:\n${options}\n`;
 }
 
-function commandUsage({ name, usage: words, summary, options }: Command): string {
+function commandUsage(program: string, { name, usage: words, summary, options }: Command): string {
   const rows = options.map((each) => {
     const names = `--${each.name}${each.short === undefined ? '' : `, -${each.short}`}`;
     return `   ${names.padEnd(22)} ${each.help}`;
   });
-  return `NAME:\n   tsbuild-runtime ${name} - ${summary}\n\nUSAGE:\n   tsbuild-runtime ${name} ${words}\n\nOPTIONS:\n${rows.join('\n')}\n`;
+  return `NAME:\n   ${program} ${name} - ${summary}\n\nUSAGE:\n   ${program} ${name} ${words}\n\nOPTIONS:\n${rows.join('\n')}\n`;
 }
 
 function print(text: string): void {
@@ -68,6 +68,13 @@ function takeDescriptors(env: NodeJS.ProcessEnv): ReadonlySet<number> | undefine
   return text === undefined ? undefined : new Set(text.split(',').filter(Boolean).map(Number));
 }
 
+/** The name that the native front was called by, which may be a symlink's; nobody else shall see it. */
+function takeName(env: NodeJS.ProcessEnv): string {
+  const name = env['TSBUILD_RUNTIME_NAME'] ?? '';
+  delete env['TSBUILD_RUNTIME_NAME'];
+  return /^[\w.-]+$/.test(name) ? name : 'tsbuild-runtime';
+}
+
 function managerOf(globals: Arguments): 'cgroupfs' | 'systemd' | 'disabled' {
   if (globals.has('systemd-cgroup')) return 'systemd';
   const name = globals.text('cgroup-manager') ?? 'cgroupfs';
@@ -87,9 +94,9 @@ function sessionOf(globals: Arguments, log: RuntimeLog): Session {
       cgroups: { manager: managerOf(globals), hierarchies: readHierarchies },
       now,
       warn: (message) => log.write('warning', message),
+      debug: globals.has('debug') ? (message) => log.write('debug', message) : undefined,
     },
     ...{ cwd, env, version: VERSION, print },
-    debug: (message) => log.write('debug', message),
     forwardSignals(pid) {
       for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)
         process.on(name, () => {
@@ -122,15 +129,20 @@ function logOf(globals: Arguments): RuntimeLog {
   });
 }
 
-async function main(globals: Arguments, rest: readonly string[], log: RuntimeLog): Promise<number> {
+async function main(
+  program: string,
+  globals: Arguments,
+  rest: readonly string[],
+  log: RuntimeLog,
+): Promise<number> {
   if (globals.has('version')) {
-    print(`tsbuild-runtime version ${VERSION}\ncommit: ${VERSION}\nspec: ${OCI_VERSION}\n`);
+    print(`${program} version ${VERSION}\ncommit: ${VERSION}\nspec: ${OCI_VERSION}\n`);
     return 0;
   }
   const [name, ...argv] = rest;
   if (name === undefined || name === 'help' || globals.has('help')) {
     const about = COMMANDS.find((each) => each.name === argv[0]);
-    print(about === undefined ? usage() : commandUsage(about));
+    print(about === undefined ? usage(program) : commandUsage(program, about));
     return 0;
   }
   const command = COMMANDS.find((each) => each.name === name);
@@ -139,12 +151,16 @@ async function main(globals: Arguments, rest: readonly string[], log: RuntimeLog
     stop: command.stop === true,
   });
   if (parsed.has('help')) {
-    print(commandUsage(command));
+    print(commandUsage(program, command));
     return 0;
   }
   const args = command.stop === true ? { ...parsed, words } : parsed;
   log.write('debug', `${name} ${args.words.join(' ')}`);
   return await command.run(args, sessionOf(globals, log));
+}
+
+function isProgramError(error: unknown): boolean {
+  return isTsbuildError(error, 'COMMAND_NOT_FOUND') || isTsbuildError(error, 'COMMAND_NOT_EXECUTABLE');
 }
 
 /** Engines tell a failed `exec` from a failing program by 255. */
@@ -154,20 +170,31 @@ function exitCodeOf(error: unknown, command: string | undefined): number {
   return command === 'run' && isTsbuildError(error, 'COMMAND_NOT_EXECUTABLE') ? 126 : 1;
 }
 
+function messageOf(error: unknown): string {
+  if (isTsbuildError(error)) return error.message;
+  return `a bug in tsbuild-runtime: ${String((error as Error).stack)}`;
+}
+
+/** `runc run failed: `, as engines and people know it of what goes wrong on the way to a container. */
+function prefixOf(error: unknown, program: string, command: string | undefined): string {
+  const isMaking = command === 'create' || command === 'run';
+  return isMaking && isTsbuildError(error) && error.code !== 'USAGE' ? `${program} ${command} failed: ` : '';
+}
+
 async function program(argv: readonly string[]): Promise<void> {
   let log: RuntimeLog = openLog({
     ...{ file: undefined, format: 'text', debug: false, now, stderr: process.stderr },
   });
+  const name = takeName(process.env);
   let command: string | undefined;
   try {
     const { parsed, rest } = parseArguments(argv, GLOBAL, { stop: true });
     command = rest[0];
     log = logOf(parsed);
-    process.exitCode = await main(parsed, rest, log);
+    process.exitCode = await main(name, parsed, rest, log);
   } catch (error) {
-    log.fatal(
-      isTsbuildError(error) ? error.message : `a bug in tsbuild-runtime: ${String((error as Error).stack)}`,
-    );
+    const plain = command === 'run' && isProgramError(error);
+    log.fatal(`${plain ? '' : prefixOf(error, name, command)}${messageOf(error)}`, { plain });
     process.exitCode = exitCodeOf(error, command);
   }
 }

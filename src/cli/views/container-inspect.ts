@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { MountRequest } from '../../runtime/container-options.ts';
 import { isActive, type ContainerState, type StoredContainer } from '../../runtime/container.ts';
+import type { MemoryReport } from '../../runtime/runtime.ts';
 import type { Endpoint, PublishedPort } from '../../runtime/network/contract.ts';
 import { mapOf, type Value } from '../format/values.ts';
 import { hostConfigValue } from './host-config.ts';
@@ -13,6 +14,8 @@ export interface InspectFacts {
   readonly netns: string | undefined;
   readonly volumeDirectory: (name: string) => string;
   readonly driver: string;
+  /** Of the latest run that something was killed in for want of memory. */
+  readonly memory?: MemoryReport;
   readonly size?: { readonly own: number; readonly all: number };
 }
 
@@ -26,12 +29,12 @@ export function inspectedContainer(container: StoredContainer, facts: InspectFac
     Created: config.created,
     Path: path,
     Args: args,
-    State: stateValue(state),
+    State: stateValue(state, facts.memory),
     Image: config.image.id,
     ResolvConfPath: '/etc/resolv.conf',
     HostnamePath: '/etc/hostname',
     HostsPath: '/etc/hosts',
-    LogPath: join(directory, 'log'),
+    LogPath: config.log.driver === 'none' ? '' : join(directory, 'log'),
     Name: `/${config.name}`,
     RestartCount: state.restartCount,
     Driver: facts.driver,
@@ -50,7 +53,7 @@ export function inspectedContainer(container: StoredContainer, facts: InspectFac
   };
 }
 
-function stateValue(state: ContainerState): Value {
+function stateValue(state: ContainerState, memory: MemoryReport | undefined): Value {
   const { status, process, health } = state;
   return {
     Status: status,
@@ -58,6 +61,7 @@ function stateValue(state: ContainerState): Value {
     Paused: status === 'paused',
     Restarting: status === 'restarting',
     OOMKilled: state.oomKilled,
+    ...(state.oomKilled && memory !== undefined ? { Memory: memoryValue(memory) } : {}),
     Dead: false,
     Pid: process?.pid ?? 0,
     ExitCode: state.exitCode,
@@ -76,6 +80,11 @@ function stateValue(state: ContainerState): Value {
           },
         }),
   };
+}
+
+/** Bytes, as the cgroup told; not docker's. */
+function memoryValue({ kills, limit, peak }: MemoryReport): Value {
+  return { Kills: kills, Limit: limit ?? 0, Peak: peak ?? 0 };
 }
 
 /** Paths for nsenter(1) and lsns(8), while it runs. */

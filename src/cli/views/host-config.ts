@@ -13,10 +13,7 @@ export function hostConfigValue(config: ContainerConfig): Value {
   return {
     Binds: bindTexts(isolation.mounts),
     ContainerIDFile: '',
-    LogConfig: {
-      Type: 'json-file',
-      Config: mapOf({ 'max-file': String(config.log.maxFiles), 'max-size': String(config.log.maxSize) }),
-    },
+    LogConfig: logConfig(config.log),
     NetworkMode: networkMode(config),
     PortBindings: portBindings(config),
     RestartPolicy: {
@@ -24,6 +21,7 @@ export function hostConfigValue(config: ContainerConfig): Value {
       MaximumRetryCount: config.restart.name === 'on-failure' ? config.restart.maximumRetries : 0,
     },
     AutoRemove: config.autoRemove,
+    Annotations: mapOf(config.annotations ?? {}),
     Init: config.init,
     ExtraHosts: input.extraHosts.length === 0 ? null : input.extraHosts,
     ReadonlyRootfs: isolation.readonlyRoot,
@@ -31,6 +29,14 @@ export function hostConfigValue(config: ContainerConfig): Value {
     OomScoreAdj: isolation.oomScoreAdj ?? 0,
     ...isolationValue(isolation),
     ...limitsValue(isolation),
+  };
+}
+
+function logConfig({ driver, maxSize, maxFiles }: ContainerConfig['log']): Value {
+  if (driver === 'none') return { Type: 'none', Config: mapOf({}) };
+  return {
+    Type: 'json-file',
+    Config: mapOf({ 'max-file': String(maxFiles), 'max-size': String(maxSize) }),
   };
 }
 
@@ -73,6 +79,7 @@ function isolationValue(isolation: IsolationOptions): Readonly<Record<string, Va
     UsernsMode: namespaces.user?.kind ?? '',
     Cgroup: '',
     CgroupParent: isolation.cgroupParent ?? '',
+    CgroupDriver: isolation.cgroupDriver ?? 'cgroupfs',
     Sysctls: mapOf(isolation.sysctls),
     Tmpfs: mapOf(tmpfsTexts(isolation.mounts)),
     VolumesFrom: null,

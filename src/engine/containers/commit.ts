@@ -29,6 +29,7 @@ export async function commitContainer(
   request: CommitRequest,
   signal: AbortSignal,
 ): Promise<StoredImage> {
+  using _lease = engine.leases.enter();
   const { images, layers, host } = engine;
   const base = await images.require(container.config.image.id);
   using writer = layers.create();

@@ -34,8 +34,9 @@ export async function createContainer(
   request: CreateRequest,
   options: CreateOptions,
 ): Promise<StoredContainer> {
+  using _lease = engine.leases.enter();
   const image = await findImage(engine, request, options);
-  const snapshot = await snapshotOfImage(engine, image);
+  const snapshot = await snapshotOfImage(engine, image, options);
   const { config } = image.config;
   const asked = request.user ?? config.User ?? '';
   const user = await imageUser(engine, {
@@ -108,6 +109,7 @@ type Life = Pick<
   ContainerConfig,
   | 'stdin'
   | 'labels'
+  | 'annotations'
   | 'restart'
   | 'autoRemove'
   | 'init'
@@ -129,6 +131,7 @@ function lifeOf(
   return {
     stdin: request.stdin,
     labels: { ...config.Labels, ...request.labels },
+    annotations: request.annotations,
     restart: request.restart,
     autoRemove: request.autoRemove,
     init: request.init,
@@ -172,5 +175,5 @@ async function findImage(
   if (local !== undefined) return local;
   if (pull === 'never') return engine.images.require(text);
   const reference = withDefaultTag(parseReference(text));
-  return pullImage(engine, reference, platform ?? engine.options.platform, options);
+  return pullImage(engine, reference, platform ?? engine.options.platform, { ...options, isLazy: true });
 }

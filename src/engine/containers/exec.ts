@@ -39,7 +39,7 @@ export interface ExecOptions {
   readonly onWarning?: (message: string) => void;
 }
 
-/** Resolves when the program runs. Throws CONTAINER_NOT_RUNNING, USER_NOT_FOUND, COMMAND_*. */
+/** Resolves when the program runs; it is the container's, and survives us. Throws CONTAINER_NOT_RUNNING, USER_NOT_FOUND, COMMAND_*. */
 export async function execInContainer(
   engine: Engine,
   request: ExecRequest,
@@ -47,12 +47,25 @@ export async function execInContainer(
   options: ExecOptions,
 ): Promise<Container> {
   const spec = await execSpec(engine, request);
-  return (await engine.runtime()).exec(spec, stdio, options);
+  return (await engine.runtime()).exec({ ...spec, survive: true }, stdio, options);
 }
 
 /** The process belongs to the container alone; resolves with its pid when the program runs. */
-export async function execDetached(engine: Engine, request: ExecRequest): Promise<number> {
-  const spec = await execSpec(engine, { ...request, terminal: false });
+export async function execDetached(
+  engine: Engine,
+  request: ExecRequest,
+  signal: AbortSignal,
+): Promise<number> {
+  if (request.terminal) {
+    await using running = await execInContainer(
+      engine,
+      request,
+      { kind: 'terminal', streams: 'none' },
+      { signal },
+    );
+    return running.pid;
+  }
+  const spec = await execSpec(engine, request);
   const machine = probeMachine(engine.options.root, engine.options.platform);
   const ops = layOutExec({ ...spec, survive: true }, machine);
   return new Promise<number>((resolve, reject) => {
@@ -103,6 +116,7 @@ async function processOf(
   const { input } = isolationAtStart(config.isolation, {
     ...startFacts(engine, id),
     namespacePath: () => '',
+    sharerOf: () => ({ pid: 0, started: 0n }),
   });
   const user = await userOf(engine, container, request.user);
   const spec = createContainerSpec({
@@ -148,6 +162,9 @@ async function userOf(
 /** The same files, as a mount that writes nothing: of an overlay both sides become lower ones. */
 function readOnly(mount: Mount): Mount {
   if (mount.kind === 'bind') return { ...mount, readonly: true };
-  const { lower, upper } = mount;
-  return { kind: 'overlay', lower: upper === undefined ? lower : [upper, ...lower] };
+  const { lower, upper, program } = mount;
+  return {
+    ...{ kind: 'overlay', lower: upper === undefined ? lower : [upper, ...lower] },
+    ...(program === undefined ? {} : { program }),
+  };
 }

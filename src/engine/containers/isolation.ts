@@ -23,6 +23,11 @@ export interface StartFacts {
   readonly volumeDirectory: (name: string) => string;
   /** Path of a namespace of another container, which must run. Throws CONTAINER_NOT_FOUND, CONTAINER_NOT_RUNNING. */
   readonly namespacePath: (container: string, kind: 'pid' | 'ipc' | 'uts' | 'cgroup') => string;
+  /**
+   * First process of another container, which must run and have a /dev/shm to share. Throws CONTAINER_NOT_FOUND,
+   * CONTAINER_NOT_RUNNING, SPEC_INVALID.
+   */
+  readonly sharerOf: (container: string) => { readonly pid: number; readonly started: bigint };
   /** The first of as many ids as a user namespace gets (id-ranges.ts), the container's own. */
   readonly firstId: () => number;
   /** Which of /dev/shm and /dev/mqueue the host has. */
@@ -83,7 +88,7 @@ export function isolationAtStart(options: IsolationOptions, facts: StartFacts): 
     devices: devices.nodes,
     sysctls: options.sysctls,
     ...present('idMaps', idMaps),
-    ...present('shmSize', options.shmSize),
+    ...present('shmSize', options.namespaces.ipc?.kind === 'none' ? 0 : options.shmSize),
     ...present('rootPropagation', propagation),
     ...present('domainname', options.domainname),
     ...present('oomScoreAdj', options.oomScoreAdj),
@@ -158,14 +163,22 @@ function timeOf({ namespaces: { timeOffsets } }: IsolationOptions): Pick<Isolati
   return { timeOffsets: { ...offset('monotonic'), ...offset('boottime') } };
 }
 
-/** The host's shared memory and message queues belong to its ipc namespace. */
-function ipcMounts({ namespaces }: IsolationOptions, facts: StartFacts): readonly ContainerMount[] {
-  if (namespaces.ipc?.kind !== 'host') return [];
-  return facts.sharedMemory.map((path) => ({
+/** Shared memory and message queues belong to the ipc namespace, so who joins one gets them, too. */
+function ipcMounts(
+  { namespaces: { ipc, user } }: IsolationOptions,
+  facts: StartFacts,
+): readonly ContainerMount[] {
+  const isMapped = user !== undefined && user.kind !== 'host';
+  const shared = (path: string): Extract<ContainerMount, { kind: 'attach' }> => ({
     ...{ kind: 'attach', type: '', source: path, target: path, bind: true, recursive: false, copyUp: false },
     ...{ remount: false, set: 0, clear: 0, setBelow: 0, clearBelow: 0, options: [] },
-    propagation: PROPAGATION_FLAGS.rprivate,
-  }));
+    ...{ propagation: PROPAGATION_FLAGS.rprivate, outside: isMapped },
+  });
+  if (ipc?.kind === 'container') {
+    const of = facts.sharerOf(ipc.container);
+    return ['/dev/shm', ...(isMapped ? ['/dev/mqueue'] : [])].map((path) => ({ ...shared(path), of }));
+  }
+  return ipc?.kind === 'host' ? facts.sharedMemory.map(shared) : [];
 }
 
 /** Targets of mounts, as places that must exist below all layers: they never appear in a layer. */

@@ -1,24 +1,36 @@
 /** A container's files: its own layer, what lies below it, and how it sees both. */
 import { closeSync, constants, existsSync, openSync } from 'node:fs';
-import { join } from 'node:path';
-import type { OverlayMount } from '../../../native/mount.ts';
-import { openOverlayRoot } from '../../../native/sys.ts';
+import { dirname, join } from 'node:path';
+import type { Lower, OverlayMount } from '../../../native/mount.ts';
+import { openOverlayRoot } from '../../../native/overlay.ts';
 import { startTimeOf } from '../../base/owner.ts';
 import { emptyTree, openDirectoryTree, openTree } from '../../layer/open-tree.ts';
 import { packDifference, packUpper, type PackOptions } from '../../layer/pack.ts';
+import { withoutPaths } from '../../layer/partial-tree.ts';
 import type { Tree } from '../../layer/tree.ts';
 import type { StoredContainer } from '../../runtime/container.ts';
+import { keepsWholeTrees } from '../../../snapshotter/driver.ts';
+import { untouchedStubs } from '../../../snapshotter/noted-stubs.ts';
 import type { Engine } from '../engine.ts';
 
-/** Both drivers keep the files of a container's layer here: `overlay` what changed, `copy` everything. */
+/** All drivers keep the files of a container's layer here: what changed, or everything. */
 export function layerFiles({ directory }: StoredContainer): string {
   return join(directory, 'layer', 'fs');
+}
+
+/** Without places that were made for mounts. */
+function openFiles(container: StoredContainer, driver: string): Tree {
+  const files = openDirectoryTree(layerFiles(container));
+  if (!keepsWholeTrees(driver)) return files;
+  return withoutPaths(files, untouchedStubs(dirname(layerFiles(container)), files));
 }
 
 interface Below {
   readonly driver: string;
   /** Of the overlay that the image is, topmost first. */
-  readonly lower: readonly string[];
+  readonly lower: readonly Lower[];
+  /** See OverlayMount. */
+  readonly program: string | undefined;
   readonly tree: () => Tree;
 }
 
@@ -31,7 +43,8 @@ async function withBelow<T>(
   await using view = await snapshotter.view(config.image.snapshot);
   const [root] = view.mounts;
   const tree = (): Tree => (config.image.snapshot === undefined ? emptyTree() : openTree(view.mounts));
-  return await use({ driver: snapshotter.driver, lower: root?.kind === 'overlay' ? root.lower : [], tree });
+  const { lower = [], program } = root?.kind === 'overlay' ? root : {};
+  return await use({ driver: snapshotter.driver, lower, program, tree });
 }
 
 /** Writes what the container changed as a layer's tar. What was mounted into it is not in there. */
@@ -43,8 +56,8 @@ export async function packChanges(
 ): Promise<void> {
   await withBelow(engine, container, async ({ driver, tree }) => {
     using below = tree();
-    using files = existsSync(layerFiles(container)) ? openDirectoryTree(layerFiles(container)) : emptyTree();
-    if (driver === 'copy') await packDifference(below, files, out, options);
+    using files = existsSync(layerFiles(container)) ? openFiles(container, driver) : emptyTree();
+    if (keepsWholeTrees(driver)) await packDifference(below, files, out, options);
     else await packUpper(files, below, out, options);
   });
 }
@@ -55,12 +68,16 @@ export async function withContainerTree<T>(
   container: StoredContainer,
   use: (tree: Tree, below: Tree) => Promise<T>,
 ): Promise<T> {
-  return withBelow(engine, container, async ({ driver, lower, tree }) => {
+  return withBelow(engine, container, async ({ driver, lower, program, tree }) => {
     using below = tree();
     const files = layerFiles(container);
     if (!existsSync(files)) return await use(below, below);
-    const all: OverlayMount = { kind: 'overlay', lower: [files, ...lower] };
-    using whole = driver === 'copy' || lower.length === 0 ? openDirectoryTree(files) : openTree([all]);
+    const all: OverlayMount = {
+      ...{ kind: 'overlay', lower: [files, ...lower] },
+      ...(program === undefined ? {} : { program }),
+    };
+    const isWhole = keepsWholeTrees(driver) || lower.length === 0;
+    using whole = isWhole ? openFiles(container, driver) : openTree([all]);
     return await use(whole, below);
   });
 }
@@ -84,10 +101,10 @@ export async function withContainerRoot<T>(
       closeSync(fd);
     }
   }
-  return withBelow(engine, container, async ({ driver, lower }) => {
+  return withBelow(engine, container, async ({ driver, lower, program }) => {
     const files = layerFiles(container);
-    if (driver === 'copy' || lower.length === 0) return await use(files);
-    const fd = openOverlayRoot(lower, files, join(container.directory, 'layer', 'work'));
+    if (keepsWholeTrees(driver) || lower.length === 0) return await use(files);
+    const fd = openOverlayRoot(lower, files, join(container.directory, 'layer', 'work'), program);
     try {
       return await use(`/proc/self/fd/${fd}`);
     } finally {

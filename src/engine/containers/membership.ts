@@ -3,6 +3,7 @@ import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import type { StoredContainer } from '../../runtime/container.ts';
 import type { EndpointRequest } from '../../runtime/network/contract.ts';
 import type { Engine } from '../engine.ts';
+import { reach } from './hold.ts';
 
 /** Throws as Networks.connect does, and NETWORK_INVALID for a container without a network of its own. */
 export async function connectContainer(
@@ -34,9 +35,12 @@ export async function disconnectContainer(
   const rest = endpoints.filter((each) => each.network !== name && !id.startsWith(each.network));
   let isLive = false;
   try {
-    if ((await networks.attachment(container.id)) !== undefined) {
+    const before = await networks.attachment(container.id);
+    if (before !== undefined) {
       await networks.disconnect(container.id, id);
       isLive = true;
+      const after = await networks.attachment(container.id);
+      if (before.ports.length > (after?.ports.length ?? 0)) await givePortsBack(container);
     }
   } catch (error) {
     if (!isTsbuildError(error, 'NETWORK_NOT_FOUND') || rest.length === endpoints.length) throw error;
@@ -47,6 +51,13 @@ export async function disconnectContainer(
       `container ${container.config.name} is not connected to ${JSON.stringify(name)}`,
     );
   save(engine, container, rest);
+}
+
+/** They led to the network that is gone, and another container may have them by now. */
+async function givePortsBack(container: StoredContainer): Promise<void> {
+  const held = await reach(container);
+  await held?.connection.unpublish();
+  held?.connection.close();
 }
 
 function endpointsOf({ config }: StoredContainer): readonly EndpointRequest[] {

@@ -1,5 +1,5 @@
 /** What `run` and `create` ask for; nothing of it is looked up yet. */
-import type { ContainerConfig, RestartPolicy } from '../../runtime/container.ts';
+import type { ContainerConfig, LogChoice, RestartPolicy } from '../../runtime/container.ts';
 import type { HealthOptions, IsolationOptions } from '../../runtime/container-options.ts';
 import type { DnsOptions, NetworkChoice, PortRequest } from '../../runtime/network/contract.ts';
 import type { Signal } from '../../runtime/runtime.ts';
@@ -26,6 +26,7 @@ export interface CreateRequest {
   readonly extraHosts: readonly string[];
   readonly isolation: IsolationOptions;
   readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
   readonly restart: RestartPolicy;
   readonly autoRemove: boolean;
   readonly init: boolean;
@@ -33,7 +34,7 @@ export interface CreateRequest {
   readonly stopSignal?: Signal;
   readonly stopTimeoutS?: number;
   readonly health?: HealthOptions;
-  readonly log: { readonly maxSize?: number; readonly maxFiles?: number };
+  readonly log: Partial<LogChoice>;
   readonly detachKeys?: string;
   readonly pull: 'always' | 'missing' | 'never';
   readonly platform?: Platform;

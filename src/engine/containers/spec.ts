@@ -1,8 +1,8 @@
 /** From a stored container to the spec of its process: each time it starts, since the machine may have changed. */
 import { join } from 'node:path';
 import type { Mount } from '../../../native/mount.ts';
-import { describeCgroup } from '../../runtime/cgroups/describe.ts';
-import type { CgroupDescription } from '../../runtime/cgroups/cgroup.ts';
+import { keepsGroups } from '../../runtime/annotations.ts';
+import { prepareCgroup, type PreparedCgroup } from '../../runtime/cgroups/driver.ts';
 import { readWritableHierarchies } from '../../runtime/cgroups/read-hierarchies.ts';
 import { DEFAULT_PARENT } from '../../runtime/cgroups/remove.ts';
 import type { StoredContainer } from '../../runtime/container.ts';
@@ -30,13 +30,20 @@ export async function rootMounts(
   return mounts;
 }
 
-/** Throws SPEC_INVALID, VOLUME_NOT_FOUND, CONTAINER_NOT_RUNNING (whose namespaces are to be joined). */
-export function specOf(
+export interface PreparedSpec extends Disposable {
+  readonly spec: ContainerSpec;
+}
+
+/**
+ * To be disposed of when the container has started, or failed to. Throws SPEC_INVALID, VOLUME_NOT_FOUND,
+ * CONTAINER_NOT_RUNNING (whose namespaces are to be joined), KERNEL_UNSUPPORTED, SYSTEMD_FAILED.
+ */
+export async function prepareSpec(
   engine: Engine,
   { id, config }: StoredContainer,
   mounts: readonly Mount[],
   attachment: Attachment | undefined,
-): ContainerSpec {
+): Promise<PreparedSpec> {
   const { input, deviceRules } = isolationAtStart(config.isolation, startFacts(engine, id));
   const spec = createContainerSpec({
     ...config.input,
@@ -47,8 +54,17 @@ export function specOf(
     resolvConf: attachment?.resolvConf ?? engine.options.resolvConf(),
     ...(attachment === undefined ? {} : { hosts: attachment.hosts }),
   });
-  const cgroup = cgroupOf(id, config.isolation, deviceRules);
-  return { ...spec, init: config.init, ...(cgroup === undefined ? {} : { cgroup }) };
+  const prepared = await cgroupOf(id, config.isolation, deviceRules);
+  const keepGroups = keepsGroups(config.annotations ?? {});
+  return {
+    spec: {
+      ...spec,
+      user: { ...spec.user, keepGroups },
+      init: config.init,
+      ...(prepared === undefined ? {} : { cgroup: prepared.cgroup }),
+    },
+    [Symbol.dispose]: () => prepared?.[Symbol.dispose](),
+  };
 }
 
 function networkOf(
@@ -60,16 +76,19 @@ function networkOf(
   return choice.kind === 'networks' ? { join: attachment?.netns ?? '' } : choice.kind;
 }
 
-function cgroupOf(
+async function cgroupOf(
   id: string,
-  { limits, cgroupParent = DEFAULT_PARENT, security }: StoredContainer['config']['isolation'],
+  { limits, cgroupParent, cgroupDriver = 'cgroupfs', security }: StoredContainer['config']['isolation'],
   deviceRules: ReturnType<typeof isolationAtStart>['deviceRules'],
-): CgroupDescription | undefined {
+): Promise<PreparedCgroup | undefined> {
   const hierarchies = readWritableHierarchies();
   if (hierarchies.v1.length === 0 && hierarchies.unified === undefined) return undefined;
-  return describeCgroup({
+  return prepareCgroup(cgroupDriver, {
     hierarchies,
-    path: `${cgroupParent}/${id}`,
+    path:
+      cgroupDriver === 'systemd'
+        ? `${cgroupParent ?? ''}:tsbuild:${id}`
+        : `${cgroupParent ?? DEFAULT_PARENT}/${id}`,
     resources: resourcesOf(limits, deviceRules, { privileged: security.privileged }),
     membership: 'all',
   });

@@ -20,11 +20,22 @@ export function startFacts(engine: Engine, containerID: string): StartFacts {
         containerID,
       ),
     volumeDirectory: (name) => engine.volumes.require(name).mountpoint,
+    sharerOf: (container) => sharerOf(engine, container),
     namespacePath: (container, kind) => `/proc/${runningPid(engine, container)}/ns/${kind}`,
     sharedMemory: ['/dev/shm', '/dev/mqueue'].filter((path) => existsSync(path)),
     arch: engine.options.platform.architecture,
     kernel: readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim(),
   };
+}
+
+function sharerOf(engine: Engine, container: string): { readonly pid: number; readonly started: bigint } {
+  const { id, config, state } = engine.containers.require(container);
+  if (config.isolation.namespaces.ipc?.kind === 'none')
+    throw new TsbuildError('SPEC_INVALID', `container ${shortID(id)}: non-shareable IPC`, {
+      hint: 'make the other container with --ipc shareable',
+      exitCode: 125,
+    });
+  return { pid: runningPid(engine, container), started: BigInt(state.process?.start ?? '0') };
 }
 
 /** Pid of another container's first process. Throws CONTAINER_NOT_FOUND, CONTAINER_NOT_RUNNING. */

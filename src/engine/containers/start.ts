@@ -15,6 +15,7 @@ import {
 import type { LaunchProblem } from '../../../native/launcher.ts';
 import { NAMESPACE, type PlanOp } from '../../../native/plan-ops.ts';
 import { encodePlan } from '../../../native/plan.ts';
+import { allSettled, nextTurn } from '../../base/all-settled.ts';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import { joinCgroup } from '../../runtime/cgroups/join.ts';
@@ -31,8 +32,9 @@ import type { Attachment } from '../../runtime/network/contract.ts';
 import type { ContainerSpec, NamespaceKind } from '../../runtime/runtime.ts';
 import type { Engine } from '../engine.ts';
 import { probeMachine } from '../machine.ts';
+import { monitorPorts, portError } from './published.ts';
 import { releaseContainer } from './release.ts';
-import { rootMounts, specOf } from './spec.ts';
+import { prepareSpec, rootMounts } from './spec.ts';
 
 export interface StartOptions {
   readonly attached: Omit<Attached, 'cleans'>;
@@ -64,9 +66,14 @@ export async function startContainer(
   options: StartOptions,
 ): Promise<StartedContainer> {
   try {
-    const mounts = await rootMounts(engine, container);
-    const attachment = await attachNetworks(engine, container, options.signal);
-    const spec = specOf(engine, container, mounts, attachment);
+    // The kernel works on the network while the root is laid out here.
+    const [attachment, mounts] = await allSettled([
+      attachNetworks(engine, container, options.signal),
+      nextTurn().then(() => rootMounts(engine, container)),
+    ]);
+    for (const note of attachment?.notes ?? []) options.onWarning?.(note);
+    using prepared = await prepareSpec(engine, container, mounts, attachment);
+    const { spec } = prepared;
     hold(engine, container, {
       starter: engine.host.unique(),
       networks: attachment !== undefined,
@@ -136,6 +143,7 @@ function launch(
           name: `${config.name} ${shortID(id)}`,
           plan: encodePlan(ops),
           attachment: { ...options.attached, cleans: true },
+          ports: monitorPorts(attachment?.forwards ?? []),
           ...(health === undefined ? {} : { health }),
           ...(options.size === undefined ? {} : { size: options.size }),
           settings: {
@@ -146,7 +154,7 @@ function launch(
             stopSignal: constants.signals[config.stopSignal],
             stopTimeoutS: config.stopTimeoutS,
             logSize: config.log.maxSize,
-            logFiles: config.log.maxFiles,
+            logFiles: config.log.driver === 'none' ? 0 : config.log.maxFiles,
             exitCommand: cleanupCommand.length === 0 ? [] : [...cleanupCommand, id],
             ...(names === undefined ? {} : { names }),
             ...(oomFile === undefined ? {} : { oomFile }),
@@ -221,7 +229,7 @@ function startProblem(
       'CONTAINER_RUNNING',
       `container ${JSON.stringify(config.name)} is running already`,
     );
-  return startError(problem, [], spec);
+  return portError(problem) ?? startError(problem, [], spec);
 }
 
 /** What inspect tells of a container that could not be started. */

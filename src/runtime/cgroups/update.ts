@@ -19,7 +19,7 @@ export function updateResources(place: CgroupPlace, resources: Resources, subjec
   const full = withCurrentLimit(place, resources);
   checkUsage(place, full);
   const values = valuesOf(full, (controller) => holderOf(place, controller)?.version);
-  for (const each of inOrder(place, values)) writeValue(place, each, subject);
+  for (const each of realtimeInOrder(place, inOrder(place, values))) writeValue(place, each, subject);
   if (resources.devices !== undefined) updateDevices(place, resources.devices, `${subject}devices`);
 }
 
@@ -60,6 +60,16 @@ function inOrder(place: CgroupPlace, values: readonly FileValue[]): readonly Fil
   const wanted = Number(limit.choices[0]?.[1]);
   const isRaise = wanted < 0 || wanted > sum;
   return isRaise ? [swap, ...values.filter((each) => each !== swap)] : values;
+}
+
+/** Realtime: no moment may have more runtime in a period than before and after, so less of it comes first. */
+function realtimeInOrder(place: CgroupPlace, values: readonly FileValue[]): readonly FileValue[] {
+  const runtime = values.find(({ subject }) => subject === 'cpu.realtimeRuntime');
+  const holder = holderOf(place, 'cpu');
+  if (runtime === undefined || holder?.version !== 1) return values;
+  const now = readAmount(`${directoryOf(holder)}/cpu.rt_runtime_us`) ?? 0;
+  const isLess = Number(runtime.choices[0]?.[1]) < now;
+  return isLess ? [runtime, ...values.filter((each) => each !== runtime)] : values;
 }
 
 function writeValue(place: CgroupPlace, value: FileValue, prefix: string): void {

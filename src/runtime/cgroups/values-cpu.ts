@@ -19,11 +19,18 @@ function legacy(cpu: CpuResources): readonly FileValue[] {
     ...set('shares', 'cpu.shares', cpu.shares),
     ...set('period', 'cpu.cfs_period_us', cpu.period),
     ...set('quota', 'cpu.cfs_quota_us', cpu.quota),
-    ...set('burst', 'cpu.cfs_burst_us', cpu.burst),
+    ...given('burst', 'cpu.cfs_burst_us', cpu.burst),
     ...set('realtimePeriod', 'cpu.rt_period_us', cpu.realtimePeriod),
     ...set('realtimeRuntime', 'cpu.rt_runtime_us', cpu.realtimeRuntime),
-    ...set('idle', 'cpu.idle', cpu.idle),
+    ...given('idle', 'cpu.idle', cpu.idle),
   ];
+}
+
+/** Amounts of which 0 is one, and what the kernel begins with: no loss where it has no such file. */
+function given(name: 'burst' | 'idle', file: string, amount: number | undefined): FileValue[] {
+  if (amount === undefined) return [];
+  const made = value(`cpu.${name}`, 'cpu', [file, amount]);
+  return [amount === 0 ? { ...made, optional: true } : made];
 }
 
 function unified(cpu: CpuResources): readonly FileValue[] {
@@ -31,7 +38,7 @@ function unified(cpu: CpuResources): readonly FileValue[] {
   // why: an idle group has no weight of its own; the kernel refuses to set it.
   const weight = isSet(shares) && !isSet(idle) ? weightOfShares(shares) : 0;
   return [
-    ...(isSet(idle) ? [value('cpu.idle', 'cpu', ['cpu.idle', idle])] : []),
+    ...given('idle', 'cpu.idle', idle),
     ...(weight === 0 ? [] : [value('cpu.shares', 'cpu', ['cpu.weight', weight])]),
     ...(isSet(quota) || isSet(period)
       ? [
@@ -41,7 +48,7 @@ function unified(cpu: CpuResources): readonly FileValue[] {
           ]),
         ]
       : []),
-    ...(isSet(burst) ? [value('cpu.burst', 'cpu', ['cpu.max.burst', burst])] : []),
+    ...given('burst', 'cpu.max.burst', burst),
   ];
 }
 

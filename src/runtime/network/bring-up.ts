@@ -5,23 +5,26 @@
  * RUN/bridges/<interface> says whose a bridge is, so that any tsbuild, whatever its state root, can take away what a
  * removed state root left.
  */
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJsonIfExists, writeFileAtomic } from '../../base/atomic-file.ts';
 import { errnoOf } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
 import type { NetCall } from '../../../native/net-call.ts';
-import { NETLINK, type NetOp } from '../../../native/net-plan.ts';
+import type { NetOp } from '../../../native/net-plan.ts';
 import { parseCidr, type Cidr } from './address.ts';
-import type { Network } from './contract.ts';
+import { createAttachmentStore } from './attachment-store.ts';
+import type { Network, PortForward } from './contract.ts';
 import { parseBridgeRecord, type BridgeRecord } from './documents.ts';
 import { overheadOf } from './driver-options.ts';
 import { passFirewalls } from './firewall.ts';
 import { HOST_STATE_OPS, readHostState, type HostState } from './host-state.ts';
 import { vxlanName } from './interface-names.ts';
-import { dumpChains } from './nft/messages.ts';
+import { TABLE } from './nft/base-table.ts';
+import { readChains } from './nft/messages.ts';
 import {
   baseTableOps,
+  CHAINS_OP,
   bridgeOps,
   isBridged,
   patientRemovalOps,
@@ -51,6 +54,11 @@ export interface BringUp {
   /** Whether `up` was called since the host started. */
   isUp(network: Network): boolean;
   down(network: Network): Promise<void>;
+  /**
+   * Where somebody took the rules of the host away, those of all networks and published ports of it, whatever their
+   * state roots. A sentence that says so, or none.
+   */
+  restore(): Promise<readonly string[]>;
   hostState(): Promise<HostState>;
   /** Bridges that exist, of all state roots. */
   records(): readonly BridgeRecord[];
@@ -63,8 +71,7 @@ export function createBringUp({ root, runDirectory, host, call, nameServers }: B
   const path = (name: string): string => join(directory, name);
 
   async function ask(): Promise<{ readonly state: HostState; readonly chains: readonly Buffer[] }> {
-    const chains: NetOp = { op: 'dump', side: 'host', protocol: NETLINK.netfilter, messages: dumpChains() };
-    const { answers } = await perform(call, [...HOST_STATE_OPS, chains]);
+    const { answers } = await perform(call, [...HOST_STATE_OPS, CHAINS_OP]);
     return {
       state: readHostState(answers.get(0) ?? [], answers.get(1) ?? [], nameServers()),
       chains: answers.get(2) ?? [],
@@ -94,9 +101,32 @@ export function createBringUp({ root, runDirectory, host, call, nameServers }: B
     rmSync(path(record.interface), { force: true });
   }
 
+  function lostOps(chains: readonly Buffer[]): readonly NetOp[] {
+    const lost = hasTable(chains) ? [] : records().filter(isAlive);
+    const roots = [...new Set(lost.map((record) => record.root))];
+    return [
+      ...(lost.length === 0 ? [] : baseTableOps()),
+      ...lost.flatMap((record) => ruleOps('add', record, [])),
+      ...roots.flatMap((each) => ruleOps('add', undefined, rulesIn(each))),
+    ];
+  }
+
+  function rulesIn(stateRoot: string): readonly PortForward[] {
+    return createAttachmentStore(join(stateRoot, 'networks'), host)
+      .list()
+      .flatMap(({ rules }) => rules);
+  }
+
   return {
     records,
     remove,
+    async restore() {
+      if (records().length === 0) return [];
+      const ops = lostOps((await ask()).chains);
+      if (ops.length === 0) return [];
+      await perform(call, ops);
+      return [RESTORED];
+    },
     isUp: (network) => !isBridged(network) || readRecord(network.interface) !== undefined,
     mtuOf: (network) => readRecord(network.interface)?.mtu ?? 0,
     hostState: async () => (await ask()).state,
@@ -107,18 +137,35 @@ export function createBringUp({ root, runDirectory, host, call, nameServers }: B
       // why first: what is half made must be found by whoever sweeps.
       writeFileAtomic(host, path(network.interface), JSON.stringify(recordOf(network, mtu)));
       const notes = [...forwarding(network)];
+      const lost = lostOps(chains);
       await perform(call, [
+        ...lost,
         ...baseTableOps(),
         ...ruleOps('add', rulesOf(network), []),
         ...bridgeOps(network, root, mtu),
         ...notes.flatMap(({ ops }) => ops),
       ]);
-      return [...notes.map(({ text }) => text), ...(await passFirewalls(chains, network.interface))];
+      return [
+        ...(lost.length === 0 ? [] : [RESTORED]),
+        ...notes.map(({ text }) => text),
+        ...(await passFirewalls(chains, network.interface)),
+      ];
     },
     async down(network) {
       if (isBridged(network)) await remove(readRecord(network.interface) ?? recordOf(network, 0));
     },
   };
+}
+
+const RESTORED = 'the rules of networks and published ports had been flushed, and are made anew';
+
+/** Chains as `dumpChains` answers. */
+export function hasTable(chains: readonly Buffer[]): boolean {
+  return readChains(chains).some(({ table }) => table === TABLE);
+}
+
+function isAlive({ root, networkId }: BridgeRecord): boolean {
+  return existsSync(join(root, 'networks', networkId, 'network.json'));
 }
 
 function mtuFor(network: Network, state: HostState): number {

@@ -105,6 +105,11 @@ export interface PublishedPort {
   readonly protocol: Protocol;
 }
 
+/** Where a published port leads. With an address of the other family it is relayed instead of rewritten. */
+export interface PortForward extends PublishedPort {
+  readonly address: string;
+}
+
 export interface DnsOptions {
   readonly servers: readonly string[];
   readonly search: readonly string[];
@@ -152,6 +157,8 @@ export interface Attachment {
   readonly netns: string;
   readonly endpoints: readonly Endpoint[];
   readonly ports: readonly PublishedPort[];
+  /** For whoever keeps the container: to be held open, and relayed where rules do not see to it (launch/ports.h). */
+  readonly forwards: readonly PortForward[];
   /** Content of /etc/hosts and /etc/resolv.conf. */
   readonly hosts: string;
   readonly resolvConf: string;
@@ -190,9 +197,11 @@ export interface Networks {
   disconnect(containerId: string, network: string): Promise<void>;
   /** The names of a running container changed. */
   rename(containerId: string, name: string): Promise<void>;
+  /** Makes rules anew that somebody took from the host (`nft flush ruleset`); says so, where it was so. */
+  restore(): Promise<readonly string[]>;
   /**
    * Detaches what belongs to dead holders, and takes bridges and rules away whose state root is gone. `isAlive`
-   * decides for holders of kind `container`. Returns what was removed, as words.
+   * decides for holders of kind `container`. Then restores. Returns what was done, as words.
    */
   sweep(isAlive: (containerId: string) => boolean): Promise<readonly string[]>;
 }

@@ -6,11 +6,11 @@ import type {
   Holder,
   Network,
   NetworkDriver,
+  PortForward,
   Protocol,
   PublishedPort,
   Subnet,
 } from './contract.ts';
-import type { PortRule } from './nft/elements.ts';
 
 /** What attach did, or was about to do: all that detach needs. */
 export interface AttachmentRecord {
@@ -23,7 +23,9 @@ export interface AttachmentRecord {
   readonly netns: string;
   readonly endpoints: readonly Endpoint[];
   readonly ports: readonly PublishedPort[];
-  readonly rules: readonly PortRule[];
+  /** Those of `forwards` that are elements of the host's rules. */
+  readonly rules: readonly PortForward[];
+  readonly forwards: readonly PortForward[];
   readonly dns: AttachRequest['dns'];
   readonly extraHosts: readonly string[];
 }
@@ -78,7 +80,8 @@ export function parseAttachment(value: unknown): AttachmentRecord | undefined {
     netns: textOf(at, 'netns'),
     endpoints: objectsOf(at['endpoints']).flatMap(endpointOf),
     ports: objectsOf(at['ports']).flatMap(publishedOf),
-    rules: objectsOf(at['rules']).flatMap(ruleOf),
+    rules: objectsOf(at['rules']).flatMap(forwardOf),
+    forwards: objectsOf(at['forwards']).flatMap(forwardOf),
     dns: { servers: listOf(dns['servers']), search: listOf(dns['search']), options: listOf(dns['options']) },
     extraHosts: listOf(at['extraHosts']),
   };
@@ -138,7 +141,7 @@ function publishedOf(at: JsonObject): readonly PublishedPort[] {
   ];
 }
 
-function ruleOf(at: JsonObject): readonly PortRule[] {
+function forwardOf(at: JsonObject): readonly PortForward[] {
   return publishedOf(at).map((port) => ({ ...port, address: textOf(at, 'address') }));
 }
 

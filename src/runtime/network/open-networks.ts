@@ -8,15 +8,8 @@ import type { Host } from '../../base/host.ts';
 import { isOwnerAlive } from '../../base/owner.ts';
 import type { NetCall } from '../../../native/net-call.ts';
 import { parseCidr, type Cidr } from './address.ts';
-import {
-  attach,
-  connect,
-  currentAttachment,
-  detach,
-  disconnect,
-  renameAttached,
-  type Attaching,
-} from './attach.ts';
+import { attach, currentAttachment, detach } from './attach.ts';
+import type { Attaching } from './attaching.ts';
 import { createAttachmentStore, isAttachedIn } from './attachment-store.ts';
 import { createBringUp, type BringUp } from './bring-up.ts';
 import { DEFAULT_NETWORK } from './choice.ts';
@@ -29,6 +22,7 @@ import type { HostState } from './host-state.ts';
 import { bridgeName } from './interface-names.ts';
 import { createLeases } from './leases.ts';
 import { checkNetworkName, createNetworkStore, type NetworkStore } from './network-store.ts';
+import { connect, disconnect, renameAttached } from './membership.ts';
 import { isBridged } from './operations.ts';
 import { createPortClaims } from './port-claims.ts';
 import { chooseSubnet4, chooseSubnet6, completeSubnet, rejectOverlap } from './subnets.ts';
@@ -133,6 +127,7 @@ export function openNetworks(options: NetworksOptions): Networks {
     connect: (containerId, endpoint) => connect(attaching, containerId, endpoint),
     disconnect: (containerId, network) => disconnect(attaching, containerId, network),
     rename: (containerId, name) => Promise.resolve(renameAttached(attaching, containerId, name)),
+    restore: () => lock(() => bringUp.restore()),
     async sweep(isAlive) {
       const removed: string[] = [];
       for (const { containerId, holder } of attached.list()) {
@@ -147,6 +142,7 @@ export function openNetworks(options: NetworksOptions): Networks {
           removed.push(`lease of ${address}`);
         }
       for (const interfaceName of await sweepBridges(bringUp)) removed.push(`bridge ${interfaceName}`);
+      removed.push(...(await lock(() => bringUp.restore())));
       return removed;
     },
   };

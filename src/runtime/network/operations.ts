@@ -2,17 +2,23 @@
 import { NETLINK, type NetOp, type Side } from '../../../native/net-plan.ts';
 import { bytesOf, cidrOf, parseAddress, parseCidr, tryParseAddress, type Cidr } from './address.ts';
 import { NAME_SERVER, NAME_SERVER_PORT } from './container-files.ts';
-import type { Endpoint, Network } from './contract.ts';
+import type { Endpoint, Network, PortForward } from './contract.ts';
 import { macBytes, macFor, vxlanName } from './interface-names.ts';
 import { baseTable, TABLE } from './nft/base-table.ts';
-import { networkElements, portElements, type NetworkRules, type PortRule } from './nft/elements.ts';
+import { networkElements, portElements, type NetworkRules } from './nft/elements.ts';
 import { compare, destinationNatTo, isFamily, meta, payload } from './nft/expressions.ts';
-import { batch, newChain, newRule, newTable, type NftMessage } from './nft/messages.ts';
+import { batch, dumpChains, newChain, newRule, newTable, type NftMessage } from './nft/messages.ts';
 import { ipvlanMode, macvlanMode, vxlanOptions } from './driver-options.ts';
 
 function send(messages: readonly NftMessage[], side: Side = 'host'): NetOp {
   return { op: 'send', side, protocol: NETLINK.netfilter, messages: batch(messages) };
 }
+
+/** Asks for all chains of the host, ours and others'. */
+export const CHAINS_OP: NetOp = {
+  ...{ op: 'dump', side: 'host', protocol: NETLINK.netfilter },
+  messages: dumpChains(),
+};
 
 export function baseTableOps(): readonly NetOp[] {
   return [send(baseTable())];
@@ -22,7 +28,7 @@ export function baseTableOps(): readonly NetOp[] {
 export function ruleOps(
   change: 'add' | 'remove',
   network: NetworkRules | undefined,
-  ports: readonly PortRule[],
+  ports: readonly PortForward[],
 ): readonly NetOp[] {
   const kind = change === 'add' ? 'newElement' : 'delElement';
   const messages = [
@@ -35,7 +41,7 @@ export function ruleOps(
 /** As many transactions as elements: what is gone already does not keep the rest. */
 export function patientRemovalOps(
   network: NetworkRules | undefined,
-  ports: readonly PortRule[],
+  ports: readonly PortForward[],
 ): readonly NetOp[] {
   const messages = [
     ...(network === undefined ? [] : networkElements('delElement', network)),

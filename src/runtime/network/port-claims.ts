@@ -10,7 +10,7 @@ import type { Host } from '../../base/host.ts';
 import { isJsonObject } from '../../base/json.ts';
 import { formatAddress, parseAddress } from './address.ts';
 import type { PortRequest, Protocol, PublishedPort } from './contract.ts';
-import { freePort, findListener, isPortFree } from './port-probe.ts';
+import { findListener, freePort, hasAddress, isPortFree } from './port-probe.ts';
 
 export interface PortHolder {
   readonly root: string;
@@ -20,13 +20,10 @@ export interface PortHolder {
 }
 
 export interface PortClaims {
-  /**
-   * All of them or none. `families` are those that the container has. Throws PORT_IN_USE, saying who has it.
-   */
+  /** All of them or none. Throws PORT_IN_USE, saying who has it. */
   claim(
     requests: readonly PortRequest[],
     holder: Omit<PortHolder, 'owner'>,
-    families: ReadonlySet<4 | 6>,
   ): Promise<readonly PublishedPort[]>;
   release(ports: readonly PublishedPort[], containerId: string): void;
 }
@@ -116,11 +113,11 @@ export function createPortClaims(
   }
 
   return {
-    async claim(requests, holder, families) {
+    async claim(requests, holder) {
       const claimed: PublishedPort[] = [];
       try {
         for (const request of requests)
-          claimed.push(...(await claimOne(request, addressesOf(request, families), holder)));
+          claimed.push(...(await claimOne(request, await addressesOf(request), holder)));
       } catch (error) {
         release(claimed, holder.containerId);
         throw error;
@@ -131,21 +128,11 @@ export function createPortClaims(
   };
 }
 
-/** Without an address: all of the host's, in the families that the container has. */
-function addressesOf(
-  { hostIp, containerPort }: PortRequest,
-  families: ReadonlySet<4 | 6>,
-): readonly string[] {
-  if (hostIp === undefined)
-    return ([4, 6] as const).filter((family) => families.has(family)).map((family) => ANY[family]);
-  const address = parseAddress(hostIp);
-  if (!families.has(address.family))
-    throw new TsbuildError(
-      'NETWORK_INVALID',
-      `cannot publish port ${containerPort} on ${hostIp}: the container has no IPv${address.family} address`,
-      { hint: 'attach it to a network with such a subnet (network create --ipv6)', exitCode: 125 },
-    );
-  return [formatAddress(address)];
+/** Without an address: all of the host's, of both families where the host has both. */
+async function addressesOf({ hostIp, protocol }: PortRequest): Promise<readonly string[]> {
+  if (hostIp !== undefined) return [formatAddress(parseAddress(hostIp))];
+  const has6 = protocol !== 'sctp' && (await hasAddress(ANY[6]));
+  return has6 ? [ANY[4], ANY[6]] : [ANY[4]];
 }
 
 const RANDOM_TRIES = 50;

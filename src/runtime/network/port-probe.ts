@@ -5,6 +5,9 @@ import { createServer } from 'node:net';
 import { errnoOf } from '../../base/errors.ts';
 import type { Protocol } from './contract.ts';
 
+/** Why an address cannot be bound that the host has not, or whose family it has not. */
+const ABSENT = ['EADDRNOTAVAIL', 'EINVAL', 'EAFNOSUPPORT'];
+
 export type PortState = 'free' | 'used' | 'no-address';
 
 export async function isPortFree(ip: string, port: number, protocol: Protocol): Promise<PortState> {
@@ -13,8 +16,13 @@ export async function isPortFree(ip: string, port: number, protocol: Protocol): 
     return 'free';
   } catch (error) {
     const errno = errnoOf(error);
-    return errno === 'EADDRNOTAVAIL' || errno === 'EINVAL' ? 'no-address' : 'used';
+    return errno !== undefined && ABSENT.includes(errno) ? 'no-address' : 'used';
   }
+}
+
+/** Whether sockets can have this address. */
+export async function hasAddress(ip: string): Promise<boolean> {
+  return (await isPortFree(ip, 0, 'udp')) === 'free';
 }
 
 /** A port that the kernel would give away now. */

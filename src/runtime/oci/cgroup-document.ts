@@ -4,7 +4,7 @@ import { configDevices } from '../cgroups/device-rules.ts';
 import { prepareCgroup, type PreparedCgroup } from '../cgroups/driver.ts';
 import { isFrozen } from '../cgroups/freeze.ts';
 import type { Hierarchies } from '../cgroups/hierarchies.ts';
-import { hasProcesses } from '../cgroups/members.ts';
+import { processesOf } from '../cgroups/members.ts';
 import { DEFAULT_PARENT } from '../cgroups/remove.ts';
 import type { Resources } from '../cgroups/resources.ts';
 import type { Fields } from './fields.ts';
@@ -30,7 +30,6 @@ export async function prepareContainerCgroup(
   config: Fields,
   id: string,
   { manager, hierarchies }: CgroupChoice,
-  warn: (message: string) => void,
 ): Promise<PreparedCgroup | undefined> {
   if (manager === 'disabled') return undefined;
   const linux = config.fields('linux');
@@ -44,12 +43,22 @@ export async function prepareContainerCgroup(
     subject: 'linux.resources.',
     shared: true,
   });
-  if (manager === 'cgroupfs' && hasProcesses(prepared.cgroup.place)) warn("container's cgroup is not empty");
+  if (manager !== 'cgroupfs') return prepared;
   // why: whoever enters a frozen cgroup stops there, and nobody would ever hear of it.
-  if (manager === 'cgroupfs' && isFrozen(prepared.cgroup.place))
+  if (isFrozen(prepared.cgroup.place)) {
+    prepared[Symbol.dispose]();
     throw new TsbuildError('CGROUP_FAILED', "container's cgroup unexpectedly frozen", {
       hint: 'thaw it, or give the container another cgroupsPath',
     });
+  }
+  // why: whoever is in it already would be limited, frozen and killed with the container.
+  const others = processesOf(prepared.cgroup.place).length;
+  if (others > 0) {
+    prepared[Symbol.dispose]();
+    throw new TsbuildError('CGROUP_FAILED', `container's cgroup is not empty: ${others} process(es) found`, {
+      hint: 'give the container another cgroupsPath',
+    });
+  }
   return prepared;
 }
 

@@ -4,10 +4,12 @@
  * Spec: OCI runtime-spec v1.2, config.md and config-linux.md.
  */
 import { existsSync, statSync } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
+import { PROPAGATION } from '../../../native/plan-ops.ts';
 import { TsbuildError } from '../../base/errors.ts';
+import { keepsGroups } from '../annotations.ts';
 import type { CgroupDescription } from '../cgroups/cgroup.ts';
-import type { ContainerSpec, ProcessSpec, TimeOffset } from '../runtime.ts';
+import type { ContainerSpec, IdMaps, NamespaceChoice, ProcessSpec, TimeOffset } from '../runtime.ts';
 import type { Fields } from './fields.ts';
 import { parseHooks } from './hooks-document.ts';
 import { ownIdMaps, parseIdMaps } from './id-maps.ts';
@@ -30,14 +32,14 @@ export interface ContainerRequest {
   /** The program waits there for its start; absent: it runs at once. */
   readonly startSocket?: string;
   readonly consoleSocket?: string;
+  readonly pidfdSocket?: string;
   readonly preserveFds?: ProcessSpec['preserveFds'];
+  /** A terminal is copied to the caller's. */
+  readonly foreground?: boolean;
   /** Appended to the process's own. */
   readonly env: readonly string[];
   readonly warn: (message: string) => void;
 }
-
-/** podman's `--group-add keep-groups`. */
-const KEEP_GROUPS = 'run.oci.keep_original_groups';
 
 /** Throws SPEC_INVALID, naming the member. */
 export function parseContainer(config: Fields, request: ContainerRequest): ContainerSpec {
@@ -48,24 +50,28 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
   const { id, bundle, cgroup } = request;
   const parts = stateParts(config, request);
   const program = parseProcess(config.fields('process'), request.warn);
-  const userMaps = choiceOf(namespaces, 'user') === 'host' ? undefined : (idMaps ?? { uids: [], gids: [] });
+  const userMaps = userMapsOf(choiceOf(namespaces, 'user'), idMaps);
   const memoryPolicy = memoryPolicyOf(linux);
   const personality = personalityOf(linux);
   return {
     ...program,
     env: [...program.env, ...request.env],
-    user: { ...program.user, keepGroups: config.record('annotations')[KEEP_GROUPS] === '1' },
+    user: { ...program.user, keepGroups: keepsGroups(config.record('annotations')) },
     id,
     root: rootOf(config, request),
     ...namesOf(config, namespaces),
     ...spaces(namespaces),
     ...(idMaps === undefined ? {} : { idMaps }),
     ...timeOffsets(linux),
+    initialAffinity: 'all',
+    plainTerminal: request.foreground === true,
     kernelMounts: false,
     mounts: parseMounts(config, {
       bundle,
+      rootfs: resolve(bundle, config.fields('root').text('path') ?? ''),
       cgroup: cgroup?.place,
       hasCgroupNamespace: choiceOf(namespaces, 'cgroup') === 'new',
+      hasMountNamespace: choiceOf(namespaces, 'mount') === 'new',
       userMaps,
     }),
     devices: hasBoundDev(config) ? [] : parseDevices(linux),
@@ -83,9 +89,16 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
     ...(cgroup === undefined ? {} : { cgroup }),
     ...(request.startSocket === undefined ? {} : { startSocket: request.startSocket }),
     ...(request.consoleSocket === undefined ? {} : { consoleSocket: request.consoleSocket }),
+    ...(request.pidfdSocket === undefined ? {} : { pidfdSocket: request.pidfdSocket }),
     ...(request.preserveFds === undefined ? {} : { preserveFds: request.preserveFds }),
     survive: true,
   };
+}
+
+/** What `idmap` of a mount means where it names no mappings: the container's, or those of the namespace that it joins. */
+function userMapsOf(user: NamespaceChoice, own: IdMaps | undefined): IdMaps | undefined {
+  if (user === 'host') return undefined;
+  return own ?? { uids: [], gids: [], ...(user === 'new' ? {} : { namespace: user.join }) };
 }
 
 function invalid(message: string): TsbuildError {
@@ -93,8 +106,6 @@ function invalid(message: string): TsbuildError {
 }
 
 function spaces(namespaces: Namespaces): Pick<ContainerSpec, 'network' | 'namespaces'> {
-  if (choiceOf(namespaces, 'mount') !== 'new')
-    throw invalid('a container without a mount namespace of its own cannot be made');
   const network = choiceOf(namespaces, 'network');
   return {
     network: network === 'new' ? 'none' : network,
@@ -125,7 +136,11 @@ function rootOf(config: Fields, { bundle, pivot }: ContainerRequest): ContainerS
     mounts: [{ kind: 'bind', source, readonly: false, recursive: true }],
     readonly: root.flag('readonly'),
     point: source,
-    propagation,
+    // why: nothing can be mounted from what is unbindable, so only the container's root becomes that.
+    propagation:
+      (propagation & PROPAGATION.unbindable) === 0
+        ? propagation
+        : PROPAGATION.private | (propagation & PROPAGATION.recursive),
     ...(name === '' ? {} : { ownPropagation: propagation }),
     pivot,
   };

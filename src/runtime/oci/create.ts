@@ -8,7 +8,6 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { FIRST_HANDED_ON } from '../../../native/launcher.ts';
 import { TsbuildError } from '../../base/errors.ts';
-import { hasProcesses } from '../cgroups/members.ts';
 import type { CgroupDescription } from '../cgroups/cgroup.ts';
 import { endCgroup, type PreparedCgroup } from '../cgroups/driver.ts';
 import { layOut, type Machine } from '../layout.ts';
@@ -19,6 +18,7 @@ import { parseContainer } from './container-document.ts';
 import { parseFields, type Fields } from './fields.ts';
 import { descriptorsFrom3, startDetached, startForeground, type Foreground, type Launch } from './launch.ts';
 import { OCI_VERSION } from './state-document.ts';
+import { choiceOf, parseNamespaces } from './namespaces-document.ts';
 import type { ContainerRecord } from './record.ts';
 import type { StateStore } from './store.ts';
 
@@ -32,6 +32,8 @@ export interface RuntimeContext {
   /** Now, RFC 3339. */
   readonly now: () => string;
   readonly warn: (message: string) => void;
+  /** Gets what happens on the way to a program; undefined: nobody wants to know. */
+  readonly debug: ((message: string) => void) | undefined;
 }
 
 export interface CreateRequest {
@@ -41,6 +43,8 @@ export interface CreateRequest {
   /** Relative to the bundle. */
   readonly config: string;
   readonly consoleSocket?: string;
+  /** Absolute. */
+  readonly pidfdSocket?: string;
   readonly pivot: boolean;
   readonly keyring: boolean;
   /** How many descriptors from 3 on the program gets. */
@@ -68,11 +72,9 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
   checkTerminal(config, request);
   store.reserve(id);
   let prepared: PreparedCgroup | undefined;
-  let isOccupied = false;
   try {
-    prepared = await prepareContainerCgroup(config, id, context.cgroups, context.warn);
+    prepared = await prepareContainerCgroup(config, id, context.cgroups);
     const cgroup = prepared?.cgroup;
-    isOccupied = cgroup !== undefined && hasProcesses(cgroup.place);
     const spec = specOf(config, request, context, cgroup);
     store.writeConfig(id, text);
     const record = recordOf(config, request, context, cgroup);
@@ -84,8 +86,7 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
     store.write(complete);
     return { record: complete, config, ...(attached === undefined ? {} : { attached }) };
   } catch (error) {
-    // why: where others were in the cgroup before, it is theirs.
-    if (prepared !== undefined && !isOccupied) await endCgroup(prepared.cgroup.place).catch(() => undefined);
+    if (prepared !== undefined) await endCgroup(prepared.cgroup.place).catch(() => undefined);
     store.remove(id);
     throw error;
   } finally {
@@ -123,11 +124,12 @@ function specOf(
   { store, warn, handedOn }: RuntimeContext,
   cgroup: CgroupDescription | undefined,
 ): ContainerSpec {
-  const { id, bundle, pivot, keyring, env, preserveFds, consoleSocket } = request;
+  const { id, bundle, pivot, keyring, env, preserveFds, consoleSocket, pidfdSocket } = request;
   return parseContainer(config, {
-    ...{ id, bundle, cgroup, pivot, keyring, env, warn },
+    ...{ id, bundle, cgroup, pivot, keyring, env, warn, foreground: request.foreground },
     ...(request.waits ? { startSocket: store.startSocketOf(id) } : {}),
     ...(consoleSocket === undefined ? {} : { consoleSocket: resolve(bundle, consoleSocket) }),
+    ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
     ...(preserveFds === 0
       ? {}
       : { preserveFds: { first: FIRST_HANDED_ON, targets: descriptorsFrom3(preserveFds, handedOn) } }),
@@ -140,6 +142,7 @@ function recordOf(
   { now, cgroups }: RuntimeContext,
   cgroup: CgroupDescription | undefined,
 ): ContainerRecord {
+  const namespaces = parseNamespaces(config.fields('linux'));
   return {
     id,
     ociVersion: config.text('ociVersion') ?? OCI_VERSION,
@@ -152,16 +155,19 @@ function recordOf(
     pidStart: '0',
     ...(cgroup === undefined ? {} : { cgroup: cgroup.place }),
     systemdCgroup: cgroups.manager === 'systemd',
+    ...(choiceOf(namespaces, 'mount') === 'host' ? { sharesMounts: true } : {}),
+    ...(choiceOf(namespaces, 'pid') === 'new' ? {} : { sharesPids: true }),
     later: ['poststart', 'poststop'].filter((name) => config.fields('hooks').list(name).length > 0),
   };
 }
 
-export function launchOf(spec: ContainerSpec, { launcher, machine, warn }: RuntimeContext): Launch {
+export function launchOf(spec: ContainerSpec, { launcher, machine, warn, debug }: RuntimeContext): Launch {
   return {
     launcher,
     ops: layOut(spec, machine),
     spec,
     descriptors: spec.preserveFds?.targets ?? [],
     warn,
+    debug,
   };
 }

@@ -1,4 +1,5 @@
 /** `exec`: a further process in a container, as its config or a process document says. */
+import { readFileSync } from 'node:fs';
 import { isAbsolute, posix } from 'node:path';
 import { FIRST_HANDED_ON } from '../../../native/launcher.ts';
 import { TsbuildError } from '../../base/errors.ts';
@@ -12,7 +13,8 @@ import { listenerParts } from './container-document.ts';
 import type { RuntimeContext } from './create.ts';
 import { Fields, readFields } from './fields.ts';
 import { descriptorsFrom3, startDetached, startForeground, type Foreground } from './launch.ts';
-import { parseProcess } from './process-document.ts';
+import { personalityOf } from './machine-document.ts';
+import { affinityOf, parseProcess } from './process-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
 import { stateParts } from './state-document.ts';
 import type { ContainerRecord } from './record.ts';
@@ -32,6 +34,7 @@ export interface ExecRequest {
   readonly apparmor?: string;
   readonly processLabel?: string;
   readonly consoleSocket?: string;
+  readonly pidfdSocket?: string;
   readonly preserveFds: number;
   readonly detach: boolean;
   readonly ignorePaused: boolean;
@@ -44,7 +47,7 @@ export async function execInContainer(
   context: RuntimeContext,
   request: ExecRequest,
 ): Promise<number | Foreground> {
-  const { store, launcher, machine, warn } = context;
+  const { store, launcher, machine, warn, debug } = context;
   const record = store.read(request.id);
   const status = store.statusOf(record);
   if (status === 'paused' && !request.ignorePaused)
@@ -66,7 +69,7 @@ export async function execInContainer(
       'cannot use console socket if runtime will not detach or allocate tty',
     );
   const launch = {
-    ...{ launcher, ops: layOutExec(spec, machine), spec, warn },
+    ...{ launcher, ops: layOutExec(spec, machine), spec, warn, debug },
     descriptors: spec.preserveFds?.targets ?? [],
   };
   return request.detach ? startDetached(launch) : startForeground(launch);
@@ -84,9 +87,13 @@ function specOf(
     request.processFile === undefined
       ? changed(own, request)
       : inherited(readFields(request.processFile), own);
-  const { consoleSocket, preserveFds } = request;
+  const { consoleSocket, pidfdSocket, preserveFds } = request;
+  const personality = personalityOf(linux);
   return {
     ...parseProcess(document, warn),
+    ...affinityOf(document),
+    ...(personality === undefined ? {} : { personality }),
+    plainTerminal: !request.detach,
     seccomp: linux.has('seccomp')
       ? parseSeccomp(linux.fields('seccomp'), (metadata) =>
           listenerParts(stateParts(config, record), metadata),
@@ -94,6 +101,7 @@ function specOf(
       : 'unconfined',
     ...(record.cgroup === undefined ? {} : { cgroup: membership(record, record.cgroup, request.cgroups) }),
     ...(consoleSocket === undefined ? {} : { consoleSocket }),
+    ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
     ...(preserveFds === 0
       ? {}
       : { preserveFds: { first: FIRST_HANDED_ON, targets: descriptorsFrom3(preserveFds, handedOn) } }),
@@ -104,7 +112,7 @@ function specOf(
 
 /** What a process document leaves out is the container's. */
 function inherited(document: Fields, own: Fields): Fields {
-  const keep = ['capabilities', 'apparmorProfile', 'selinuxLabel', 'noNewPrivileges'];
+  const keep = [...['capabilities', 'apparmorProfile', 'selinuxLabel', 'noNewPrivileges', 'execCPUAffinity']];
   const from = Object.fromEntries(
     keep.filter((name) => own.has(name)).map((name) => [name, own.object[name]]),
   );
@@ -130,7 +138,8 @@ function changed(own: Fields, request: ExecRequest): Fields {
       cwd: request.cwd ?? own.text('cwd') ?? '/',
       terminal: request.tty ?? false,
       capabilities: withCapabilities(own.fields('capabilities'), request.capabilities),
-      noNewPrivileges: request.noNewPrivileges === true,
+      // why: whoever may exec shall not get rid of it by leaving out a flag.
+      noNewPrivileges: request.noNewPrivileges === true || own.flag('noNewPrivileges'),
       apparmorProfile: request.apparmor ?? object['apparmorProfile'],
       selinuxLabel: request.processLabel ?? object['selinuxLabel'],
       ...(own.has('execCPUAffinity') ? { execCPUAffinity: object['execCPUAffinity'] } : {}),
@@ -145,7 +154,7 @@ function environment(own: readonly string[], more: readonly string[]): readonly 
   return [...own.filter((entry) => !names.has(entry.split('=', 1)[0])), ...more];
 }
 
-/** As runc has it: ambient only where the container has inheritable ones. */
+/** As runc has it: ambient only where the container has inheritable ones, which stay as they are. */
 function withCapabilities(own: Fields, more: readonly string[]): JsonObject {
   if (more.length === 0) return own.object;
   const names = more.map((name) => (name.startsWith('CAP_') ? name : `CAP_${name}`));
@@ -153,9 +162,18 @@ function withCapabilities(own: Fields, more: readonly string[]): JsonObject {
   return {
     ...own.object,
     ...{ bounding: add('bounding'), effective: add('effective'), permitted: add('permitted') },
-    inheritable: own.texts('inheritable').length > 0 ? add('inheritable') : [],
+    inheritable: own.texts('inheritable'),
     ambient: own.texts('inheritable').length > 0 ? add('ambient') : own.texts('ambient'),
   };
+}
+
+function hasInnerControllers(directory: string): boolean {
+  try {
+    return readFileSync(`${directory}/cgroup.subtree_control`, 'utf8').trim() !== '';
+  } catch {
+    // Gone: its processes are elsewhere.
+    return true;
+  }
 }
 
 /** Entering the container's cgroup, or one below it. Throws SPEC_INVALID for one elsewhere. */
@@ -164,8 +182,12 @@ function membership(
   recorded: CgroupPlace,
   wanted: readonly string[],
 ): CgroupDescription {
-  // why: an init that makes cgroups of its own leaves the one it began in without processes, and v2 lets none in then.
-  const unified = recorded.v1.length === 0 && wanted.length === 0 ? placeOfProcess(pid)?.unified : undefined;
+  // why: an init that gives controllers to cgroups of its own leaves the one it began in closed to processes (v2).
+  const isClosed =
+    recorded.unified !== undefined && recorded.v1.length === 0 && wanted.length === 0
+      ? hasInnerControllers(directoryOf(recorded.unified))
+      : false;
+  const unified = isClosed ? placeOfProcess(pid)?.unified : undefined;
   const place = unified === undefined ? recorded : { ...recorded, unified };
   const paths = new Map<string, string>();
   for (const each of wanted) {

@@ -23,9 +23,16 @@ export class Fields {
     return this.raw(name) !== undefined;
   }
 
-  /** null counts as absent, as Go's encoder writes it. */
+  /**
+   * null counts as absent, as Go's encoder writes it; and where there is no member of the name, one that differs in
+   * case counts, as Go's decoder reads it: people write configs that other runtimes understand.
+   */
   raw(name: string): Json | undefined {
-    return this.object[name] ?? undefined;
+    const value = this.object[name];
+    if (value !== undefined) return value ?? undefined;
+    const wanted = name.toLowerCase();
+    const alike = Object.keys(this.object).find((key) => key.toLowerCase() === wanted);
+    return alike === undefined ? undefined : (this.object[alike] ?? undefined);
   }
 
   text(name: string): string | undefined {

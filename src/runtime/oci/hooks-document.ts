@@ -4,10 +4,10 @@ import { TsbuildError } from '../../base/errors.ts';
 import type { ContainerHooks, Hook } from '../runtime.ts';
 import type { Fields } from './fields.ts';
 
-/** prestart is the old name of createRuntime's phase, and comes first. */
 export function parseHooks(hooks: Fields): ContainerHooks {
   return {
-    runtime: [...hooksOf(hooks, 'prestart'), ...hooksOf(hooks, 'createRuntime')],
+    prestart: hooksOf(hooks, 'prestart'),
+    runtime: hooksOf(hooks, 'createRuntime'),
     container: hooksOf(hooks, 'createContainer'),
     start: hooksOf(hooks, 'startContainer'),
   };

@@ -32,17 +32,23 @@ const TEXTS: Readonly<Record<string, string>> = {
 export function runtimeError(
   { op, errno, text }: LaunchProblem,
   ops: readonly PlanOp[],
-  spec: ProcessSpec,
+  spec: Pick<ProcessSpec, 'args'>,
 ): TsbuildError {
   const failed = ops[op];
   const name = errnoName(errno);
   const reason = TEXTS[name] ?? name;
-  if (failed?.op === 'exec' || failed?.op === 'execCheck') return programError(name, reason, spec);
+  if (failed?.op === 'exec' || failed?.op === 'execCheck')
+    return programError(name, reason, failed.op === 'exec' ? text : '', spec);
   const detail = text === '' ? '' : ` (${text})`;
   if (failed?.op === 'hook' || failed?.op === 'parentHook')
     return new TsbuildError(
       'HOOK_FAILED',
-      `error running hook: ${failed.subject} ${JSON.stringify(failed.hook.path)}: ${name === 'ECANCELED' ? hookText(text) : reason}`,
+      `error running ${failed.subject}: ${JSON.stringify(failed.hook.path)}: ${name === 'ECANCELED' ? hookText(text) : reason}`,
+    );
+  if (failed?.op === 'scheduler' && name === 'EPERM')
+    return new TsbuildError(
+      'CONTAINER_START_FAILED',
+      `unable to start container process: ${failed.subject}: ${reason}: process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus), and needs CAP_SYS_NICE`,
     );
   if (failed?.op === 'listener')
     return new TsbuildError(
@@ -59,10 +65,15 @@ export function runtimeError(
       'CONTAINER_START_FAILED',
       `filesystem ${JSON.stringify(failed.type)} must be mounted on ordinary directory: ${failed.target}`,
     );
+  if (failed?.op === 'attach' && failed.bind)
+    return new TsbuildError(
+      'CONTAINER_START_FAILED',
+      `unable to start container process: error during container init: error mounting ${JSON.stringify(failed.source)} to rootfs at ${JSON.stringify(failed.target)}: ${failed.subject}${detail}: ${reason}`,
+    );
   if (failed?.op === 'cgroupTasks' || failed?.op === 'cgroupBorn')
     return new TsbuildError(
       'CONTAINER_START_FAILED',
-      `error adding pid to cgroups: open ${failed.path.replace(/\/tasks$/, '')}/cgroup.procs: ${reason}`,
+      `error adding pid of the process to cgroups: open ${failed.path.replace(/\/tasks$/, '')}/cgroup.procs: ${reason}`,
     );
   return new TsbuildError(
     'CONTAINER_START_FAILED',
@@ -74,8 +85,16 @@ function hookText(text: string): string {
   return text === 'killed by signal 31' ? 'signal: bad system call' : text;
 }
 
-function programError(name: string, reason: string, { args: [program = ''] }: ProcessSpec): TsbuildError {
+/** `text`: a file that is there, though its interpreter is not. */
+function programError(
+  name: string,
+  reason: string,
+  text: string,
+  { args: [program = ''] }: Pick<ProcessSpec, 'args'>,
+): TsbuildError {
   const quoted = JSON.stringify(program);
+  if (name === 'ENOENT' && text !== '')
+    return new TsbuildError('COMMAND_NOT_FOUND', `exec ${text}: ${reason}`);
   if (name === 'ENOENT')
     return new TsbuildError(
       'COMMAND_NOT_FOUND',

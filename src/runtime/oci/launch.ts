@@ -15,10 +15,13 @@ import { runtimeError } from './launch-error.ts';
 export interface Launch {
   readonly launcher: string;
   readonly ops: readonly PlanOp[];
-  readonly spec: ProcessSpec;
+  /** Whose program errors speak of. */
+  readonly spec: Pick<ProcessSpec, 'args'>;
   /** Descriptors of this process that go along. */
   readonly descriptors: readonly number[];
   readonly warn: (message: string) => void;
+  /** Gets what happens on the way to the program; undefined: nothing is told, which costs time. */
+  readonly debug: ((message: string) => void) | undefined;
 }
 
 /**
@@ -43,8 +46,13 @@ export function descriptorsFrom3(
 export function startDetached(launch: Launch): Promise<number> {
   return new Promise((resolve, reject) => {
     const events = eventsOf(launch, resolve, reject, () => undefined);
-    launchDetached(launch.launcher, encodePlan(launch.ops), events, launch.descriptors);
+    launchDetached(launch.launcher, planOf(launch), events, launch.descriptors);
   });
+}
+
+function planOf({ ops, debug }: Launch): Uint8Array {
+  if (debug === undefined) return encodePlan(ops);
+  return encodePlan(ops.map((each) => (each.op === 'namespaces' ? { ...each, tells: true } : each)));
 }
 
 export interface Foreground {
@@ -68,12 +76,15 @@ export function startForeground(launch: Launch): Promise<Foreground> {
       },
       end,
     );
-    launchForeground(launch.launcher, encodePlan(launch.ops), events, true, launch.descriptors);
+    launchForeground(launch.launcher, planOf(launch), events, {
+      input: true,
+      more: launch.descriptors,
+    });
   });
 }
 
 function eventsOf(
-  { ops, spec, warn }: Launch,
+  { ops, spec, warn, debug }: Launch,
   started: (pid: number) => void,
   failed: (error: TsbuildError) => void,
   exited: (status: ExitStatus) => void,
@@ -85,6 +96,7 @@ function eventsOf(
       exited(signaled ? { kind: 'signaled', signal: value } : { kind: 'exited', code: value }),
     failed: (problem: LaunchProblem) => failed(runtimeError(problem, ops, spec)),
     warned: ({ op, text }) => warn(`${ops[op]?.subject ?? 'container'}: ${text}`),
+    ...(debug === undefined ? {} : { told: debug }),
     lost: (reason) => failed(new TsbuildError('CONTAINER_START_FAILED', `lost the launcher: ${reason}`)),
   };
 }

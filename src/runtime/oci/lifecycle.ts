@@ -1,4 +1,5 @@
 /** `start`, `kill`, `delete`, `pause`, `resume` and `state` of containers that exist. */
+import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { constants } from 'node:os';
@@ -133,6 +134,11 @@ export async function killContainer(
 ): Promise<void> {
   const record = store.read(id);
   const status = store.statusOf(record);
+  // why: where its first process is nobody special, whoever it started stays when it is killed, or is there without it.
+  if (signal === constants.signals.SIGKILL && record.sharesPids === true && record.cgroup !== undefined) {
+    await killAll(record.cgroup, 'SIGKILL');
+    return;
+  }
   if (all && record.cgroup !== undefined) {
     for (const pid of processesOf(record.cgroup)) send(pid, signal);
     if (signal === constants.signals.SIGKILL) await thaw(record.cgroup);
@@ -197,6 +203,7 @@ export async function removeContainer(
 ): Promise<void> {
   const config = store.readConfig(record.id);
   if (record.cgroup !== undefined) await endCgroup(record.cgroup);
+  if (record.sharesMounts === true) unmount(record.rootfs, warn);
   store.remove(record.id);
   for (const hook of hooksOf(config.fields('hooks'), 'poststop'))
     try {
@@ -204,6 +211,12 @@ export async function removeContainer(
     } catch (error) {
       warn(String(error));
     }
+}
+
+/** The root of a container without a mount namespace of its own, with all that is mounted below it. */
+function unmount(rootfs: string, warn: (message: string) => void): void {
+  const { status, stderr } = spawnSync('umount', ['--lazy', '--recursive', rootfs], { encoding: 'utf8' });
+  if (status !== 0) warn(`cannot unmount ${JSON.stringify(rootfs)}: ${stderr.trim()}`);
 }
 
 export async function pauseContainer({ store }: RuntimeContext, id: string): Promise<void> {

@@ -7,6 +7,8 @@
 import { PROPAGATION } from '../../../native/plan-ops.ts';
 
 const ATIME = 0x70;
+const NODIRATIME = 0x80;
+const ACCESS = ATIME | NODIRATIME;
 
 /** name → attributes set, attributes cleared. */
 const ATTRIBUTES: Readonly<Record<string, readonly [set: number, clear: number]>> = {
@@ -19,7 +21,7 @@ const ATTRIBUTES: Readonly<Record<string, readonly [set: number, clear: number]>
   noexec: [0x08, 0],
   exec: [0, 0x08],
   relatime: [0, ATIME],
-  norelatime: [0x20, ATIME],
+  norelatime: [0, ATIME],
   noatime: [0x10, ATIME],
   atime: [0, ATIME],
   strictatime: [0x20, ATIME],
@@ -28,6 +30,18 @@ const ATTRIBUTES: Readonly<Record<string, readonly [set: number, clear: number]>
   diratime: [0, 0x80],
   nosymfollow: [0x200000, 0],
   symfollow: [0, 0x200000],
+};
+
+/** name → what it asks for, and whether it takes that back. */
+const ACCESS_ASKED: Readonly<Record<string, readonly [asked: number, not: boolean]>> = {
+  noatime: [1, false],
+  atime: [1, true],
+  relatime: [2, false],
+  norelatime: [2, true],
+  strictatime: [4, false],
+  nostrictatime: [4, true],
+  nodiratime: [8, false],
+  diratime: [8, true],
 };
 
 const PROPAGATIONS: Readonly<Record<string, number>> = {
@@ -87,6 +101,8 @@ export interface MountOptions {
   readonly clear: number;
   readonly setBelow: number;
   readonly clearBelow: number;
+  /** What was asked for access times (ACCESS_ASKED), for a bind; other mounts have them in `set` and `clear`. */
+  readonly access: number;
   readonly propagation: number;
   /** Undefined: no; else whether what is mounted below is mapped, too. */
   readonly idmap: 'one' | 'all' | undefined;
@@ -104,11 +120,13 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
     { set: 0, clear: 0 },
     { set: 0, clear: 0 },
   ];
+  let access = 0;
   let propagation = 0;
   let idmap: MountOptions['idmap'];
   let idmapText: string | undefined;
   const data: [string, string][] = [];
   for (const option of options) {
+    access = ask(access, ACCESS_ASKED[option]);
     const attribute = ATTRIBUTES[option];
     const recursive = option.startsWith('r') ? ATTRIBUTES[option.slice(1)] : undefined;
     if (attribute !== undefined) here = change(here, attribute);
@@ -132,13 +150,35 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
     ...here,
     setBelow: below.set,
     clearBelow: below.clear,
-    ...{ propagation, idmap, idmapText, data },
+    ...{ access, propagation, idmap, idmapText, data },
   };
 }
 
-interface Change {
+export interface Change {
   readonly set: number;
   readonly clear: number;
+}
+
+function ask(before: number, option: readonly [asked: number, not: boolean] | undefined): number {
+  if (option === undefined) return before;
+  const [asked, not] = option;
+  return not ? before & ~asked : before | asked;
+}
+
+/**
+ * Attributes of a bind that may have others already. As mount(2) has it for `bind,remount`: access times stay as they
+ * are unless one is asked for, which replaces all of them (`nodiratime` alone comes with relatime); what only says
+ * `atime`, `norelatime`, `nostrictatime` or `diratime` takes back an earlier word of the options, and nothing of the source.
+ */
+export function bindAttributes({ set, clear, access }: MountOptions): Change {
+  const rest = { set: set & ~ACCESS, clear: clear & ~ACCESS };
+  if (access === 0) return rest;
+  const times = (access & 4) !== 0 ? 0x20 : (access & 1) !== 0 ? 0x10 : 0;
+  const directories = (access & 8) !== 0 ? NODIRATIME : 0;
+  return {
+    set: rest.set | times | directories,
+    clear: rest.clear | ATIME | (NODIRATIME & ~directories),
+  };
 }
 
 /** The later one wins. */

@@ -10,21 +10,30 @@ import { directoryOf, placesOf, type CgroupPlace } from '../cgroups/cgroup.ts';
 import type { Attachment, ContainerMount, DeviceNode, IdMaps } from '../runtime.ts';
 import type { Fields } from './fields.ts';
 import { parseIdMaps, parseIdMapText } from './id-maps.ts';
-import { parseMountOptions, type MountOptions } from './mount-options.ts';
+import { bindAttributes, parseMountOptions, type MountOptions } from './mount-options.ts';
 
 export interface MountPlace {
   readonly bundle: string;
+  /** The root's path on the host. */
+  readonly rootfs: string;
   /** Where the container's cgroup is; undefined: it has none of its own. */
   readonly cgroup: CgroupPlace | undefined;
   /** In a cgroup namespace the container's own cgroup is the root of what can be mounted. */
   readonly hasCgroupNamespace: boolean;
   readonly userMaps: IdMaps | undefined;
+  /** The container has a mount namespace of its own, where what earlier mounts brought is. */
+  readonly hasMountNamespace: boolean;
 }
 
 /** Throws SPEC_INVALID. */
 export function parseMounts(config: Fields, place: MountPlace): readonly ContainerMount[] {
-  const mounts = config.list('mounts').flatMap((each) => mountOf(each, place));
+  const mounts = mountsOf(config, place);
   return hasBoundDev(config) ? mounts : [...mounts, ...devLinks()];
+}
+
+/** What is in `mounts`, and no more. Throws SPEC_INVALID. */
+export function mountsOf(config: Fields, place: MountPlace): readonly ContainerMount[] {
+  return config.list('mounts').flatMap((each) => mountOf(each, place));
 }
 
 /** Whether /dev is the host's, in which nothing is to be made. */
@@ -39,26 +48,33 @@ export function hasBoundDev(config: Fields): boolean {
 
 function mountOf(mount: Fields, place: MountPlace): readonly ContainerMount[] {
   const destination = mount.required('destination', mount.text('destination'));
-  const target = clean(destination);
+  const target = withoutRoot(clean(destination), place.rootfs);
   const type = mount.text('type') ?? '';
   const options = parseMountOptions(mount.texts('options'));
   checkTarget(target, type, options);
   if (type === 'cgroup' && place.cgroup !== undefined && place.cgroup.v1.length > 0)
     return cgroupMounts(target, options, place, place.cgroup);
   const bind = options.bind || type === 'bind';
-  const source = sourceOf(mount.text('source') ?? '', bind, type, place.bundle);
-  if (options.copySymlink && bind && lstatSync(source).isSymbolicLink())
+  const source = sourceOf(mount.text('source') ?? '', bind, type, place);
+  if (options.copySymlink && bind && lstatSync(source, { throwIfNoEntry: false })?.isSymbolicLink() === true)
     return [{ kind: 'symlink', target, to: readlinkSync(source) }];
   const idMaps = idMapsOf(mount, options, place);
+  const isBrought = isBelow(source, place.rootfs);
+  // why: the container's own user namespace may not map ids, nor may the launcher see its mounts from where it is.
+  const inside = bind && idMaps !== undefined && isBrought && place.hasMountNamespace;
+  const outside = bind && place.userMaps !== undefined && !isBrought;
+  const { set, clear } = bind && !options.remount ? bindAttributes(options) : options;
   return [
     {
       kind: 'attach',
       ...flagsOf(options),
+      set,
+      clear: clear | impliedClear(options, bind, place.userMaps !== undefined),
       ...{ target, source, bind, recursive: options.recursive, copyUp: options.copyUp },
       type: type === 'cgroup' ? 'cgroup2' : type === '' ? 'none' : type,
       options: bind ? [] : options.data,
       ...(idMaps === undefined ? {} : { idMaps }),
-      outside: bind && place.userMaps !== undefined,
+      ...{ inside, outside, locked: outside, sourceInRoot: bind && isBrought },
       sourceNoFollow: options.sourceNoFollow,
       targetNoFollow: options.targetNoFollow,
       keepMode: type === 'tmpfs' && !bind && !options.data.some(([key]) => key === 'mode'),
@@ -73,13 +89,39 @@ function flagsOf(
   return { remount, set, clear, setBelow, clearBelow, propagation };
 }
 
+const NOSYMFOLLOW = 0x200000;
+/** ro, nosuid, nodev, noexec: what a user namespace may not take away. */
+const LOCKABLE = 0x0f;
+
+/**
+ * A bind with an attribute of its own has those that it names (`rro` names one for all that is below, too) and no others,
+ * as with other runtimes; without any it keeps what its source has.
+ */
+function impliedClear(
+  { set, setBelow, clear, remount }: MountOptions,
+  bind: boolean,
+  hasMaps: boolean,
+): number {
+  if (!bind || remount || (set | clear) === 0) return 0;
+  return (hasMaps ? NOSYMFOLLOW : NOSYMFOLLOW | LOCKABLE) & ~(set | setBelow);
+}
+
 /** Binds are relative to the bundle; a device (tmpfs, none) is only a word. */
-function sourceOf(source: string, bind: boolean, type: string, bundle: string): string {
+function sourceOf(source: string, bind: boolean, type: string, { bundle, rootfs }: MountPlace): string {
   if (!bind) return source === '' ? type : source;
   const path = isAbsolute(source) ? source : join(bundle, source);
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined)
+  if (!isBelow(path, rootfs) && lstatSync(path, { throwIfNoEntry: false }) === undefined)
     throw new TsbuildError('SPEC_INVALID', `mount source ${JSON.stringify(path)}: no such file or directory`);
   return path;
+}
+
+function isBelow(path: string, rootfs: string): boolean {
+  return rootfs !== '/' && path.startsWith(`${rootfs}/`);
+}
+
+/** Some callers write the host's path of a place in the root; every runtime takes it for the place. */
+function withoutRoot(target: string, rootfs: string): string {
+  return isBelow(target, rootfs) ? target.slice(rootfs.length) : target;
 }
 
 function clean(path: string): string {

@@ -5,7 +5,8 @@
  *   frozen          a file that says FROZEN (v1) or `frozen 1` (v2) while it is paused
  *   cgroup          a directory; once for each hierarchy
  *   kill            cgroup.kill of v2
- *   poststart, poststop   there are such hooks: the native part hands over
+ *   poststart, poststop   there are such hooks, or mounts to undo: the native part hands over
+ *   everyone        what SIGKILL is for, since nobody dies with the first process: the native part hands over
  *   head, tail      the state document before and after the pid and the status
  */
 import { directoryOf, placesOf } from '../cgroups/cgroup.ts';
@@ -26,7 +27,9 @@ export function nativeState(record: ContainerRecord): string {
       : [`frozen ${directoryOf(freezer)}/${freezer.version === 1 ? 'freezer.state' : 'cgroup.events'}`]),
     ...(cgroup === undefined ? [] : placesOf(cgroup).map((place) => `cgroup ${directoryOf(place)}`)),
     ...(cgroup?.unified === undefined ? [] : [`kill ${directoryOf(cgroup.unified)}/cgroup.kill`]),
+    ...(record.sharesPids === true ? ['everyone'] : []),
     ...record.later,
+    ...(record.sharesMounts === true && !record.later.includes('poststop') ? ['poststop'] : []),
     `head ${head}`,
     `tail ${tail}`,
     '',

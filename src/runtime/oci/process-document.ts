@@ -24,7 +24,7 @@ export function parseProcess(document: Fields, warn: (message: string) => void):
   const user = document.fields('user');
   const size = document.fields('consoleSize');
   const [rows, columns] = [size.number('height') ?? 0, size.number('width') ?? 0];
-  const env = document.texts('env');
+  const env = environmentOf(document);
   const oomScoreAdj = document.number('oomScoreAdj');
   return {
     args,
@@ -50,6 +50,14 @@ export function parseProcess(document: Fields, warn: (message: string) => void):
   };
 }
 
+/** Of a variable that is there several times the last entry counts, and an empty HOME is none. */
+function environmentOf(document: Fields): readonly string[] {
+  const entries = document.texts('env');
+  const nameOf = (entry: string): string => entry.split('=', 1)[0] ?? '';
+  const last = new Map(entries.map((entry, index) => [nameOf(entry), index]));
+  return entries.filter((entry, index) => last.get(nameOf(entry)) === index && entry !== 'HOME=');
+}
+
 function idOf(user: Fields, name: string): number {
   const id = user.number(name) ?? 0;
   if (Number.isInteger(id) && id >= 0 && id < 0xffffffff) return id;
@@ -63,13 +71,13 @@ function capabilitySets(fields: Fields, warn: (message: string) => void): Capabi
       if (!isKnown) warn(`${fields.nameOf(name)}: unknown or unavailable capability ${JSON.stringify(each)}`);
       return isKnown;
     });
-  return {
-    bounding: set('bounding'),
-    effective: set('effective'),
-    permitted: set('permitted'),
-    inheritable: set('inheritable'),
-    ambient: set('ambient'),
-  };
+  const [permitted, inheritable] = [set('permitted'), set('inheritable')];
+  const ambient = set('ambient').filter((each) => {
+    const may = permitted.includes(each) && inheritable.includes(each);
+    if (!may) warn(`can't raise ambient capability ${each}: operation not permitted`);
+    return may;
+  });
+  return { bounding: set('bounding'), effective: set('effective'), permitted, inheritable, ambient };
 }
 
 function rlimits(document: Fields): readonly Rlimit[] {
@@ -111,13 +119,20 @@ const SCHEDULER_FLAGS: Readonly<Record<string, bigint>> = {
 };
 const IO_CLASSES = ['', 'IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE'];
 
-function scheduling(document: Fields): Pick<ProcessSpec, 'scheduling' | 'ioPriority' | 'cpuAffinity'> {
-  const cpus = document.fields('execCPUAffinity');
-  const affinity = cpus.text('final') ?? cpus.text('initial');
+function scheduling(document: Fields): Pick<ProcessSpec, 'scheduling' | 'ioPriority'> {
   return {
     ...(document.has('scheduler') ? { scheduling: schedulerOf(document.fields('scheduler')) } : {}),
     ...(document.has('ioPriority') ? { ioPriority: ioPriorityOf(document.fields('ioPriority')) } : {}),
-    ...(affinity === undefined || affinity === '' ? {} : { cpuAffinity: parseSet(affinity, 'cpus') }),
+  };
+}
+
+/** `execCPUAffinity`, which is for further processes alone; without it they may use all processors of the cgroup. */
+export function affinityOf(document: Fields): Pick<ProcessSpec, 'cpuAffinity' | 'initialAffinity'> {
+  const cpus = document.fields('execCPUAffinity');
+  const [initial = '', final = ''] = [cpus.text('initial'), cpus.text('final')];
+  return {
+    initialAffinity: initial === '' ? 'all' : parseSet(initial, 'cpus'),
+    ...(final === '' ? {} : { cpuAffinity: parseSet(final, 'cpus') }),
   };
 }
 

@@ -16,6 +16,10 @@ export interface ContainerRecord {
   readonly pidStart: string;
   readonly cgroup?: CgroupPlace;
   readonly systemdCgroup: boolean;
+  /** It has no pid namespace of its own that would end with its first process. */
+  readonly sharesPids?: boolean;
+  /** Its root is mounted in the runtime's own mount namespace, where deleting unmounts it. */
+  readonly sharesMounts?: boolean;
   /** Hooks that run after the program's start (`poststart`) or end (`poststop`). */
   readonly later: readonly string[];
 }

@@ -16,6 +16,9 @@ export const OPERATORS: readonly SeccompOperator[] = [
   ...(['SCMP_CMP_GT', 'SCMP_CMP_MASKED_EQ'] as const),
 ];
 
+/** why: a filter turns on what Linux before 5.16 does against speculation, unasked; other runtimes leave it off, too. */
+const WHERE_NONE_ARE_SAID = ['SECCOMP_FILTER_FLAG_SPEC_ALLOW'];
+
 /** `listenerState` is what a listener is sent, around the status and the pid. */
 export function parseSeccomp(
   seccomp: Fields,
@@ -40,7 +43,7 @@ export function parseSeccomp(
     defaultAction,
     ...(defaultErrnoRet === undefined ? {} : { defaultErrnoRet }),
     architectures: seccomp.texts('architectures'),
-    flags: seccomp.texts('flags'),
+    flags: seccomp.has('flags') ? seccomp.texts('flags') : WHERE_NONE_ARE_SAID,
     // why: runtimes differ on a listener for a filter that never notifies; one that is there gets it.
     ...(listenerPath === undefined || (notifies.length === 0 && !existsSync(listenerPath))
       ? {}

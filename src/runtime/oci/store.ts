@@ -39,8 +39,13 @@ export function checkId(id: string): string {
   if (ID.test(id) && id !== '.' && id !== '..') return id;
   throw new TsbuildError(
     'SPEC_INVALID',
-    id === '' ? 'container id cannot be empty' : `invalid id format: ${id}`,
+    id === '' ? 'container id cannot be empty' : `invalid container ID format: ${id}${oddCharacter(id)}`,
   );
+}
+
+function oddCharacter(id: string): string {
+  const [odd] = /[^A-Za-z0-9_+.-]/u.exec(id) ?? [];
+  return odd === undefined ? '' : `: invalid character \`${odd}\` in the ID`;
 }
 
 export function openStateStore(root: string, host: Host): StateStore {

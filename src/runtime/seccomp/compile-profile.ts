@@ -49,17 +49,19 @@ const ARCHES: Readonly<Record<string, SeccompArch>> = {
   SCMP_ARCH_AARCH64: 'aarch64',
 };
 
+const WAIT_KILLABLE_RECV = 32;
 const FLAGS: Readonly<Record<string, number>> = {
   SECCOMP_FILTER_FLAG_LOG: 2,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4,
-  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 32,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: WAIT_KILLABLE_RECV,
 };
 const NEW_LISTENER = 8;
 
 /** Flags of seccomp(2). TSYNC says nothing to a process with one thread. */
 export function filterFlags(profile: SeccompProfile): number {
   const asked = profile.flags.reduce((flags, name) => flags | (FLAGS[name] ?? 0), 0);
-  return profile.listenerPath === undefined ? asked : asked | NEW_LISTENER;
+  // why: the kernel takes the flag about a listener only where there is one.
+  return profile.listenerPath === undefined ? asked & ~WAIT_KILLABLE_RECV : asked | NEW_LISTENER;
 }
 
 /** Flags that a profile may have, and actions: for the runtime's `features`. */

@@ -4,36 +4,26 @@
  * Sources count for the key by content; caches, secrets and ssh do not. Everything is mounted from where it
  * lies; what a writable bind receives goes to a scratch directory that is removed with the step.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { toByteString } from '../../base/byte-string.ts';
-import { digestOf, hexOf, type DiffID } from '../../base/digest.ts';
-import { errnoOf, ioError, TsbuildError } from '../../base/errors.ts';
-import type { Host } from '../../base/host.ts';
-import { canonicalJson, type Json } from '../../base/json.ts';
+import { TsbuildError } from '../../base/errors.ts';
+import type { Json } from '../../base/json.ts';
 import type { RunMount, RunOp } from '../../graph/ops.ts';
-import type { Layer } from '../../layer/layer.ts';
-import { emptyTree, openTree } from '../../layer/open-tree.ts';
-import { readTar } from '../../layer/tar-reader.ts';
-import { unpackLayer } from '../../layer/unpack.ts';
+import { openTree } from '../../layer/open-tree.ts';
 import type { ContainerMount } from '../../runtime/runtime.ts';
 import type { Mount } from '../../../native/mount.ts';
 import type { MountStub, Snapshotter } from '../../../snapshotter/snapshotter.ts';
 import type { VertexContext } from '../handler.ts';
-import { identityOf, type Result } from '../result.ts';
 import { asJson } from '../solve.ts';
 import type { Stacks } from '../stack.ts';
+import { createCacheMounts, type CacheMount, type CacheMountOptions } from './cache-mounts.ts';
 import { openAgentSocket } from './agent-socket.ts';
 import type { PreparedMounts } from './run.ts';
 
-export interface RunMountOptions {
-  /** Directory of cache mounts and scratch space, on the host. */
-  readonly root: string;
-  readonly host: Host;
+export interface RunMountOptions extends CacheMountOptions {
   readonly snapshotter: () => Promise<Snapshotter>;
   readonly stacks: Stacks;
-  /** Throws BLOB_NOT_FOUND. */
-  readonly openLayer: (diffID: DiffID) => Layer;
   readonly contextDirectory: (name: string) => string;
   /** Content digest of a path in an input of the vertex. */
   readonly digestPath: (context: VertexContext<RunOp>, input: number, path: string) => Promise<string>;
@@ -49,7 +39,6 @@ export interface RunMounts {
 }
 
 type BindMount = Extract<RunMount, { kind: 'bind' }>;
-type CacheMount = Extract<RunMount, { kind: 'cache' }>;
 type SecretMount = Extract<RunMount, { kind: 'secret' }>;
 type SshMount = Extract<RunMount, { kind: 'ssh' }>;
 
@@ -62,7 +51,7 @@ interface Prepared {
 }
 
 export function createRunMounts(options: RunMountOptions): RunMounts {
-  const held = createHolds();
+  const caches = createCacheMounts(options);
 
   async function identityOfMount(context: VertexContext<RunOp>, mount: RunMount): Promise<Json> {
     switch (mount.kind) {
@@ -139,67 +128,27 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     for (const path of [upper, work]) mkdirSync(path, { recursive: true });
     into.cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     const lower = mounts.flatMap((mount) => (mount.kind === 'bind' ? [mount.source] : mount.lower));
-    return [{ kind: 'overlay', lower, upper, work, volatile: true }];
+    const [first] = mounts;
+    const program = first?.kind === 'overlay' ? first.program : undefined;
+    return [
+      {
+        ...{ kind: 'overlay', lower, upper, work, volatile: true },
+        ...(program === undefined ? {} : { program }),
+      },
+    ];
   }
 
   async function addCache(context: VertexContext<RunOp>, mount: CacheMount, into: Prepared): Promise<void> {
-    const { id, mode, uid, gid } = mount;
-    const seed = mount.input === undefined ? undefined : context.inputs[mount.input];
-    const from = seed === undefined ? {} : { from: identityOf(seed) };
-    const name = hexOf(digestOf(canonicalJson({ id, mode, uid, gid, ...from })));
-    const { suffix, release } = await held.hold(name, mount.sharing);
-    into.cleanups.push(release);
+    const cache = await caches.use(context, mount);
+    into.cleanups.push(() => cache[Symbol.dispose]());
     into.stubs.push({ path: mount.target, type: 'directory' });
-    const directory = join(options.root, 'caches', `${name}${suffix}`);
-    // A step that shall not use what is cached begins with an empty one.
-    if (context.vertex.noCache === true) dropCache(directory);
-    if (!existsSync(directory)) await makeCache(directory, mount, seed, context.signal);
     into.mounts.push({
       kind: 'bind',
-      source: directory,
+      source: cache.directory,
       target: mount.target,
       readonly: mount.readonly,
       recursive: false,
     });
-  }
-
-  /** Steps that have it mounted keep what they see. */
-  function dropCache(directory: string): void {
-    const away = `${directory}.${options.host.unique()}.old`;
-    try {
-      renameSync(directory, away);
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return;
-      throw ioError('empty a cache', error);
-    }
-    rmSync(away, { recursive: true, force: true });
-  }
-
-  /** A new cache is seen when it is complete. */
-  async function makeCache(
-    directory: string,
-    { mode, uid, gid }: CacheMount,
-    seed: Result | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const temp = `${directory}.${options.host.unique()}`;
-    mkdirSync(temp, { recursive: true });
-    if (seed?.kind === 'stack')
-      for (const { diffID } of seed.layers)
-        await unpackLayer(readTar(options.openLayer(diffID).tar()), temp, {
-          mode: 'plain',
-          parent: emptyTree,
-          signal,
-        });
-    chownSync(temp, uid, gid);
-    chmodSync(temp, mode);
-    try {
-      renameSync(temp, directory);
-    } catch (error) {
-      // Another step was faster.
-      rmSync(temp, { recursive: true, force: true });
-      if (!existsSync(directory)) throw ioError('make a cache', error);
-    }
   }
 
   async function addSecret(mount: SecretMount, into: Prepared): Promise<void> {
@@ -292,37 +241,4 @@ function typeIn(mounts: readonly Mount[], source: string): MountStub['type'] {
 
 function asObject(value: RunMount): Record<string, Json> {
   return asJson(value) as Record<string, Json>;
-}
-
-interface Holds {
-  /** `locked` waits for its turn; `private` takes a directory of its own while another has the first. */
-  hold(
-    name: string,
-    sharing: CacheMount['sharing'],
-  ): Promise<{ readonly suffix: string; readonly release: () => void }>;
-}
-
-function createHolds(): Holds {
-  const queues = new Map<string, Promise<void>>();
-  const taken = new Set<string>();
-  return {
-    async hold(name, sharing) {
-      if (sharing === 'shared') return { suffix: '', release: () => undefined };
-      if (sharing === 'private') {
-        let suffix = '';
-        for (let n = 1; taken.has(name + suffix); n += 1) suffix = `-${n}`;
-        taken.add(name + suffix);
-        return { suffix, release: () => void taken.delete(name + suffix) };
-      }
-      const before = queues.get(name) ?? Promise.resolve();
-      let release = (): void => undefined;
-      const mine = new Promise<void>((resolve) => (release = resolve));
-      queues.set(
-        name,
-        before.then(() => mine),
-      );
-      await before;
-      return { suffix: '', release };
-    },
-  };
 }

@@ -4,12 +4,14 @@
  * The key (design D6): the parent by content, argv, the environment really visible, cwd, user, network mode,
  * mounts with their sources by content, platform. Not secrets, not predefined proxies, not limits.
  */
+import { lstatSync } from 'node:fs';
+import { join } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
 import type { Json } from '../../base/json.ts';
 import { requireEntitlements, type Entitlement } from '../../graph/entitlements.ts';
 import type { RunOp } from '../../graph/ops.ts';
 import { openTree } from '../../layer/open-tree.ts';
-import { resolveRunUser, type ResolvedRunUser } from '../../oci/user.ts';
+import { resolveRunUser } from '../../oci/user.ts';
 import type {
   ContainerMount,
   ContainerSpec,
@@ -24,9 +26,10 @@ import type { OpHandler, VertexContext } from '../handler.ts';
 import { identityOf, pushLayer, type StackResult } from '../result.ts';
 import type { Stacks } from '../stack.ts';
 import { asJson } from '../solve.ts';
-import { readOwnerFiles } from './owner-files.ts';
+import { areOwnersPlain, OWNERS_DIRECTORY, readOwnerFiles, type OwnerFiles } from './owner-files.ts';
 import { createOutputTail } from './output-tail.ts';
-import { describeMemory, MEMORY_HINT, stepError } from './step-error.ts';
+import { describeMemory } from '../../base/memory-text.ts';
+import { MEMORY_HINT, stepError } from './step-error.ts';
 import { createMask, holdsSecret } from './secret-mask.ts';
 
 /** What a RUN needs mounted, and how to give it back afterwards. */
@@ -74,7 +77,25 @@ export interface StepSpecInput {
   readonly hostname?: string;
 }
 
+interface Owners {
+  readonly files: OwnerFiles;
+  readonly isPlain: boolean;
+}
+
 export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
+  /** Of states of this build. why: most steps leave them as they are, and reading them takes a mount. */
+  const owners = new Map<SnapshotName | undefined, Owners>();
+
+  async function ownersOf(snapshotter: Snapshotter, name: SnapshotName | undefined): Promise<Owners> {
+    const known = owners.get(name);
+    if (known !== undefined) return known;
+    await using view = await snapshotter.view(name);
+    using tree = openTree(view.mounts);
+    const read = { files: readOwnerFiles(tree), isPlain: areOwnersPlain(tree) };
+    owners.set(name, read);
+    return read;
+  }
+
   return {
     async cacheMap(context) {
       const { op, inputs } = context;
@@ -104,7 +125,8 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
       const parent = rootOf(context.inputs[0]);
       const snapshotter = await options.snapshotter();
       const name = await options.stacks.snapshotOf(parent);
-      const user = await userOf(snapshotter, name, context.op.user);
+      const known = await ownersOf(snapshotter, name);
+      const user = resolveRunUser(context.op.user, known.files);
       await using mounts = await options.prepareMounts(context);
       await using active = await snapshotter.prepare(name, {
         stubs: [...(await options.stubs()), ...mounts.stubs],
@@ -123,9 +145,11 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
         ...(context.op.hostname === undefined ? {} : { hostname: context.op.hostname }),
       });
       await runToEnd(options, spec, context, mounts.secrets);
-      const { layer } = await active.commit(
+      const keepsOwners = known.isPlain && active.mounts.every(isUntouched);
+      const { layer, snapshot } = await active.commit(
         options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime },
       );
+      if (keepsOwners) owners.set(snapshot.name, known);
       if (mounts.secrets.length > 0 && (await holdsSecret(layer.tar(), mounts.secrets)))
         context.progress.warn(
           'the layer of this step holds the value of a secret, and everybody who gets the image can read it',
@@ -206,14 +230,16 @@ async function runProcess(
   return { status, lines: tail.lines() };
 }
 
-async function userOf(
-  snapshotter: Snapshotter,
-  name: SnapshotName | undefined,
-  text: string,
-): Promise<ResolvedRunUser> {
-  await using view = await snapshotter.view(name);
-  using tree = openTree(view.mounts);
-  return resolveRunUser(text, readOwnerFiles(tree));
+/** A link that leads nowhere is there. */
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Whether it is known that a process changed nothing where users are written down. */
+function isUntouched(mount: Mount): boolean {
+  return (
+    mount.kind === 'overlay' && mount.upper !== undefined && !isThere(join(mount.upper, OWNERS_DIRECTORY))
+  );
 }
 
 function rootOf(input: unknown): StackResult {

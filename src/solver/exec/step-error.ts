@@ -1,6 +1,6 @@
 /** Why a RUN failed, in words. */
 import { TsbuildError } from '../../base/errors.ts';
-import { formatBytes } from '../../base/format-bytes.ts';
+import { describeMemory } from '../../base/memory-text.ts';
 import type { ExitStatus, MemoryReport } from '../../runtime/runtime.ts';
 
 export const MEMORY_HINT = 'give the step more with --memory, or let it need less (fewer jobs at a time)';
@@ -18,15 +18,6 @@ export function stepError(
     output: lines,
     ...(hint === undefined ? {} : { hint }),
   });
-}
-
-/** `out of memory (limit 64 MiB, peak 64 MiB)`. */
-export function describeMemory({ limit, peak }: MemoryReport): string {
-  const parts = [
-    limit === undefined ? 'no limit of its own' : `limit ${formatBytes(limit)}`,
-    ...(peak === undefined ? [] : [`peak ${formatBytes(peak)}`]),
-  ];
-  return `out of memory (${parts.join(', ')})`;
 }
 
 function describe(status: ExitStatus, starved: MemoryReport | undefined): string {

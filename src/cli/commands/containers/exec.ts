@@ -1,15 +1,20 @@
-/** `tsbuild exec`. Exit codes as docker's: the program's own, 126 or 127 where it cannot be run, 1 where nothing runs. */
+/**
+ * `tsbuild exec`. Exit codes as docker's: the program's own, 126 or 127 where it cannot be run, 1 where nothing runs.
+ *
+ * The program is the container's: it goes on when this command is killed, interrupted, or left by the detach keys.
+ */
 import { TsbuildError } from '../../../base/errors.ts';
 import { execDetached, execInContainer, type ExecRequest } from '../../../engine/containers/exec.ts';
 import type { ParsedFlags } from '../../flags.ts';
 import type { Session } from '../../session.ts';
+import { parseDetachKeys } from './detach-keys.ts';
 import { parseEnvironment } from '../run-flags/environment.ts';
 import { fileReader } from '../run-flags/isolation.ts';
 
 export async function runExec(flags: ParsedFlags, session: Session): Promise<number> {
   const request = readRequest(flags, session);
   if (flags.boolean('detach')) {
-    await execDetached(session.engine(), request);
+    await execDetached(session.engine(), request, session.signal);
     return 0;
   }
   const input = flags.boolean('interactive');
@@ -17,18 +22,25 @@ export async function runExec(flags: ParsedFlags, session: Session): Promise<num
     throw new TsbuildError('USAGE', 'the input device is not a TTY', {
       hint: 'leave out -t, or give a terminal',
     });
-  // A signal is the user's, who is asked by the terminal; docker hands none on to exec either.
-  session.onSignal(request.terminal ? () => undefined : undefined);
+  const keys = parseDetachKeys(flags.text('detach-keys'));
+  let left: () => void = () => undefined;
+  const leaving = new Promise<'left'>((resolve) => (left = () => resolve('left')));
   await using running = await execInContainer(
     session.engine(),
     request,
-    request.terminal ? { kind: 'terminal' } : { kind: 'inherit', input },
+    request.terminal
+      ? { kind: 'terminal', leave: { keys, left }, ...(input ? {} : { streams: 'output' }) }
+      : { kind: 'inherit', input },
     {
       signal: session.signal,
       onWarning: (message) => session.stderr.write(`warning: ${message}\n`),
     },
   );
-  const status = await running.exited;
+  const status = await Promise.race([running.exited, leaving]);
+  if (status === 'left') {
+    session.stderr.write('read escape sequence\n');
+    return 0;
+  }
   return status.kind === 'exited' ? status.code : 128 + status.signal;
 }
 

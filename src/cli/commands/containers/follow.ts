@@ -1,10 +1,13 @@
 /** From an attached container to an exit code: it ends, the user leaves it, or nobody reads its output any more. */
 import type { MonitorEnd } from '../../../../native/monitor.ts';
 import { isTsbuildError } from '../../../base/errors.ts';
+import { describeMemory } from '../../../base/memory-text.ts';
+import type { MemoryReport } from '../../../runtime/runtime.ts';
 import type { AttachedStreams } from './streams.ts';
 
 /** As a shell tells of a process that SIGPIPE ended. */
 const BROKEN_PIPE = 141;
+const KILLED = 137;
 
 export type FollowOutcome =
   | { readonly kind: 'ended'; readonly end: MonitorEnd }
@@ -29,4 +32,10 @@ export async function followContainer(
 export function withRunExitCode(error: unknown): unknown {
   if (!isTsbuildError(error) || error.exitCode !== undefined || error.code === 'ABORTED') return error;
   return Object.assign(error, { exitCode: 125 });
+}
+
+/** That the kernel killed something, and how much memory there was: a line for standard error. */
+export function memoryWarning(memory: MemoryReport, { exitCode }: MonitorEnd): string {
+  const who = exitCode === KILLED ? 'the container' : 'a process of the container';
+  return `warning: ${who} was killed: ${describeMemory(memory)}\n`;
 }

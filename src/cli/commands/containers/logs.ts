@@ -10,6 +10,10 @@ import { parseDuration, parseInteger } from '../run-flags/numbers.ts';
 export async function runLogs(flags: ParsedFlags, session: Session): Promise<number> {
   const engine = session.engine();
   const { id, directory, config } = await current(engine, flags.words[0] ?? '');
+  if (config.log.driver === 'none')
+    throw new TsbuildError('USAGE', 'configured logging driver does not support reading', {
+      hint: `container ${JSON.stringify(config.name)} was made with --log-driver none: "tsbuild attach" shows what it writes from now on`,
+    });
   const tail = readTail(flags.text('tail') ?? 'all');
   const [since, until] = ['since', 'until'].map((flag) => readTime(flags, flag, session.host.now()));
   const isOver = (): boolean => {

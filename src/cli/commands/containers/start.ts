@@ -8,7 +8,7 @@ import type { ParsedFlags } from '../../flags.ts';
 import type { Session } from '../../session.ts';
 import { parseDetachKeys } from './detach-keys.ts';
 import { forEachContainer } from './each.ts';
-import { followContainer } from './follow.ts';
+import { followContainer, memoryWarning } from './follow.ts';
 import { attachStreams, terminalSize, type AttachedStreams } from './streams.ts';
 
 /** A container that shall be started; undefined: it runs already. */
@@ -58,7 +58,8 @@ async function startAttached(flags: ParsedFlags, session: Session): Promise<numb
     streams.join(started.connection);
     const outcome = await followContainer(started.ended, streams);
     if (outcome.kind === 'ended') {
-      await endRun(engine, container, started, outcome.end);
+      const memory = await endRun(engine, container, started, outcome.end);
+      if (memory !== undefined) session.stderr.write(memoryWarning(memory, outcome.end));
       return outcome.end.exitCode;
     }
     await started.detach();

@@ -1,6 +1,7 @@
 /** All flags that isolate, into one value. */
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { CgroupDriver } from '../../../runtime/cgroups/driver.ts';
 import type { IsolationOptions } from '../../../runtime/container-options.ts';
 import type { ParsedFlags } from '../../flags.ts';
 import { badFlag } from './bad-flag.ts';
@@ -28,10 +29,17 @@ export function fileReader(cwd: string): ReadFile {
   };
 }
 
-/** Throws USAGE. `cpus`: processors of the machine. */
+export interface IsolationPlace {
+  readonly cwd: string;
+  /** Processors of the machine. */
+  readonly cpus: number;
+  readonly cgroupDriver?: CgroupDriver | undefined;
+}
+
+/** Throws USAGE. */
 export function readIsolation(
   flags: ParsedFlags,
-  { cwd, cpus }: { readonly cwd: string; readonly cpus: number },
+  { cwd, cpus, cgroupDriver }: IsolationPlace,
 ): IsolationOptions {
   const onHost = (path: string): string => resolve(cwd, path);
   const shmSize = parseShmSize(flags.text('shm-size'));
@@ -74,6 +82,7 @@ export function readIsolation(
     ...(domainname === undefined ? {} : { domainname }),
     ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }),
     ...(cgroupParent === undefined ? {} : { cgroupParent }),
+    ...(cgroupDriver === undefined ? {} : { cgroupDriver }),
   };
 }
 

@@ -1,5 +1,6 @@
 /** What a container's life follows: `--restart`, `--health-*`, `--stop-*`, `--log-*`. Source: docker/cli, opts and container/opts.go. */
 import { constants } from 'node:os';
+import type { LogChoice } from '../../../runtime/container.ts';
 import type { HealthOptions } from '../../../runtime/container-options.ts';
 import type { Signal } from '../../../runtime/runtime.ts';
 import { badFlag, badFlags } from './bad-flag.ts';
@@ -90,15 +91,8 @@ export function parseHealth(flags: HealthFlags): HealthOptions | undefined {
   return none || Object.keys(present).length > 0 ? { ...present, none } : undefined;
 }
 
-export interface LogOptions {
-  readonly driver: 'json-file' | 'none';
-  /** Bytes of one file. */
-  readonly maxSize?: number;
-  readonly maxFiles?: number;
-}
-
 /** `--log-driver`, `--log-opt max-size=10m`, `max-file=3`. Throws USAGE. */
-export function parseLog(driver: string | undefined, options: readonly string[]): LogOptions {
+export function parseLog(driver: string | undefined, options: readonly string[]): Partial<LogChoice> {
   if (driver !== undefined && !['json-file', 'local', 'k8s-file', 'none'].includes(driver))
     throw badFlag(
       '--log-driver',
@@ -106,7 +100,8 @@ export function parseLog(driver: string | undefined, options: readonly string[])
       `logger: no log driver named '${driver}' is registered`,
       'use json-file or none',
     );
-  let log: LogOptions = { driver: driver === 'none' ? 'none' : 'json-file' };
+  if (driver === 'none' && options.length > 0) throw badFlags('invalid logging opts for driver none');
+  let log: Partial<LogChoice> = { driver: driver === 'none' ? 'none' : 'json-file' };
   for (const text of options) {
     const [key, value = ''] = splitPair(text);
     const size = key === 'max-size' ? parseBytes(value) : undefined;

@@ -53,10 +53,15 @@ async function open(path: string, isBus: boolean): Promise<BusConnection> {
   }
 }
 
-/** SASL EXTERNAL: the kernel tells who we are. */
+/**
+ * SASL EXTERNAL: the kernel tells who we are.
+ *
+ * why BEGIN at once, as sd-bus sends it: systemd's side of its private socket waits for more before it looks at a call
+ * that it read together with BEGIN, so a call must not be written until BEGIN has been read. OK says so.
+ */
 async function authenticate(socket: Socket): Promise<void> {
   const uid = Buffer.from(String(process.getuid?.() ?? 0)).toString('hex');
-  socket.write(`\0AUTH EXTERNAL ${uid}\r\n`);
+  socket.write(`\0AUTH EXTERNAL ${uid}\r\nBEGIN\r\n`);
   const answer = await new Promise<string>((resolve, reject) => {
     const fail = (): void => reject(new Error('no answer while it authenticated'));
     const timer = setTimeout(fail, CALL_TIMEOUT_MS);
@@ -68,7 +73,6 @@ async function authenticate(socket: Socket): Promise<void> {
     });
   });
   if (!answer.startsWith('OK ')) throw new Error(`refused: ${answer.trim().slice(0, 80)}`);
-  socket.write('BEGIN\r\n');
 }
 
 function attend(socket: Socket, destination: string): BusConnection & { callBus(): Promise<unknown> } {

@@ -15,6 +15,7 @@ import {
   isForThisHost,
   isLoopback4,
   isPublished,
+  isToLoopback6,
   lookup,
   masquerade,
   meta,
@@ -133,6 +134,8 @@ const RULES: readonly (readonly [ChainName, readonly Expression[]])[] = [
   // The host's own loopback is the output chain's.
   ['prerouting', [...isLoopback4('destination'), verdict('return')]],
   ...both(publishing).map((rule) => ['prerouting', rule] as const),
+  // No packet leaves the loopback with ::1 in it: whoever holds the port open relays what comes there.
+  ['output', [...isToLoopback6(), verdict('return')]],
   ...both(publishing).map((rule) => ['output', rule] as const),
   ['forward', [meta('iifname'), meta('oifname', 4), lookup(SETS.same.name), verdict('accept')]],
   ['forward', [...from(SETS.internal.name), verdict('drop')]],

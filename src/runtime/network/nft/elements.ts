@@ -1,6 +1,6 @@
 /** What a network and a published port are in the sets of the base table. */
 import { bytesOf, lastOf, parseAddress, parseCidr, type Cidr } from '../address.ts';
-import type { Protocol } from '../contract.ts';
+import type { PortForward, Protocol } from '../contract.ts';
 import { SETS, TABLE } from './base-table.ts';
 import { changeElements, type Element, type NftMessage } from './messages.ts';
 
@@ -12,15 +12,6 @@ export interface NetworkRules {
   readonly internal: boolean;
   /** Hide the subnets behind the host. */
   readonly masquerade: boolean;
-}
-
-/** One published port and where it leads. */
-export interface PortRule {
-  readonly hostIp: string;
-  readonly hostPort: number;
-  readonly protocol: Protocol;
-  readonly address: string;
-  readonly containerPort: number;
 }
 
 type Change = 'newElement' | 'delElement';
@@ -51,7 +42,7 @@ export function networkElements(change: Change, rules: NetworkRules): readonly N
   ];
 }
 
-export function portElements(change: Change, ports: readonly PortRule[]): readonly NftMessage[] {
+export function portElements(change: Change, ports: readonly PortForward[]): readonly NftMessage[] {
   const bySet = new Map<SetName, Element[]>();
   for (const port of ports) {
     const { set, element } = portElement(port);
@@ -60,7 +51,7 @@ export function portElements(change: Change, ports: readonly PortRule[]): readon
   return [...bySet].map(([set, elements]) => changeElements(change, TABLE, SETS[set].name, elements));
 }
 
-function portElement(port: PortRule): { readonly set: SetName; readonly element: Element } {
+function portElement(port: PortForward): { readonly set: SetName; readonly element: Element } {
   const { hostIp, hostPort, protocol, address, containerPort } = port;
   const host = parseAddress(hostIp);
   const key = [Buffer.of(PROTOCOL[protocol]), portBytes(hostPort)];

@@ -156,3 +156,10 @@ export function isForThisHost(): readonly Expression[] {
 export function isLoopback4(which: 'source' | 'destination'): readonly Expression[] {
   return [...isFamily(4), payload('network', which === 'source' ? 12 : 16, 1), compare(Uint8Array.of(127))];
 }
+
+/** ::1. */
+export function isToLoopback6(): readonly Expression[] {
+  const address = Buffer.alloc(16);
+  address[15] = 1;
+  return [...isFamily(6), payload('network', 24, 16), compare(address)];
+}

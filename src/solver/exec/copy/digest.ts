@@ -4,82 +4,192 @@
  * In it: relative paths, types, modes (unless --chmod replaces them), link targets, content, and for stages
  * owners (unless --chown replaces them) and file capabilities. Not in it: times, inodes, owners of context files.
  * Modes of directories count, sub-directories included.
+ *
+ * What is digested is a listing (src/solver/listing.ts), so that `tsbuild why` can say which entry changed.
  */
-import { closeSync, readSync } from 'node:fs';
 import { createHash } from 'node:crypto';
-import { toText, type ByteString } from '../../../base/byte-string.ts';
-import { createDigester, type Digest } from '../../../base/digest.ts';
-import { ioError } from '../../../base/errors.ts';
+import type { Digest } from '../../../base/digest.ts';
 import type { CopyOp } from '../../../graph/ops.ts';
-import type { Directory, EntryStat, Tree } from '../../../layer/tree.ts';
-import type { StatCache } from '../context/stat-cache.ts';
+import {
+  LISTED_BLOCK,
+  LISTED_CHAR,
+  LISTED_FILE,
+  LISTED_SYMLINK,
+  ListingCursor,
+  typeName,
+} from '../../../layer/listing.ts';
+import type { Tree } from '../../../layer/tree.ts';
+import { entryPiece, selectedPiece, wayPiece, type Listing } from '../../listing.ts';
+import { DIGEST_SIZE, type Gathered } from './gathered.ts';
 import type { Selected } from './selected.ts';
-import { walkSelected, type WalkOptions } from './walk.ts';
 
-export const CAPABILITY = 'security.capability';
-
-export interface DigestOptions extends WalkOptions {
+export interface DigestOptions {
   /** Files of a stage keep their owners and capabilities; files of the context have none. */
   readonly isContext: boolean;
-  readonly statCache?: StatCache;
 }
 
-const buffer = Buffer.allocUnsafe(1 << 20);
-
+/** The digests of all files must be known, and stay as they are for as long as the listing's text may be read. */
 export function digestSelection(
   tree: Tree,
-  selection: readonly Selected[],
-  op: Pick<CopyOp, 'chmod' | 'owner'>,
-  options: DigestOptions,
-): Digest {
-  const digester = createHash('sha256');
+  selection: readonly Gathered[],
+  op: Partial<Pick<CopyOp, 'chmod' | 'owner' | 'parents'>>,
+  { isContext }: DigestOptions,
+): Listing {
   const keepsMode = op.chmod === undefined || !/^[0-7]+$/.test(op.chmod);
-  const keepsOwner = !options.isContext && op.owner === undefined;
-  const add = (relative: ByteString, stat: EntryStat, directory: Directory, name: ByteString): void => {
-    const mode = keepsMode && stat.type !== 'symlink' ? stat.mode.toString(8) : '';
-    const owner = keepsOwner ? `${stat.uid}:${stat.gid}` : '';
-    digester.update(
-      `${relative}\0${stat.type}\0${mode}\0${owner}\0${contentOf(directory, name, stat, options)}\n`,
-      'latin1',
-    );
+  const keepsOwner = !isContext && op.owner === undefined;
+  const heads = selection.map(({ selected }) => [
+    selectedPiece(selected, selected.stat.type),
+    ...(op.parents === true && keepsMode ? piecesOnTheWay(tree, selected) : []),
+  ]);
+  const putAll = (text: ListingText, isShort = false): void => {
+    for (const [index, gathered] of selection.entries()) {
+      for (const piece of heads[index] ?? []) text.put(piece);
+      putEntries(text, gathered, { keepsMode, keepsOwner, isShort });
+    }
+    text.flush();
   };
-  for (const selected of selection) {
-    const { stat } = selected;
-    digester.update(`${selected.argument}\0${selected.pivot}\0${selected.asked}\0${stat.type}\n`, 'latin1');
-    if (stat.type === 'directory') walkSelected(tree, selected, options, add);
-    else {
-      const slash = selected.path.lastIndexOf('/');
-      using directory = tree.directory(selected.path.slice(0, Math.max(0, slash)));
-      add('', stat, directory, selected.path.slice(slash + 1));
-    }
-  }
-  return `sha256:${digester.digest('hex')}` as Digest;
+  const whole = (isShort: boolean): string => {
+    const parts: string[] = [];
+    putAll(new ListingText((bytes) => void parts.push(bytes.toString('latin1'))), isShort);
+    return parts.join('');
+  };
+  const hash = createHash('sha256');
+  putAll(new ListingText((bytes) => hash.update(bytes)));
+  let short: string | undefined;
+  return {
+    digest: `sha256:${hash.digest('hex')}` as Digest,
+    // Only somebody who wants to know what changed reads them.
+    get text() {
+      return whole(false);
+    },
+    get short() {
+      return (short ??= whole(true));
+    },
+  };
 }
 
-function contentOf(directory: Directory, name: ByteString, stat: EntryStat, options: DigestOptions): string {
-  if (stat.type === 'symlink') return directory.readlink(name);
-  if (stat.type === 'char' || stat.type === 'block') return `${stat.major}:${stat.minor}`;
-  if (stat.type !== 'file') return '';
-  const known = options.statCache?.get(stat);
-  const content = known ?? digestFile(directory, name, stat);
-  if (known === undefined) options.statCache?.put(stat, content);
-  const capability = options.isContext ? undefined : directory.xattr(name, CAPABILITY);
-  return capability === undefined ? content : `${content} ${Buffer.from(capability).toString('hex')}`;
+interface Fields {
+  readonly keepsMode: boolean;
+  readonly keepsOwner: boolean;
+  /** Digests of files are cut, as they are kept. */
+  readonly isShort: boolean;
 }
 
-function digestFile(directory: Directory, name: ByteString, stat: EntryStat): Digest {
-  const digester = createDigester();
-  if (stat.size === 0) return digester.digest();
-  try {
-    const fd = directory.open(name);
-    try {
-      for (let n = readSync(fd, buffer); n > 0; n = readSync(fd, buffer))
-        digester.update(buffer.subarray(0, n));
-    } finally {
-      closeSync(fd);
+function putEntries(text: ListingText, gathered: Gathered, { keepsMode, keepsOwner, isShort }: Fields): void {
+  const { listing, contents, selected } = gathered;
+  const isBelow = selected.stat.type === 'directory';
+  const cursor = new ListingCursor(listing);
+  /** Fields between path and content; mostly they are as before. */
+  let fields = Buffer.alloc(0);
+  let [lastType, lastMode, lastUid, lastGid] = [-1, -1, -1, -1];
+  while (cursor.next()) {
+    const { type, mode, uid, gid } = cursor;
+    if (type !== lastType || mode !== lastMode || uid !== lastUid || gid !== lastGid) {
+      [lastType, lastMode, lastUid, lastGid] = [type, mode, uid, gid];
+      const modeField = keepsMode && type !== LISTED_SYMLINK ? mode.toString(8) : '';
+      const piece = entryPiece('', typeName(type), modeField, keepsOwner ? `${uid}:${gid}` : '', '');
+      // Without its first field, `.` for the thing itself, and the NUL after its last, which is empty.
+      fields = Buffer.from(piece.slice(1, -1), 'latin1');
     }
-  } catch (error) {
-    throw ioError(`read ${JSON.stringify(toText(name))}`, error);
+    if (isBelow) text.bytes(cursor.path, 0, cursor.pathLength);
+    else text.put('.');
+    text.bytes(fields, 0, fields.byteLength);
+    putContent(text, cursor, contents.digests, isShort);
+    text.end();
   }
-  return digester.digest();
+}
+
+function putContent(text: ListingText, cursor: ListingCursor, digests: Buffer, isShort: boolean): void {
+  switch (cursor.type) {
+    case LISTED_SYMLINK:
+      text.bytes(cursor.bytes, cursor.linkStart, cursor.linkStart + cursor.linkLength);
+      return;
+    case LISTED_CHAR:
+    case LISTED_BLOCK:
+      text.put(`${cursor.major}:${cursor.minor}`);
+      return;
+    case LISTED_FILE: {
+      if (!isShort) text.bytes(SHA256, 0, SHA256.byteLength);
+      text.hex(digests, cursor.file * DIGEST_SIZE, isShort ? SHORT_DIGEST : DIGEST_SIZE);
+      const { capability } = cursor;
+      if (capability !== undefined) text.put(` ${Buffer.from(capability).toString('hex')}`);
+    }
+  }
+}
+
+/** --parents brings the directories on the way, and the selected one itself, with their modes. */
+function piecesOnTheWay(tree: Tree, { asked, pivot, stat }: Selected): readonly string[] {
+  const pieces: string[] = [];
+  const cut = pivot === '' ? 0 : pivot.length + 1;
+  for (let slash = asked.indexOf('/', cut); slash >= 0; slash = asked.indexOf('/', slash + 1)) {
+    const path = asked.slice(0, slash);
+    pieces.push(wayPiece(path, tree.stat(path)?.mode.toString(8) ?? ''));
+  }
+  return stat.type === 'directory' ? [...pieces, wayPiece(asked, stat.mode.toString(8))] : pieces;
+}
+
+/** Bytes of a digest that tell files apart where they are listed for people. */
+const SHORT_DIGEST = 8;
+
+const SHA256 = Buffer.from('sha256:');
+const HEX = Buffer.from('0123456789abcdef');
+
+const BUFFER = 1 << 16;
+
+/** The text of a listing, by way of one buffer: a string for each of fifty thousand entries takes ten times as long. */
+class ListingText {
+  readonly #bytes = Buffer.allocUnsafe(BUFFER);
+  #used = 0;
+  readonly #out: (bytes: Buffer) => void;
+
+  constructor(out: (bytes: Buffer) => void) {
+    this.#out = out;
+  }
+
+  /** Where so many bytes have room; at most BUFFER. */
+  #room(size: number): number {
+    if (this.#used + size > BUFFER) this.flush();
+    const at = this.#used;
+    this.#used = at + size;
+    return at;
+  }
+
+  /** A byte string. */
+  put(text: string): void {
+    if (text.length > BUFFER) {
+      this.flush();
+      this.#out(Buffer.from(text, 'latin1'));
+      return;
+    }
+    const at = this.#room(text.length);
+    for (let index = 0; index < text.length; index += 1) this.#bytes[at + index] = text.charCodeAt(index);
+  }
+
+  /** Fewer than BUFFER. */
+  bytes(source: Uint8Array, from: number, to: number): void {
+    const at = this.#room(to - from);
+    const bytes = this.#bytes;
+    for (let index = from; index < to; index += 1) bytes[at + index - from] = source[index] ?? 0;
+  }
+
+  hex(source: Uint8Array, from: number, size: number): void {
+    const at = this.#room(2 * size);
+    const bytes = this.#bytes;
+    for (let index = 0; index < size; index += 1) {
+      const byte = source[from + index] ?? 0;
+      bytes[at + 2 * index] = HEX[byte >> 4] ?? 0;
+      bytes[at + 2 * index + 1] = HEX[byte & 15] ?? 0;
+    }
+  }
+
+  /** The NUL behind a field. */
+  end(): void {
+    const at = this.#room(1);
+    this.#bytes[at] = 0;
+  }
+
+  flush(): void {
+    this.#out(this.#bytes.subarray(0, this.#used));
+    this.#used = 0;
+  }
 }

@@ -4,49 +4,13 @@
  * Paths are canonical in the parent (symlinks of the destination were resolved before). Every change brings its
  * parent directories, with the attributes that they have in the parent, so that a layer stands for itself.
  */
-import { toText, type ByteString } from '../../../base/byte-string.ts';
+import { compareBytes, toText, type ByteString } from '../../../base/byte-string.ts';
 import { TsbuildError } from '../../../base/errors.ts';
-import { compareBytes } from '../../../base/byte-string.ts';
+import { LISTED_DIRECTORY, ListingCursor } from '../../../layer/listing.ts';
 import type { EntryStat, EntryType, Tree } from '../../../layer/tree.ts';
-import type { Ownership } from '../../../oci/user.ts';
-
-/** Where an entry's bytes come from. */
-export type Content =
-  | {
-      readonly kind: 'tree';
-      readonly tree: Tree;
-      readonly directory: ByteString;
-      readonly name: ByteString;
-      /** Of the file when it was planned. */
-      readonly ctimeNs: bigint;
-    }
-  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
-  /** Part of an open file. */
-  | { readonly kind: 'range'; readonly fd: number; readonly offset: number }
-  | { readonly kind: 'path'; readonly path: string };
-
-export interface Planned {
-  readonly type: Exclude<EntryType, 'socket'> | 'hardlink';
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** Seconds. */
-  readonly mtime: number;
-  readonly size?: number;
-  readonly link?: ByteString;
-  readonly major?: number;
-  readonly minor?: number;
-  readonly capability?: Uint8Array;
-  readonly content?: Content;
-  /** Entries with the same one are hard links of each other. */
-  readonly inode?: string;
-}
-
-export interface Created {
-  readonly owner: Ownership;
-  readonly mode: number;
-  readonly mtime: number;
-}
+import { agreesWith } from './agreement.ts';
+import { plannedOf, type Created, type Planned, type PlannedTree } from './planned.ts';
+import { joinPath } from './selected.ts';
 
 export interface LayerPlan {
   /** What is at a path once the plan is carried out. */
@@ -61,16 +25,56 @@ export interface LayerPlan {
   put(path: ByteString, entry: Planned): void;
   /** As `put`, also over a directory, which goes with all that is in it (archives). */
   replace(path: ByteString, entry: Planned): void;
+  /** Adds everything below a selected directory to what is at its target, which is a directory already. */
+  putTree(tree: PlannedTree): void;
   /** Makes the directories above (and with `self` at) a path; those that are missing look like `created`. */
   ensureDirectories(path: ByteString, created: Created, self: boolean): void;
   /** In the order of their stored names. */
   sorted(): readonly (readonly [ByteString, Planned])[];
+  /** The same, with trees that nothing else meets as a whole, in their order. */
+  items(): readonly PlanItem[];
 }
+
+export type PlanItem =
+  | { readonly kind: 'entry'; readonly path: ByteString; readonly planned: Planned }
+  | { readonly kind: 'tree'; readonly tree: PlannedTree };
 
 export function createLayerPlan(parent: Tree): LayerPlan {
   const entries = new Map<ByteString, Planned>();
+  /** No path of `entries` is below the target of one, nor is another's target. */
+  const trees = new Set<PlannedTree>();
+
+  /** Trees that hold `path` are looked into entry by entry from now on. */
+  function open(path: ByteString): void {
+    for (const tree of [...trees]) if (isBelow(path, tree.target)) takeApart(tree);
+  }
+
+  /** The same for those that lie at or below it. */
+  function openBelow(path: ByteString): void {
+    for (const tree of [...trees]) if (tree.target === path || isBelow(tree.target, path)) takeApart(tree);
+  }
+
+  function takeApart(tree: PlannedTree): void {
+    trees.delete(tree);
+    const cursor = new ListingCursor(tree.gathered.listing);
+    while (cursor.next()) {
+      const path = joinPath(tree.target, cursor.pathText());
+      ensureDirectories(path, tree.created, false);
+      if (cursor.type === LISTED_DIRECTORY) putDirectory(path, plannedOf(tree, cursor));
+      else put(path, plannedOf(tree, cursor));
+    }
+  }
+
+  function putTree(tree: PlannedTree): void {
+    open(tree.target);
+    openBelow(tree.target);
+    const isAlone = ![...entries.keys()].some((path) => isBelow(path, tree.target));
+    if (isAlone && agreesWith(parent, tree)) trees.add(tree);
+    else takeApart(tree);
+  }
 
   function statAt(path: ByteString): Pick<EntryStat, 'type' | 'mode' | 'uid' | 'gid'> | undefined {
+    open(path);
     const planned = entries.get(path);
     if (planned === undefined) return path === '' ? parent.stat('') : parent.lstat(path);
     return { ...planned, type: planned.type === 'hardlink' ? 'file' : planned.type };
@@ -80,6 +84,7 @@ export function createLayerPlan(parent: Tree): LayerPlan {
 
   function ensureOne(path: ByteString, created: Created): void {
     if (path === '' || known.has(path)) return;
+    open(path);
     const planned = entries.get(path);
     if (planned !== undefined) {
       if (planned.type !== 'directory') throw notDirectory(path);
@@ -101,6 +106,8 @@ export function createLayerPlan(parent: Tree): LayerPlan {
   }
 
   function replace(path: ByteString, entry: Planned): void {
+    open(path);
+    openBelow(path);
     if (entries.get(path)?.type === 'directory') {
       for (const other of [...entries.keys()]) if (other.startsWith(`${path}/`)) entries.delete(other);
       for (const other of [...known]) if (other === path || other.startsWith(`${path}/`)) known.delete(other);
@@ -108,44 +115,71 @@ export function createLayerPlan(parent: Tree): LayerPlan {
     entries.set(path, entry);
   }
 
+  function putDirectory(path: ByteString, entry: Planned): void {
+    const there = statAt(path);
+    if (there !== undefined && there.type !== 'directory')
+      throw new TsbuildError(
+        'COPY_DESTINATION_INVALID',
+        `cannot copy a directory to ${show(path)}: there is a ${typeText(there.type)}`,
+        { hint: INSTEAD },
+      );
+    if (path !== '') entries.set(path, entry);
+  }
+
+  function put(path: ByteString, entry: Planned): void {
+    if (statAt(path)?.type === 'directory')
+      throw new TsbuildError(
+        'COPY_DESTINATION_INVALID',
+        `cannot replace the directory ${show(path)} with a file`,
+        { hint: INSTEAD },
+      );
+    entries.set(path, entry);
+  }
+
+  function items(): readonly PlanItem[] {
+    const keyed: (readonly [ByteString, PlanItem])[] = [];
+    for (const [path, planned] of entries)
+      keyed.push([planned.type === 'directory' ? `${path}/` : path, { kind: 'entry', path, planned }]);
+    // A tree comes right after its own directory, which has the same key and stands before it here.
+    for (const tree of trees)
+      keyed.push([tree.target === '' ? '' : `${tree.target}/`, { kind: 'tree', tree }]);
+    return keyed.sort(([a], [b]) => compareBytes(a, b)).map(([, item]) => item);
+  }
+
   return {
     statAt,
-    plannedAt: (path) => entries.get(path),
+    plannedAt(path) {
+      open(path);
+      return entries.get(path);
+    },
     typeAt: (path) => statAt(path)?.type,
-    linkAt: (path) =>
-      entries.get(path)?.link ?? (parent.lstat(path)?.type === 'symlink' ? parent.readlink(path) : undefined),
-    putDirectory(path, entry) {
-      const there = statAt(path);
-      if (there !== undefined && there.type !== 'directory')
-        throw new TsbuildError(
-          'COPY_DESTINATION_INVALID',
-          `cannot copy a directory to ${show(path)}: there is a ${nameOf(there.type)}`,
-          { hint: INSTEAD },
-        );
-      if (path !== '') entries.set(path, entry);
+    linkAt(path) {
+      open(path);
+      return (
+        entries.get(path)?.link ??
+        (parent.lstat(path)?.type === 'symlink' ? parent.readlink(path) : undefined)
+      );
     },
-    put(path, entry) {
-      if (statAt(path)?.type === 'directory')
-        throw new TsbuildError(
-          'COPY_DESTINATION_INVALID',
-          `cannot replace the directory ${show(path)} with a file`,
-          { hint: INSTEAD },
-        );
-      entries.set(path, entry);
-    },
+    putDirectory,
+    put,
     replace,
+    putTree,
     ensureDirectories,
+    items,
     sorted() {
-      const key = ([path, { type }]: readonly [ByteString, Planned]): ByteString =>
-        type === 'directory' ? `${path}/` : path;
-      return [...entries].sort((a, b) => compareBytes(key(a), key(b)));
+      for (const tree of [...trees]) takeApart(tree);
+      return items().flatMap((item) => (item.kind === 'entry' ? [[item.path, item.planned] as const] : []));
     },
   };
 }
 
+function isBelow(path: ByteString, directory: ByteString): boolean {
+  return directory === '' ? path !== '' : path.startsWith(`${directory}/`);
+}
+
 const INSTEAD = 'choose another path, or remove what is there with RUN rm before';
 
-function nameOf(type: EntryType): string {
+function typeText(type: EntryType): string {
   return type === 'symlink' ? 'symbolic link' : type;
 }
 
@@ -156,12 +190,5 @@ function show(path: ByteString): string {
 function notDirectory(path: ByteString): TsbuildError {
   return new TsbuildError('COPY_DESTINATION_INVALID', `${show(path)} is not a directory in the image`, {
     hint: INSTEAD,
-  });
-}
-
-/** A file of the context is being edited while it is copied: its layer would not be what its key says. */
-export function changed(name: ByteString): TsbuildError {
-  return new TsbuildError('CONTEXT_INVALID', `${JSON.stringify(toText(name))} changed while it was copied`, {
-    hint: 'run the same command again when the files are still',
   });
 }

@@ -2,10 +2,11 @@
 import { toText, type ByteString } from '../../../base/byte-string.ts';
 import { TsbuildError } from '../../../base/errors.ts';
 import type { Ownership } from '../../../oci/user.ts';
+import { CAPABILITY } from '../../../layer/pack-entry.ts';
 import type { TarEntry } from '../../../layer/tar-header.ts';
 import type { Archive, ArchiveEntry } from './archive.ts';
-import { CAPABILITY } from './digest.ts';
-import type { Created, LayerPlan, Planned } from './layer-plan.ts';
+import type { LayerPlan } from './layer-plan.ts';
+import type { Created, Planned } from './planned.ts';
 import { joinPath } from './selected.ts';
 
 const MAX_LINKS = 40;

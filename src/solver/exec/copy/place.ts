@@ -5,14 +5,14 @@
 import { toByteString, toText, type ByteString } from '../../../base/byte-string.ts';
 import { TsbuildError } from '../../../base/errors.ts';
 import type { CopyOp } from '../../../graph/ops.ts';
-import { createIgnoreMatcher, type IgnoreMatcher } from '../../../layer/ignore-patterns.ts';
-import type { Directory, EntryStat, Tree } from '../../../layer/tree.ts';
+import { ListingCursor } from '../../../layer/listing.ts';
+import type { EntryType, Tree } from '../../../layer/tree.ts';
 import type { Ownership } from '../../../oci/user.ts';
 import { parseChmod, type Chmod } from './chmod.ts';
-import { CAPABILITY } from './digest.ts';
-import { changed, type Created, type LayerPlan, type Planned } from './layer-plan.ts';
+import type { Gathered } from './gathered.ts';
+import type { LayerPlan } from './layer-plan.ts';
+import { plannedOf, type Created, type Planned, type PlannedTree } from './planned.ts';
 import { joinPath, type Selected } from './selected.ts';
-import { walkSelected } from './walk.ts';
 
 export interface PlaceContext {
   readonly op: CopyOp;
@@ -27,9 +27,6 @@ export interface PlaceContext {
 export interface SourceTree {
   readonly tree: Tree;
   readonly isContext: boolean;
-  readonly ignore?: IgnoreMatcher;
-  /** Whether a file is as it was when the key was made. */
-  readonly isAsKeyed?: (stat: EntryStat) => boolean;
 }
 
 interface Destination {
@@ -39,7 +36,7 @@ interface Destination {
 }
 
 export interface Placing {
-  placeSelected(source: SourceTree, selected: Selected): void;
+  placeGathered(source: SourceTree, gathered: Gathered): void;
   /** A file with a name of its own (heredoc, fetched file). */
   placeNamed(name: string, entry: Planned): void;
   readonly destination: Destination;
@@ -50,7 +47,6 @@ export interface Placing {
 export function createPlacing(context: PlaceContext): Placing {
   const { op, plan, owner } = context;
   const chmod = parseChmod(op.chmod);
-  const exclude = op.excludes.length === 0 ? undefined : createIgnoreMatcher(op.excludes);
   const root = { uid: 0, gid: 0 };
   const created: Created = {
     owner: owner ?? root,
@@ -59,41 +55,18 @@ export function createPlacing(context: PlaceContext): Placing {
   };
   const destination = resolveDestination(context);
 
-  function planned(
-    stat: EntryStat,
-    source: SourceTree,
-    directory: Directory,
-    directoryPath: ByteString,
-    name: ByteString,
-    argument: number,
-  ): Planned {
-    const { uid, gid } = owner ?? (source.isContext ? root : stat);
-    const common = { uid, gid, mode: chmod.apply(stat.mode, stat.type), mtime: secondsOf(stat.mtimeNs) };
-    switch (stat.type) {
-      case 'directory':
-      case 'fifo':
-        return { ...common, type: stat.type };
-      case 'char':
-      case 'block':
-        return { ...common, type: stat.type, major: stat.major, minor: stat.minor };
-      case 'symlink':
-        return { ...common, type: 'symlink', link: directory.readlink(name) };
-      case 'socket':
-        // An image cannot hold a socket; docker leaves an empty file in its place.
-        return { ...common, type: 'file', mode: 0o755, size: 0 };
-      case 'file': {
-        if (source.isAsKeyed?.(stat) === false) throw changed(name);
-        const capability = source.isContext ? undefined : directory.xattr(name, CAPABILITY);
-        return {
-          ...common,
-          type: 'file',
-          size: stat.size,
-          content: { kind: 'tree', tree: source.tree, directory: directoryPath, name, ctimeNs: stat.ctimeNs },
-          ...(stat.nlink > 1 ? { inode: `${argument}:${stat.dev}:${stat.ino}` } : {}),
-          ...(capability === undefined ? {} : { capability }),
-        };
-      }
-    }
+  /** The same few modes come again and again. */
+  const modes = new Map<string, number>();
+  function modeOf(mode: number, type: EntryType): number {
+    const key = `${mode} ${type}`;
+    let changed = modes.get(key);
+    if (changed === undefined) modes.set(key, (changed = chmod.apply(mode, type)));
+    return changed;
+  }
+
+  function treeOf(source: SourceTree, gathered: Gathered, target: ByteString): PlannedTree {
+    const given = owner ?? (source.isContext ? root : undefined);
+    return { target, source: source.tree, gathered, owner: given, modeOf, created };
   }
 
   function targetOf(selected: Selected): ByteString {
@@ -127,57 +100,34 @@ export function createPlacing(context: PlaceContext): Placing {
     }
   }
 
-  function placeDirectory(source: SourceTree, selected: Selected, target: ByteString): void {
-    const mtime = secondsOf(selected.stat.mtimeNs);
+  function placeDirectory(source: SourceTree, gathered: Gathered, target: ByteString): void {
+    const { stat } = gathered.selected;
+    const mtime = secondsOf(stat.mtimeNs);
     const there = plan.statAt(target);
     plan.ensureDirectories(target, created, false);
     // A new directory is plain, an existing one stays as it is; both take the time of what was copied into them.
-    const mode = op.parents ? chmod.apply(selected.stat.mode, 'directory') : created.mode;
+    const mode = op.parents ? chmod.apply(stat.mode, 'directory') : created.mode;
     const { uid, gid } = there ?? created.owner;
     plan.putDirectory(target, { type: 'directory', mode: there?.mode ?? mode, uid, gid, mtime });
-    walkSelected(
-      source.tree,
-      selected,
-      {
-        ...(source.ignore === undefined ? {} : { ignore: source.ignore }),
-        ...(exclude === undefined ? {} : { exclude }),
-      },
-      (relative, stat, directory, name) => {
-        const path = joinPath(target, relative);
-        const slash = relative.lastIndexOf('/');
-        const holder = slash < 0 ? selected.path : joinPath(selected.path, relative.slice(0, slash));
-        const entry = planned(stat, source, directory, holder, name, selected.argument);
-        plan.ensureDirectories(path, created, false);
-        if (stat.type === 'directory') plan.putDirectory(path, entry);
-        else plan.put(path, entry);
-      },
-    );
+    plan.putTree(treeOf(source, gathered, target));
   }
 
   return {
     destination,
     created,
     chmod,
-    placeSelected(source, selected) {
+    placeGathered(source, gathered) {
+      const { selected } = gathered;
       const target = targetOf(selected);
       if (op.parents) mirrorParents(source, selected);
       if (selected.stat.type === 'directory') {
-        placeDirectory(source, selected, target);
+        placeDirectory(source, gathered, target);
         return;
       }
-      const slash = selected.path.lastIndexOf('/');
-      const holder = selected.path.slice(0, Math.max(0, slash));
-      using directory = source.tree.directory(holder);
-      const entry = planned(
-        selected.stat,
-        source,
-        directory,
-        holder,
-        selected.path.slice(slash + 1),
-        selected.argument,
-      );
+      const cursor = new ListingCursor(gathered.listing);
+      if (!cursor.next()) return;
       plan.ensureDirectories(target, created, false);
-      plan.put(target, entry);
+      plan.put(target, plannedOf(treeOf(source, gathered, target), cursor));
     },
     placeNamed(name, entry) {
       const target = intoDirectory(toByteString(name));

@@ -19,3 +19,11 @@ export function joinPath(directory: ByteString, name: ByteString): ByteString {
   if (name === '') return directory;
   return directory === '' ? name : `${directory}/${name}`;
 }
+
+export function parentOf(path: ByteString): ByteString {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+export function nameOf(path: ByteString): ByteString {
+  return path.slice(path.lastIndexOf('/') + 1);
+}

@@ -1,12 +1,17 @@
-/** Writing a planned layer: one pass over the sorted entries, each source file read once. */
-import { closeSync, createReadStream, fstatSync, readSync } from 'node:fs';
+/**
+ * Writing a planned layer here: one pass over the sorted entries, each source file read once. For small layers; what
+ * encode-plan.ts has packed natively gives the same bytes.
+ */
+import { closeSync, createReadStream, readSync } from 'node:fs';
 import type { ByteString } from '../../../base/byte-string.ts';
 import { ioError } from '../../../base/errors.ts';
 import type { TarEntry } from '../../../layer/tar-header.ts';
 import { createTarWriter, isLarge, type TarWriter } from '../../../layer/tar-writer.ts';
 import type { Directory, Tree } from '../../../layer/tree.ts';
-import { CAPABILITY } from './digest.ts';
-import { changed, type Content, type LayerPlan, type Planned } from './layer-plan.ts';
+import { CAPABILITY } from '../../../layer/pack-entry.ts';
+import { checkListed } from './contents.ts';
+import type { LayerPlan } from './layer-plan.ts';
+import { placeOf, recordOf, type Content, type FileContent, type Planned } from './planned.ts';
 
 const YIELD_EVERY = 512;
 
@@ -73,17 +78,9 @@ async function writeContent(
       writer.entry(header);
       writer.content(content.bytes);
       return;
-    case 'tree': {
-      const fd = openIn(directories.open(content.tree, content.directory), content.name);
-      try {
-        if (isLarge(header.size)) await writer.largeFile(header, fd, signal);
-        else writer.file(header, fd);
-        if (fstatSync(fd, { bigint: true }).ctimeNs !== content.ctimeNs) throw changed(content.name);
-      } finally {
-        closeSync(fd);
-      }
+    case 'file':
+      await writeFile(writer, header, content, directories, signal);
       return;
-    }
     case 'range':
       writer.entry(header);
       copyRange(writer, content.fd, content.offset, header.size);
@@ -92,6 +89,31 @@ async function writeContent(
       writer.entry(header);
       for await (const chunk of createReadStream(content.path, { highWaterMark: 1 << 20 }))
         writer.content(chunk as Uint8Array);
+  }
+}
+
+async function writeFile(
+  writer: TarWriter,
+  header: TarEntry,
+  content: FileContent,
+  directories: DirectoryCache,
+  signal: AbortSignal,
+): Promise<void> {
+  const bytes = content.gathered.contents.bytes.get(content.file);
+  if (bytes !== undefined) {
+    writer.entry(header);
+    writer.content(bytes);
+    return;
+  }
+  const { directory, name } = placeOf(content);
+  const fd = openIn(directories.open(content.tree, directory), name);
+  try {
+    checkListed(fd, recordOf(content), content.path);
+    if (isLarge(header.size)) await writer.largeFile(header, fd, signal);
+    else writer.file(header, fd);
+    checkListed(fd, recordOf(content), content.path);
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -1,0 +1,41 @@
+/*
+ * pack: a plan becomes a tar, or only digests of files.
+ *
+ * request: u32 flags (1: write a tar), a plan (pack-plan.h). descriptors: with a tar its empty file, then those
+ * of the plan.
+ * DATA: of each entry with a source, in order, u64 where its content lies in the tar, and 32 bytes SHA-256 of that,
+ * zeros where it is not wanted. DONE: 32 bytes SHA-256 of the tar, u64 its size.
+ */
+#include "pack.h"
+#include "listing.h"
+#include <errno.h>
+#include <string.h>
+
+#define FRAME (32 << 10)
+
+static void tell(void *context, const uint8_t *contents, size_t size)
+{
+	struct bytes *frame = context;
+	if (size > 0)
+		memcpy(extend(frame, size), contents, size);
+	if (frame->used < FRAME)
+		return;
+	answer(ANSWER_DATA, frame->data, frame->used);
+	frame->used = 0;
+}
+
+void pack_job(struct request *r)
+{
+	int writes = (int)(take_u32(r) & 1);
+	struct pack_plan plan;
+	struct bytes frame = { 0 };
+	uint8_t end[SHA256_SIZE + 8];
+	if (plan_begin(&plan, r, FIRST_FD + writes, (uint32_t)(descriptors(writes) - writes)) < 0)
+		fail(EINVAL, "the plan of a layer");
+	struct packed packed = pack(&plan, *r, writes ? FIRST_FD : -1, tell, &frame);
+	if (frame.used > 0)
+		answer(ANSWER_DATA, frame.data, frame.used);
+	memcpy(end, packed.digest, SHA256_SIZE);
+	memcpy(end + SHA256_SIZE, &packed.size, sizeof packed.size);
+	done(end, sizeof end);
+}

@@ -1,0 +1,186 @@
+#include "pack.h"
+#include "pack-slots.h"
+#include "pack-source.h"
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_READERS 16
+
+struct engine {
+	const struct pack_plan *plan;
+	struct units units;
+	struct slots *slots;
+	int out;
+	atomic_size_t next_unit;
+};
+
+/* A thread that reads, in the middle of a unit. */
+struct filling {
+	struct engine *engine;
+	struct slot *slot;
+	uint64_t number, offset;
+	struct source source;
+};
+
+static void write_slot(const struct filling *filling)
+{
+	const struct slot *slot = filling->slot;
+	for (size_t done = 0; done < slot->used;) {
+		ssize_t n = pwrite(filling->engine->out, slot->bytes + done, slot->used - done,
+				   (off_t)(filling->offset + done));
+		if (n < 0 && errno != EINTR)
+			fail(errno, "write the layer");
+		if (n > 0)
+			done += (size_t)n;
+	}
+}
+
+static void end_slot(struct filling *filling)
+{
+	struct engine *engine = filling->engine;
+	publish_slot(engine->slots, filling->slot);
+	if (engine->out >= 0)
+		write_slot(filling);
+	filling->offset += filling->slot->used;
+	leave_slot(engine->slots, filling->slot);
+	filling->slot = NULL;
+}
+
+/* Where the next bytes go, and how many have room there. */
+static uint8_t *room_in(struct filling *filling, size_t *room)
+{
+	if (filling->slot->used == SLOT_SIZE) {
+		if (filling->engine->out < 0) {
+			/* Nobody will look at what was read. */
+			filling->slot->used = 0;
+		} else {
+			end_slot(filling);
+			filling->slot = take_slot(filling->engine->slots, ++filling->number);
+		}
+	}
+	*room = SLOT_SIZE - filling->slot->used;
+	return filling->slot->bytes + filling->slot->used;
+}
+
+static void fill_content(struct filling *filling, const struct planned *planned)
+{
+	struct sha256 hash;
+	struct packed_content content = { .offset = filling->offset + filling->slot->used };
+	sha256_begin(&hash);
+	source_open(&filling->source, planned);
+	for (uint64_t done = 0; done < planned->tar.size;) {
+		size_t room;
+		uint8_t *to = room_in(filling, &room);
+		size_t part = planned->tar.size - done < room ? (size_t)(planned->tar.size - done) : room;
+		source_read(&filling->source, planned, done, to, part);
+		if (planned->wants_digest)
+			sha256_add(&hash, to, part);
+		filling->slot->used += part;
+		done += part;
+	}
+	source_close(&filling->source, planned);
+	if (planned->wants_digest)
+		sha256_end(&hash, content.digest);
+	memcpy(extend(&filling->slot->contents, sizeof content), &content, sizeof content);
+}
+
+static void fill_zeros(struct filling *filling, size_t size)
+{
+	while (size > 0) {
+		size_t room;
+		uint8_t *to = room_in(filling, &room);
+		size_t part = size < room ? size : room;
+		memset(to, 0, part);
+		filling->slot->used += part;
+		size -= part;
+	}
+}
+
+static void fill_entry(struct filling *filling, const struct planned *planned)
+{
+	int writes = filling->engine->out >= 0;
+	if (writes) {
+		/* A unit begins a slot, and all of its headers fit into that. */
+		tar_header(&planned->tar, filling->slot->bytes + filling->slot->used);
+		filling->slot->used += tar_header_size(&planned->tar);
+	}
+	if (planned->source != SOURCE_NONE)
+		fill_content(filling, planned);
+	if (writes)
+		fill_zeros(filling, tar_padding(planned->tar.size));
+}
+
+static void fill_unit(struct filling *filling, const struct unit *unit, char *path)
+{
+	struct plan_reader reader = { filling->engine->plan, unit->at, path, unit->path_length };
+	memcpy(path, unit->path, unit->path_length);
+	filling->number = unit->first_slot;
+	filling->offset = unit->offset;
+	filling->slot = take_slot(filling->engine->slots, filling->number);
+	for (uint32_t i = 0; i < unit->count; i++) {
+		struct planned planned;
+		if (plan_next(&reader, &planned) < 0)
+			fail(EINVAL, "the plan of a layer");
+		fill_entry(filling, &planned);
+	}
+	end_slot(filling);
+}
+
+static void *read_units(void *context)
+{
+	struct engine *engine = context;
+	char *path = allocate(PLAN_MAX_PATH);
+	struct filling filling = { .engine = engine };
+	source_init(&filling.source, engine->plan);
+	for (;;) {
+		size_t next = atomic_fetch_add(&engine->next_unit, 1);
+		if (next >= engine->units.count)
+			break;
+		fill_unit(&filling, &engine->units.all[next], path);
+	}
+	source_end(&filling.source);
+	free(path);
+	return NULL;
+}
+
+static uint64_t end_tar(int out, uint64_t size, struct sha256 *hash)
+{
+	static const uint8_t end[TAR_END];
+	sha256_add(hash, end, sizeof end);
+	if (pwrite(out, end, sizeof end, (off_t)size) != sizeof end)
+		fail(errno, "write the layer");
+	return size + sizeof end;
+}
+
+struct packed pack(const struct pack_plan *plan, struct request entries, int out,
+		   void (*tell)(void *context, const uint8_t *contents, size_t size), void *context)
+{
+	struct engine engine = { .plan = plan, .out = out, .units = cut_into_units(plan, entries, out < 0) };
+	int readers = 2 * processors() < MAX_READERS ? 2 * processors() : MAX_READERS;
+	if ((size_t)readers > engine.units.count)
+		readers = (int)engine.units.count;
+	engine.slots = make_slots(2 * (size_t)readers + 2);
+	pthread_t threads[MAX_READERS];
+	for (int i = 0; i < readers; i++)
+		start_thread(&threads[i], read_units, &engine);
+	struct sha256 hash;
+	struct packed packed = { 0 };
+	sha256_begin(&hash);
+	for (uint64_t number = 0; number < engine.units.slots; number++) {
+		struct slot *slot = next_slot(engine.slots, number);
+		if (out >= 0)
+			sha256_add(&hash, slot->bytes, slot->used);
+		tell(context, slot->contents.data, slot->contents.used);
+		leave_slot(engine.slots, slot);
+	}
+	for (int i = 0; i < readers; i++)
+		pthread_join(threads[i], NULL);
+	if (out >= 0) {
+		packed.size = end_tar(out, engine.units.size, &hash);
+		sha256_end(&hash, packed.digest);
+	}
+	return packed;
+}

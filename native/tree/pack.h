@@ -1,0 +1,30 @@
+/*
+ * Packing: the tar of a plan (pack-plan.h), or only the digests of its files.
+ *
+ * The plan is cut into units. Threads read them into slots, a ring of buffers, and write each slot to its place in
+ * the tar; the thread that called hashes the slots in their order. So files are read once, whatever is wanted of them.
+ */
+#ifndef TSB_PACK_H
+#define TSB_PACK_H
+#include "pack-plan.h"
+#include "sha256.h"
+
+struct packed {
+	uint8_t digest[SHA256_SIZE];
+	uint64_t size;
+};
+
+/* Of an entry with a source. */
+struct packed_content {
+	uint64_t offset; /* in the tar */
+	uint8_t digest[SHA256_SIZE]; /* zeros where it is not wanted */
+};
+
+/*
+ * Writes the tar to the empty file `out`; -1: only digests are made. `tell` is called from this thread, with struct
+ * packed_content in the order of the entries. ESTALE and a file's path: it is not what was planned.
+ */
+struct packed pack(const struct pack_plan *plan, struct request entries, int out,
+		   void (*tell)(void *context, const uint8_t *contents, size_t size), void *context);
+
+#endif

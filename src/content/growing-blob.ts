@@ -1,0 +1,96 @@
+/** A blob that is read while it is still being written: its readers wait for what is not there yet. */
+import { open, type FileHandle } from 'node:fs/promises';
+import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
+
+export interface GrowingBlob {
+  /** So many bytes lie in the file. */
+  readonly grown: (size: number) => void;
+  /** Nothing more comes. */
+  end(): void;
+  fail(error: unknown): void;
+  /** From the beginning, any number of times. Throws what it failed with, ABORTED or IO_FAILED. */
+  readonly read: (signal: AbortSignal) => AsyncGenerator<Uint8Array>;
+}
+
+const CHUNK = 256 << 10;
+
+/** `path`: where the file lies now; it may be renamed between two calls. */
+export function createGrowingBlob(path: () => string): GrowingBlob {
+  let size = 0;
+  let ended = false;
+  let failure: { readonly error: unknown } | undefined;
+  let waiting: (() => void)[] = [];
+
+  function wake(): void {
+    const woken = waiting;
+    waiting = [];
+    for (const each of woken) each();
+  }
+
+  function change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      signal.addEventListener('abort', done, { once: true });
+      waiting.push(done);
+    });
+  }
+
+  /** Waits for bytes after `at`; false at the end. */
+  async function hasMore(at: number, signal: AbortSignal): Promise<boolean> {
+    for (;;) {
+      if (signal.aborted) throw new TsbuildError('ABORTED', 'the transfer was aborted');
+      if (failure !== undefined) throw failure.error;
+      if (at < size) return true;
+      if (ended) return false;
+      await change(signal);
+    }
+  }
+
+  return {
+    grown(written) {
+      size = written;
+      wake();
+    },
+    end() {
+      ended = true;
+      wake();
+    },
+    fail(error) {
+      failure ??= { error };
+      wake();
+    },
+    async *read(signal) {
+      let file: FileHandle | undefined;
+      try {
+        for (let at = 0; await hasMore(at, signal); ) {
+          file ??= await openWhereItIs(path);
+          // why a buffer each: whoever sends it may hold it until it was sent.
+          const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, size - at));
+          const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, at);
+          if (bytesRead === 0) throw new TsbuildError('IO_FAILED', 'a blob became shorter while it was read');
+          at += bytesRead;
+          yield chunk.subarray(0, bytesRead);
+        }
+      } catch (error) {
+        throw ioError('read a blob', error);
+      } finally {
+        await file?.close();
+      }
+    },
+  };
+}
+
+/** It may be moved between the question for its place and the opening. */
+async function openWhereItIs(path: () => string): Promise<FileHandle> {
+  for (;;) {
+    const place = path();
+    try {
+      return await open(place, 'r');
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || path() === place) throw error;
+    }
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * Where the contents of files lie in the layer that the same COPY made last, so that a layer of which a few files
+ * changed is made from that one and from these.
+ *
+ * One file per COPY, replaced by rename: a head with the layer's diffID, 48 bytes per content, and the SHA-256 of all
+ * that. A short cut, as the stat cache is one.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeFileAtomic } from '../../../base/atomic-file.ts';
+import { copyDigest, digestOf, hexOf, type DiffID } from '../../../base/digest.ts';
+import type { Host } from '../../../base/host.ts';
+import { canonicalJson, type Json } from '../../../base/json.ts';
+import { keepNewest } from '../../../base/keep-newest.ts';
+import type { LayerStore } from '../../../layer/layer.ts';
+import type { EarlierLayer } from './encode-plan.ts';
+import { DIGEST_SIZE } from './gathered.ts';
+
+const MAGIC = 'tsbuild copied layer 1\n';
+const HEAD = 64;
+const TAIL = 32;
+/** Digest, offset and size as doubles. */
+const ENTRY = 48;
+const MAX_ENTRIES = 500_000;
+/** All of them together. */
+const MAX_BYTES = 64 << 20;
+
+/** One content: its digest is at `at` of `digests`. */
+export type PutContent = (digests: Uint8Array, at: number, offset: number, size: number) => void;
+
+export interface EarlierLayers {
+  /** The layer that was noted last for `identity`, where it is still there. */
+  find(identity: Json): (EarlierLayer & Disposable) | undefined;
+  /** At most `count` contents, which `fill` puts in the order of the layer. */
+  note(identity: Json, diffID: DiffID, count: number, fill: (put: PutContent) => void): void;
+}
+
+export function openEarlierLayers(root: string, host: Host, layers: Pick<LayerStore, 'get'>): EarlierLayers {
+  const place = (identity: Json): string => join(root, hexOf(digestOf(canonicalJson(identity))).slice(0, 32));
+  return {
+    find(identity) {
+      const bytes = readIfWhole(place(identity));
+      if (bytes === undefined) return undefined;
+      const diffID = `sha256:${bytes.toString('hex', 32, 64)}` as DiffID;
+      const path = layers.get(diffID)?.path;
+      return path === undefined ? undefined : open(path, bytes);
+    },
+    note(identity, diffID, count, fill) {
+      const path = place(identity);
+      writeFileAtomic(host, path, encode(diffID, Math.min(count, MAX_ENTRIES), fill));
+      keepNewest(root, MAX_BYTES, path);
+    },
+  };
+}
+
+function encode(diffID: DiffID, count: number, fill: (put: PutContent) => void): Buffer {
+  const bytes = Buffer.alloc(HEAD + count * ENTRY + TAIL);
+  // The places of numbers are multiples of 8; both orders of bytes are one on the machines that this runs on.
+  const numbers = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3);
+  bytes.write(MAGIC, 0);
+  bytes.write(hexOf(diffID), 32, 'hex');
+  let used = HEAD;
+  fill((digests, at, offset, size) => {
+    if (used + ENTRY + TAIL > bytes.byteLength) return;
+    copyDigest(digests, at, bytes, used);
+    numbers[(used + 32) >> 3] = offset;
+    numbers[(used + 40) >> 3] = size;
+    used += ENTRY;
+  });
+  createHash('sha256').update(bytes.subarray(0, used)).digest().copy(bytes, used);
+  return bytes.subarray(0, used + TAIL);
+}
+
+function readIfWhole(path: string): Buffer | undefined {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch {
+    return undefined;
+  }
+  const end = bytes.byteLength - TAIL;
+  if (end < HEAD || (end - HEAD) % ENTRY !== 0 || (end - HEAD) / ENTRY > MAX_ENTRIES) return undefined;
+  if (bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined;
+  const digest = createHash('sha256').update(bytes.subarray(0, end)).digest();
+  return digest.compare(bytes, end) === 0 ? bytes.subarray(0, end) : undefined;
+}
+
+function open(path: string, bytes: Buffer): EarlierLayer & Disposable {
+  const fd = openSync(path, 'r');
+  const count = (bytes.byteLength - HEAD) / ENTRY;
+  const isOf = (entry: number, digests: Buffer, at: number, size: number): boolean =>
+    sameDigest(bytes, HEAD + entry * ENTRY, digests, at) &&
+    bytes.readDoubleLE(HEAD + entry * ENTRY + 40) === size;
+  let index: ((digests: Buffer, at: number) => number) | undefined;
+  /** why: contents are mostly asked for in the order in which they lie there. */
+  let next = 0;
+  return {
+    fd,
+    find(digests, at, size) {
+      let entry = next;
+      if (entry >= count || !isOf(entry, digests, at, size)) {
+        entry = (index ??= indexOf(bytes, count))(digests, at);
+        if (entry < 0 || !isOf(entry, digests, at, size)) return undefined;
+      }
+      next = entry + 1;
+      return bytes.readDoubleLE(HEAD + entry * ENTRY + 32);
+    },
+    [Symbol.dispose]: () => closeSync(fd),
+  };
+}
+
+/** Finds the last entry of a digest; -1 where there is none. */
+function indexOf(bytes: Buffer, count: number): (digests: Buffer, at: number) => number {
+  let slots = 1024;
+  while (slots < 2 * count + 2) slots *= 2;
+  const index = new Int32Array(slots).fill(-1);
+  const slotOf = (digests: Buffer, at: number): number => {
+    for (let slot = digests.readUInt32LE(at) & (slots - 1); ; slot = (slot + 1) & (slots - 1)) {
+      const known = index[slot] ?? -1;
+      if (known < 0 || sameDigest(bytes, HEAD + known * ENTRY, digests, at)) return slot;
+    }
+  };
+  for (let entry = 0; entry < count; entry += 1) index[slotOf(bytes, HEAD + entry * ENTRY)] = entry;
+  return (digests, at) => index[slotOf(digests, at)] ?? -1;
+}
+
+function sameDigest(a: Buffer, at: number, b: Buffer, other: number): boolean {
+  for (let index = 0; index < DIGEST_SIZE; index += 1) if (a[at + index] !== b[other + index]) return false;
+  return true;
+}

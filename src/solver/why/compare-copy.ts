@@ -1,0 +1,204 @@
+/** What decides a COPY, an ADD or a WORKDIR, part by part. */
+import { canonicalJson, isJsonObject, type Json } from '../../base/json.ts';
+import type { Cause, FileChange } from '../../progress/cause.ts';
+import { createIgnoreMatcher, parseIgnoreFile, type IgnoreMatcher } from '../../layer/ignore-patterns.ts';
+import type { ListedEntry } from '../listing.ts';
+import { countFiles, differenceOf } from './listing-difference.ts';
+import { compareFiles } from './compare-files.ts';
+import { describeInput, isDigestText, pair, textOf, type Execution } from './execution.ts';
+
+/** Parts that a flag gives, and the flag. */
+const FLAGS: Readonly<Record<string, string>> = {
+  owner: '--chown',
+  chmod: '--chmod',
+  parents: '--parents',
+  link: '--link',
+  unpack: '--unpack',
+  excludes: '--exclude',
+};
+/** Changes that a cause holds; the rest is a number. */
+const MAX_CHANGES = 20;
+
+/** Causes for `parts`, the names of those that differ. */
+export function compareCopy(
+  before: Execution,
+  after: Execution,
+  parts: ReadonlySet<string>,
+): readonly Cause[] {
+  const variables = before.origin.text === after.origin.text ? usedVariables(before, after) : [];
+  // What is written is the same and the words are not: then the variables in them are what changed.
+  const isByVariable = variables.length > 0;
+  const causes: Cause[] = [...variables];
+  for (const [part, name] of Object.entries(FLAGS))
+    if (parts.has(part) && !isByVariable) causes.push(setting(name, part, before, after));
+  const isOtherPath = parts.has('destination') || parts.has('instruction') || patternsDiffer(before, after);
+  if (isOtherPath && !isByVariable) causes.push(otherPath(before, after));
+  if (parts.has('workdirUser')) causes.push(setting('USER', 'workdirUser', before, after));
+  if (parts.has('sources') && !patternsDiffer(before, after))
+    causes.push(...compareSources(before, after, parts));
+  return causes;
+}
+
+function usedVariables(before: Execution, after: Execution): readonly Cause[] {
+  const [old, now] = [before.origin.variables, after.origin.variables];
+  return [...new Set([...Object.keys(old), ...Object.keys(now)])]
+    .filter((name) => old[name] !== now[name])
+    .map((name) => ({
+      kind: 'variable',
+      variable: after.origin.args.includes(name) || before.origin.args.includes(name) ? 'ARG' : 'ENV',
+      name,
+      ...pair(old[name], now[name]),
+    }));
+}
+
+function setting(name: string, part: string, before: Execution, after: Execution): Cause {
+  return { kind: 'setting', name, ...pair(shown(before.named[part]), shown(after.named[part])) };
+}
+
+function shown(value: Json | undefined): string | undefined {
+  if (isJsonObject(value) && typeof value['user'] === 'string') {
+    const { user, group } = value;
+    return typeof group === 'string' ? `${user}:${group}` : user;
+  }
+  if (Array.isArray(value)) return value.length === 0 ? undefined : value.join(' ');
+  return value === false || value === 'never' ? undefined : textOf(value);
+}
+
+function patternsDiffer(before: Execution, after: Execution): boolean {
+  const sourcesOf = ({ origin }: Execution): Json => [
+    ...(origin.patterns ?? []),
+    origin.inputs.slice(1).map((input) => describeInput(input)),
+  ];
+  return canonicalJson(sourcesOf(before)) !== canonicalJson(sourcesOf(after));
+}
+
+/** Other paths in the same words come from another working directory. */
+function otherPath(before: Execution, after: Execution): Cause {
+  const [old, now] = [before.origin.text, after.origin.text];
+  if (old !== now) return { kind: 'instruction', before: old, after: now };
+  return setting('WORKDIR', 'destination', before, after);
+}
+
+function compareSources(before: Execution, after: Execution, parts: ReadonlySet<string>): readonly Cause[] {
+  const [old, now] = [listOf(before.named['sources']), listOf(after.named['sources'])];
+  if (old.length !== now.length)
+    return [{ kind: 'instruction', before: before.origin.text, after: after.origin.text }];
+  // The first input is what is copied onto; sources of one kind share an input, in order.
+  return now.flatMap((source, index): readonly Cause[] => {
+    const earlier = old[index];
+    if (canonicalJson(source) === canonicalJson(earlier)) return [];
+    const [files, filesBefore] = [partOf(source, 'files'), partOf(earlier, 'files')];
+    if (isDigestText(files) && isDigestText(filesBefore))
+      return compareListings(before, after, filesBefore, files, parts, inputOf(after, index));
+    const inline = textOf(partOf(source, 'inline'));
+    if (inline !== undefined) return [{ kind: 'source', source: `heredoc ${inline}` }];
+    const [whole, wholeBefore] = [partOf(source, 'whole'), partOf(earlier, 'whole')];
+    const of = describeInput(after.origin.inputs[inputOf(after, index)]);
+    return [{ kind: 'source', source: of, ...pair(textOf(wholeBefore), textOf(whole)) }];
+  });
+}
+
+/** Sources that stand in the Dockerfile itself have no input. */
+function inputOf({ named, origin }: Execution, index: number): number {
+  const sources = listOf(named['sources']);
+  const before = sources.slice(0, index).filter((source) => partOf(source, 'inline') === undefined);
+  return Math.min(1 + before.length, Math.max(1, origin.inputs.length - 1));
+}
+
+function listOf(value: Json | undefined): readonly Json[] {
+  return Array.isArray(value) ? (value as readonly Json[]) : [];
+}
+
+function partOf(value: Json | undefined, name: string): Json | undefined {
+  return isJsonObject(value) ? value[name] : undefined;
+}
+
+function compareListings(
+  before: Execution,
+  after: Execution,
+  digestBefore: string,
+  digest: string,
+  parts: ReadonlySet<string>,
+  input: number,
+): readonly Cause[] {
+  const source = describeInput(after.origin.inputs[input]);
+  const [textBefore, text] = [before.listing(digestBefore), after.listing(digest)];
+  const of = text === undefined ? 0 : countFiles(text);
+  if (textBefore === undefined || text === undefined)
+    return [{ kind: 'files', source, changes: [], changed: 0, of }];
+  const { before: old, after: now } = differenceOf(textBefore, text);
+  const visible = filterByIgnoreFile(before, after, old, now);
+  const all = compareFiles(visible.before, visible.after, {
+    withoutModes: parts.has('chmod') || parts.has('parents'),
+    withoutOwners: parts.has('owner'),
+  });
+  // With other --exclude or --parents, what is listed is another set.
+  const isOtherSet = parts.has('excludes') || parts.has('parents');
+  const changes = isOtherSet ? all.filter(isOfBoth) : all;
+  const causes: Cause[] = visible.cause === undefined ? [] : [visible.cause];
+  if (changes.length > 0)
+    causes.push({
+      kind: 'files',
+      source,
+      changes: changes.slice(0, MAX_CHANGES),
+      changed: changes.length,
+      of,
+    });
+  return causes;
+}
+
+function isOfBoth({ change }: FileChange): boolean {
+  return change !== 'added' && change !== 'removed' && change !== 'renamed';
+}
+
+interface Visible {
+  readonly before: ReadonlyMap<string, ListedEntry>;
+  readonly after: ReadonlyMap<string, ListedEntry>;
+  readonly cause?: Cause;
+}
+
+/** What came and went because the ignore file changed is one cause, and no change of files. */
+function filterByIgnoreFile(
+  before: Execution,
+  after: Execution,
+  old: ReadonlyMap<string, ListedEntry>,
+  now: ReadonlyMap<string, ListedEntry>,
+): Visible {
+  const file = after.origin.ignore?.file ?? before.origin.ignore?.file;
+  const plain = { before: old, after: now };
+  const [textBefore = '', text = ''] = [before.ignoreText(), after.ignoreText()];
+  if (file === undefined || text === textBefore) return plain;
+  const [was, is] = [matcherOf(textBefore), matcherOf(text)];
+  const added = [...now.keys()].filter((path) => !old.has(path) && was(path) && !is(path));
+  const removed = [...old.keys()].filter((path) => !now.has(path) && is(path) && !was(path));
+  if (added.length === 0 && removed.length === 0) return plain;
+  return {
+    before: without(old, removed),
+    after: without(now, added),
+    cause: {
+      kind: 'ignore',
+      file,
+      added: added.slice(0, MAX_CHANGES),
+      removed: removed.slice(0, MAX_CHANGES),
+    },
+  };
+}
+
+function matcherOf(text: string): (path: string) => boolean {
+  let matcher: IgnoreMatcher | undefined;
+  try {
+    matcher = createIgnoreMatcher(parseIgnoreFile(text));
+  } catch {
+    // It could not be read then, so it left out nothing.
+    return () => false;
+  }
+  return matcher.excludes.bind(matcher);
+}
+
+function without(
+  entries: ReadonlyMap<string, ListedEntry>,
+  paths: readonly string[],
+): ReadonlyMap<string, ListedEntry> {
+  const gone = new Set(paths);
+  return new Map([...entries].filter(([path]) => !gone.has(path)));
+}

@@ -1,0 +1,116 @@
+/** Where a recorded step stood: what the comparison of two executions needs besides their keys. */
+import { formatPlatform } from '../../oci/platform.ts';
+import { isDigest, type Digest } from '../../base/digest.ts';
+import { isJsonObject, type Json } from '../../base/json.ts';
+import { redact } from '../../base/redact.ts';
+import type { StepPlace, Vertex } from '../../graph/graph.ts';
+
+export type InputOrigin =
+  | { readonly kind: 'image'; readonly reference: string; readonly image?: Digest }
+  | { readonly kind: 'context'; readonly name: string }
+  | { readonly kind: 'fetched'; readonly url: string }
+  | { readonly kind: 'step'; readonly name: string; readonly stage: string };
+
+export interface StepOrigin extends StepPlace {
+  readonly inputs: readonly InputOrigin[];
+  /** `os/architecture` of the stage, where the step has one. */
+  readonly platform?: string;
+  /** Which input each mount of a RUN takes its files from; null: none. */
+  readonly mountInputs?: readonly (number | null)[];
+  /** Patterns of each source of a COPY, as expanded. */
+  readonly patterns?: readonly (readonly string[])[];
+  /** The ignore file of the build context: its name, and the digest of its text (kept as a document). */
+  readonly ignore?: { readonly file: string; readonly text: Digest };
+}
+
+/** undefined for vertices that stand in no Dockerfile. */
+export function originOf(vertex: Vertex, ignore?: StepOrigin['ignore']): StepOrigin | undefined {
+  const { op, place } = vertex;
+  if (place === undefined) return undefined;
+  return {
+    ...place,
+    inputs: vertex.inputs.map(inputOrigin),
+    ...(op.kind === 'run'
+      ? {
+          platform: formatPlatform(op.platform),
+          mountInputs: op.mounts.map((mount) => ('input' in mount ? (mount.input ?? null) : null)),
+        }
+      : {}),
+    ...(op.kind === 'copy'
+      ? { patterns: op.sources.map((source) => (source.kind === 'paths' ? source.patterns : [])) }
+      : {}),
+    ...(ignore === undefined ? {} : { ignore }),
+  };
+}
+
+function inputOrigin({ op, name, place, inputs }: Vertex): InputOrigin {
+  switch (op.kind) {
+    case 'image':
+      return op.image === undefined
+        ? { kind: 'image', reference: 'scratch' }
+        : { kind: 'image', reference: op.image.reference, image: op.image.manifest };
+    case 'context':
+      return { kind: 'context', name: op.name };
+    case 'git':
+    case 'http':
+      return { kind: 'fetched', url: redact(op.url) };
+    case 'merge':
+    case 'run':
+    case 'copy':
+      return { kind: 'step', name, stage: (place ?? inputs.at(-1)?.place)?.stage ?? '' };
+  }
+}
+
+/** undefined where it does not parse: it may come from elsewhere, and what is made of it is shown. */
+export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
+  if (!isJsonObject(value)) return undefined;
+  const { stage, step, text, variables, args, inputs, platform, mountInputs, patterns, ignore } = value;
+  const isComplete =
+    isText(stage) &&
+    typeof step === 'number' &&
+    isText(text) &&
+    isJsonObject(variables) &&
+    Object.values(variables).every(isText) &&
+    isListOf(args, isText) &&
+    isListOf(inputs, isInput) &&
+    (platform === undefined || isText(platform)) &&
+    (mountInputs === undefined ||
+      isListOf(mountInputs, (each) => each === null || typeof each === 'number')) &&
+    (patterns === undefined || isListOf(patterns, (each) => isListOf(each, isText))) &&
+    (ignore === undefined || isIgnore(ignore));
+  return isComplete ? (value as unknown as StepOrigin) : undefined;
+}
+
+function isText(value: Json | undefined): boolean {
+  return typeof value === 'string';
+}
+
+function isListOf(value: Json | undefined, isOne: (value: Json) => boolean): boolean {
+  return Array.isArray(value) && (value as readonly Json[]).every(isOne);
+}
+
+function isInput(value: Json): boolean {
+  if (!isJsonObject(value)) return false;
+  const { kind, reference, image, name, url, stage } = value;
+  switch (kind) {
+    case 'image':
+      return isText(reference) && (image === undefined || isText(image));
+    case 'context':
+      return isText(name);
+    case 'fetched':
+      return isText(url);
+    case 'step':
+      return isText(name) && isText(stage);
+    default:
+      return false;
+  }
+}
+
+function isIgnore(value: Json): boolean {
+  return (
+    isJsonObject(value) &&
+    isText(value['file']) &&
+    typeof value['text'] === 'string' &&
+    isDigest(value['text'])
+  );
+}

@@ -1,0 +1,252 @@
+/**
+ * What a build would do, step by step, without executing any: which steps are cached, which would be executed and why.
+ *
+ * A step that would be executed is taken to come out as it did when it was executed last, so that those after it can be
+ * looked at too. Where its own files must differ from then (a COPY of other files, anything on top of such), what
+ * follows is executed for certain; where they may be the same (a RUN), what follows depends on that.
+ */
+import { digestOf, type CacheKey, type Digest } from '../../base/digest.ts';
+import { isTsbuildError } from '../../base/errors.ts';
+import { canonicalJson } from '../../base/json.ts';
+import type { Vertex } from '../../graph/graph.ts';
+import type { Op } from '../../graph/ops.ts';
+import type { Cause } from '../../progress/cause.ts';
+import type {
+  CacheMap,
+  OpHandler,
+  OpHandlers,
+  StepRecord,
+  VertexContext,
+  VertexProgress,
+} from '../handler.ts';
+import type { RecordStore } from '../records.ts';
+import type { RemoteRecords } from '../remote-records.ts';
+import { emptyStack, type Result } from '../result.ts';
+import { inOrder } from '../solve.ts';
+import { withoutOtherTimes } from './compare.ts';
+import { createExplainer, type Explanation } from './explainer.ts';
+import type { Project } from './journal.ts';
+import type { Host } from '../../base/host.ts';
+
+export interface SurveyOptions {
+  readonly handlers: OpHandlers;
+  readonly records: RecordStore;
+  /** Asked where there is no record here. */
+  readonly remote?: Pick<RemoteRecords, 'find' | 'earlier'> | undefined;
+  readonly isAvailable: (result: Result) => Promise<boolean>;
+  readonly host: Host;
+  readonly project: Project | undefined;
+  readonly signal: AbortSignal;
+}
+
+export type StepState =
+  /** Nothing is ever executed for it: an image, a context, a fetched file. */
+  | 'given'
+  | 'cached'
+  | 'executed'
+  /** Cached if the steps that it follows come out as before. */
+  | 'depends';
+
+export interface SurveyedStep {
+  readonly vertex: Vertex;
+  readonly state: StepState;
+  /** Why it would be executed. */
+  readonly causes: readonly Cause[];
+  /** What it depends on. */
+  readonly follows: readonly Vertex[];
+  /** The record that would be used, or the one that it was compared with. */
+  readonly record?: StepRecord;
+  /** The record would be used, and is not one of this machine. */
+  readonly from?: 'remote';
+}
+
+/** How a result stands to the one of the nearest earlier build. */
+type Certainty = 'known' | 'perhaps' | 'other';
+
+interface Outcome {
+  readonly step: SurveyedStep;
+  readonly result: Result;
+  readonly certainty: Certainty;
+}
+
+/** Every vertex below `target`, inputs first. Throws what describing a step throws: a file that is not there. */
+export async function survey(target: Vertex, options: SurveyOptions): Promise<readonly SurveyedStep[]> {
+  const vertices = inOrder(target);
+  const explainer = createExplainer({ ...options, vertices, earlier: await options.remote?.earlier?.() });
+  const outcomes = new Map<Digest, Outcome>();
+  const inputsOf = ({ inputs }: Vertex): readonly Outcome[] =>
+    inputs.flatMap(({ id }) => outcomes.get(id) ?? []);
+
+  async function look(vertex: Vertex): Promise<Outcome> {
+    const inputs = inputsOf(vertex);
+    // why: TypeScript cannot see that handlers[op.kind] belongs to this op; OpHandlers guarantees it.
+    const handler = options.handlers[vertex.op.kind] as unknown as OpHandler<Op>;
+    const context = contextOf(vertex, inputs, options.signal);
+    const description = await describe(handler, context, inputs);
+    try {
+      if (description === undefined) return given(vertex, inputs, await handler.exec(context));
+      if (description === 'unknown') return unknown(vertex, inputs, await lostOf(inputs));
+      return await lookUp(vertex, inputs, description);
+    } finally {
+      if (typeof description === 'object') await description.release?.();
+    }
+  }
+
+  async function lookUp(vertex: Vertex, inputs: readonly Outcome[], description: CacheMap): Promise<Outcome> {
+    const key = digestOf(canonicalJson({ ...description.named })) as CacheKey;
+    const isOther = isOtherFor(vertex, inputs);
+    const found = vertex.noCache === true || isOther ? undefined : await findRecord(vertex, key);
+    if (found !== undefined) {
+      const { record } = found;
+      const follows = uncertain(inputs);
+      const step = { vertex, causes: [], follows, ...found };
+      return follows.length === 0
+        ? { step: { ...step, state: 'cached' }, result: record.result, certainty: 'known' }
+        : { step: { ...step, state: 'depends' }, result: record.result, certainty: 'perhaps' };
+    }
+    const explanation = explainer.explain(vertex, key, description);
+    return executed(vertex, inputs, explanation, isOther);
+  }
+
+  async function findRecord(
+    vertex: Vertex,
+    key: CacheKey,
+  ): Promise<(Pick<SurveyedStep, 'from'> & { readonly record: StepRecord }) | undefined> {
+    const isUsable = async ({ result }: StepRecord): Promise<boolean> =>
+      vertex.id !== target.id || options.isAvailable(result);
+    const here = options.records.get(key);
+    if (here !== undefined && (await isUsable(here))) return { record: here };
+    const record = await options.remote?.find(key);
+    return record !== undefined && (await isUsable(record)) ? { record, from: 'remote' } : undefined;
+  }
+
+  /** What is recorded, and cannot be looked into. */
+  async function lostOf(inputs: readonly Outcome[]): Promise<readonly Vertex[]> {
+    const lost: Vertex[] = [];
+    for (const { step, result, certainty } of inputs)
+      if (certainty === 'known' && !(await options.isAvailable(result))) lost.push(step.vertex);
+    return lost;
+  }
+
+  function executed(
+    vertex: Vertex,
+    inputs: readonly Outcome[],
+    { causes, nearest }: Explanation,
+    isOther: boolean,
+  ): Outcome {
+    const isParentOther = inputs[0]?.certainty === 'other';
+    // Inputs were taken to be as before, so the comparison did not see that they are not.
+    const seen = isOther ? causes.filter(({ kind }) => kind !== 'parent' && kind !== 'lost') : causes;
+    const all = withoutOtherTimes([...seen, ...causesByInputs(vertex, inputs)]);
+    const follows = uncertain(inputs);
+    return {
+      step: {
+        vertex,
+        state: 'executed',
+        causes: all,
+        follows,
+        ...(nearest === undefined ? {} : { record: nearest }),
+      },
+      result: nearest?.result ?? emptyStack,
+      certainty: isParentOther || nearest === undefined || !mayBeSame(vertex, causes) ? 'other' : 'perhaps',
+    };
+  }
+
+  for (const vertex of vertices) {
+    options.signal.throwIfAborted();
+    outcomes.set(vertex.id, await look(vertex));
+  }
+  await findLost(outcomes, options);
+  return vertices.flatMap(({ id }) => outcomes.get(id)?.step ?? []);
+}
+
+/** A command may leave the same files whatever changed; other files that are copied are other files. */
+function mayBeSame({ op }: Vertex, causes: readonly Cause[]): boolean {
+  return op.kind === 'run' || causes.every(({ kind }) => kind === 'no-cache' || kind === 'lost');
+}
+
+function causesByInputs({ op }: Vertex, inputs: readonly Outcome[]): readonly Cause[] {
+  const [below] = inputs;
+  const mounts = op.kind === 'run' ? op.mounts : [];
+  return [
+    ...mounts.flatMap((mount): readonly Cause[] => {
+      const input = mount.kind === 'bind' ? inputs[mount.input] : undefined;
+      if (input?.certainty !== 'other') return [];
+      const { causes } = input.step;
+      return [{ kind: 'mount', mount: `${mount.kind} ${mount.target}`, change: 'files', causes }];
+    }),
+    ...(below?.certainty === 'other' ? [{ kind: 'parent', step: below.step.vertex.name } as const] : []),
+  ];
+}
+
+function given(vertex: Vertex, inputs: readonly Outcome[], result: Result): Outcome {
+  const worst: Certainty = inputs.some(({ certainty }) => certainty === 'other')
+    ? 'other'
+    : uncertain(inputs).length > 0
+      ? 'perhaps'
+      : 'known';
+  return { step: { vertex, state: 'given', causes: [], follows: [] }, result, certainty: worst };
+}
+
+/** Its inputs cannot be looked into before the steps that make them were executed. */
+function unknown(vertex: Vertex, inputs: readonly Outcome[], lost: readonly Vertex[]): Outcome {
+  const follows = [...uncertain(inputs), ...lost];
+  const causes: readonly Cause[] = follows.map(({ name }) => ({ kind: 'parent', step: name }));
+  return {
+    step: { vertex, state: 'executed', causes, follows },
+    result: emptyStack,
+    certainty: 'other',
+  };
+}
+
+function uncertain(inputs: readonly Outcome[]): readonly Vertex[] {
+  return inputs.filter(({ certainty }) => certainty !== 'known').map(({ step }) => step.vertex);
+}
+
+/** Whether the key surely differs from all that there are: files below, or those of a mount, were never seen before. */
+function isOtherFor({ op }: Vertex, inputs: readonly Outcome[]): boolean {
+  if (op.kind === 'copy') return inputs[0]?.certainty === 'other';
+  return inputs.some(({ certainty }) => certainty === 'other');
+}
+
+async function describe(
+  handler: OpHandler<Op>,
+  context: VertexContext,
+  inputs: readonly Outcome[],
+): Promise<CacheMap | 'unknown' | undefined> {
+  try {
+    return await handler.cacheMap(context);
+  } catch (error) {
+    const mayBeThere =
+      uncertain(inputs).length > 0 ? isTsbuildError(error) : isTsbuildError(error, 'LAYER_LOST');
+    if (!mayBeThere) throw error;
+    return 'unknown';
+  }
+}
+
+const silent: VertexProgress = { log: () => undefined, warn: () => undefined, transfer: () => undefined };
+
+function contextOf(vertex: Vertex, inputs: readonly Outcome[], signal: AbortSignal): VertexContext {
+  return { vertex, op: vertex.op, inputs: inputs.map(({ result }) => result), signal, progress: silent };
+}
+
+/** Steps that are recorded, but whose layers are gone while a step that is executed needs them. */
+async function findLost(outcomes: Map<Digest, Outcome>, options: SurveyOptions): Promise<void> {
+  const queue = [...outcomes.values()].filter(({ step }) => step.state === 'executed');
+  for (let at = queue.pop(); at !== undefined; at = queue.pop())
+    for (const { id } of at.step.vertex.inputs) {
+      const input = outcomes.get(id);
+      if (input === undefined || input.step.state === 'executed') continue;
+      if (input.step.state === 'given') {
+        if (input.step.vertex.op.kind === 'merge') queue.push(input);
+        continue;
+      }
+      if (await options.isAvailable(input.result)) continue;
+      const lost: Outcome = {
+        ...input,
+        step: { ...input.step, state: 'executed', causes: [{ kind: 'lost' }], follows: [] },
+      };
+      outcomes.set(id, lost);
+      queue.push(lost);
+    }
+}

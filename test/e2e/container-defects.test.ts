@@ -1,0 +1,333 @@
+/** What containers once got wrong, each test named after the symptom. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
+import { holderOf } from '../../src/runtime/cgroups/hierarchies.ts';
+import { readHierarchies } from '../../src/runtime/cgroups/read-hierarchies.ts';
+import { CLI, eventually, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
+
+let space: Workspace;
+before(() => {
+  space = openWorkspace();
+  importBusybox(space);
+});
+afterEach(() => {
+  const left = space.ok(['ps', '-aq']).stdout.trim();
+  if (left !== '') space.ok(['rm', '-f', ...left.split('\n')]);
+});
+after(() => {
+  assert.deepEqual(leftovers(space.root), []);
+  space[Symbol.dispose]();
+});
+
+function run(...args: readonly string[]): string {
+  return space.ok(['run', '-d', '--network', 'none', ...args]).stdout.trim();
+}
+
+function inspect(name: string, template: string): string {
+  return space.ok(['inspect', '--format', template, name]).stdout.trim();
+}
+
+test('--log-driver none still wrote a log', async () => {
+  const args = ['--log-driver', 'none', 'bb:1', 'sh', '-c', 'echo said; printf half'];
+  assert.equal(space.ok(['run', '--rm', ...args]).stdout, 'said\nhalf');
+  const id = run('--name', 'quiet', ...args);
+  await eventually(() => assert.equal(inspect('quiet', '{{.State.Status}}'), 'exited'));
+  const files = readdirSync(join(space.root, 'containers', id));
+  assert.deepEqual(
+    files.filter((name) => name.startsWith('log')),
+    [],
+  );
+  assert.equal(inspect('quiet', '{{.HostConfig.LogConfig.Type}}/{{.LogPath}}'), 'none/');
+  const logs = space.tsbuild(['logs', 'quiet']);
+  assert.deepEqual([logs.code, logs.stdout], [1 + 1, '']);
+  assert.match(logs.stderr, /configured logging driver does not support reading/);
+  const both = space.tsbuild(['create', '--log-opt', 'max-size=1m', ...args]);
+  assert.match(both.stderr, /invalid logging opts for driver none/);
+  assert.equal(existsSync(join(space.root, 'containers', id)), true);
+});
+
+test('update --restart was not heard by a container that runs', async () => {
+  const script = 'echo run; while [ ! -e /go ]; do sleep 0.05; done; exit 3';
+  run('--name', 'up', 'bb:1', 'sh', '-c', script);
+  space.ok(['update', '--restart', 'on-failure:2', 'up']);
+  assert.equal(
+    inspect('up', '{{json .HostConfig.RestartPolicy}}'),
+    '{"Name":"on-failure","MaximumRetryCount":2}',
+  );
+  space.ok(['exec', 'up', 'touch', '/go']);
+  await eventually(() => assert.equal(inspect('up', '{{.State.Status}} {{.RestartCount}}'), 'exited 2'));
+  assert.equal(space.ok(['logs', 'up']).stdout, 'run\nrun\nrun\n');
+  run('--name', 'no', '--restart', 'always', 'bb:1', 'sh', '-c', script);
+  space.ok(['update', '--restart', 'no', 'no']);
+  space.ok(['exec', 'no', 'touch', '/go']);
+  await eventually(() => assert.equal(inspect('no', '{{.State.Status}} {{.RestartCount}}'), 'exited 0'));
+});
+
+test('--annotation had no effect', () => {
+  const annotations = ['--annotation', 'org.example.a=b=c', '--annotation', 'run.oci.keep_original_groups=1'];
+  run('--name', 'an', ...annotations, 'bb:1', 'sleep', '100');
+  assert.equal(
+    inspect('an', '{{json .HostConfig.Annotations}}'),
+    '{"org.example.a":"b=c","run.oci.keep_original_groups":"1"}',
+  );
+  assert.equal(inspect('an', '{{index .HostConfig.Annotations "org.example.a"}}'), 'b=c');
+  const groups = (more: readonly string[]): string =>
+    execFileSync(
+      'setpriv',
+      [
+        ...['--groups', '0,4242', process.execPath, CLI, 'run', '--rm', '--network', 'none'],
+        ...[...more, 'bb:1', 'id', '-G'],
+      ],
+      { env: { ...process.env, TSBUILD_ROOT: space.root }, encoding: 'utf8' },
+    ).trim();
+  assert.equal(groups([]), '0');
+  assert.equal(groups(annotations), '0 4242');
+});
+
+test('network ls --format took no templates', () => {
+  space.ok(['network', 'create', '--label', 'tier=front', 'fmt']);
+  try {
+    const list = (...args: readonly string[]): string =>
+      space.ok(['network', 'ls', '--filter', 'name=fmt', ...args]).stdout;
+    assert.equal(
+      list('--format', '{{.Name}} {{.Driver}} {{.Internal}} {{.Label "tier"}}'),
+      'fmt bridge false front\n',
+    );
+    assert.match(list('--format', 'table {{.Name}}\\t{{.Scope}}'), /^NAME +SCOPE\nfmt +local\n$/);
+    assert.equal((JSON.parse(list('--format', 'json')) as { readonly Name: string }).Name, 'fmt');
+    assert.equal(list('-q', '--no-trunc').trim().length, 64);
+    assert.match(space.tsbuild(['network', 'ls', '--format', '{{.Nope}}']).stderr, /Nope/);
+  } finally {
+    space.ok(['network', 'rm', 'fmt']);
+  }
+});
+
+/** Types at the terminal of a command: `steps` are what to wait for and what to type then. Prints what was shown. */
+const TYPIST = `import os, pty, signal, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+seen = b''
+for step in sys.argv[1].split('|'):
+    wanted, typed = step.encode().decode('unicode_escape').encode('latin1').split(b'>', 1)
+    while wanted not in seen:
+        seen += os.read(fd, 4096)
+    if typed == b'KILL':
+        os.kill(pid, signal.SIGKILL)
+        break
+    os.write(fd, typed)
+    time.sleep(0.2)
+try:
+    while True:
+        data = os.read(fd, 4096)
+        if not data: break
+        seen += data
+except OSError:
+    pass
+_, status = os.waitpid(pid, 0)
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(status) & 255)
+`;
+
+function type(
+  steps: string,
+  args: readonly string[],
+): { readonly code: number | null; readonly shown: string } {
+  const script = join(space.directory, 'typist.py');
+  writeFileSync(script, TYPIST);
+  const ended = spawnSync('python3', [script, steps, process.execPath, CLI, ...args], {
+    env: { ...process.env, TSBUILD_ROOT: space.root },
+    encoding: 'latin1',
+    timeout: 60_000,
+  });
+  return { code: ended.status, shown: ended.stdout };
+}
+
+function running(name: string, what: string): boolean {
+  return space.ok(['top', name]).stdout.includes(what);
+}
+
+const FOR_EVER =
+  'echo $$ > /pid; stty -echo 2>/dev/null; echo up; n=0; while :; do n=$((n+1)); echo $n > /count; sleep 0.05; done';
+
+async function stillCounts(name: string): Promise<void> {
+  const count = (): number => Number(space.ok(['exec', name, 'cat', '/count']).stdout);
+  const before = count();
+  await eventually(() => assert.ok(count() > before + 2));
+}
+
+test('exec had no detach keys', async () => {
+  run('--name', 'keys', 'bb:1', 'sleep', '1000');
+  const left = type('up>\\x10|up>\\x11', ['exec', '-it', 'keys', 'sh', '-c', FOR_EVER]);
+  assert.equal(left.code, 0);
+  assert.match(left.shown, /up\r\n.*read escape sequence/s);
+  await stillCounts('keys');
+  const own = type('up>x', ['exec', '-it', '--detach-keys', 'x', 'keys', 'sh', '-c', FOR_EVER]);
+  assert.match(own.shown, /read escape sequence/);
+  const none = [
+    'exec',
+    '-it',
+    '--detach-keys',
+    '',
+    'keys',
+    'sh',
+    '-c',
+    'stty raw -echo; echo up; head -c 3 | od -c',
+  ];
+  assert.match(type('up>\\x10\\x11z', none).shown, /020 021 +z/);
+  // What only begins like the keys is typed.
+  const half = ['exec', '-it', 'keys', 'sh', '-c', 'stty raw -echo; echo up; head -c 2 | od -c'];
+  assert.match(type('up>\\x10z', half).shown, /020 +z/);
+});
+
+test('exec died with its command', async () => {
+  run('--name', 'goes', 'bb:1', 'sleep', '1000');
+  const child = space.start(['exec', 'goes', 'sh', '-c', FOR_EVER]);
+  await new Promise((resolve) => child.stdout?.once('data', resolve));
+  child.kill('SIGKILL');
+  await new Promise((resolve) => child.once('exit', resolve));
+  await stillCounts('goes');
+  space.ok(['exec', 'goes', 'sh', '-c', 'kill -9 $(cat /pid)']);
+  await eventually(() => assert.equal(running('goes', '/count'), false));
+
+  const interrupted = space.start(['exec', 'goes', 'sh', '-c', FOR_EVER]);
+  await new Promise((resolve) => interrupted.stdout?.once('data', resolve));
+  interrupted.kill('SIGINT');
+  assert.equal(await new Promise((resolve) => interrupted.once('exit', resolve)), 130);
+  await stillCounts('goes');
+  space.ok(['exec', 'goes', 'sh', '-c', 'kill -9 $(cat /pid)']);
+
+  // At a terminal: what it writes is read on, or it would stop when the terminal is full.
+  const chatty = 'echo up; n=0; while :; do n=$((n+1)); echo $n > /count; seq 1 500; sleep 0.01; done';
+  type('up>KILL', ['exec', '-it', 'goes', 'sh', '-c', chatty]);
+  await stillCounts('goes');
+});
+
+test('exec -d -t gave no terminal', async () => {
+  run('--name', 'dt', 'bb:1', 'sleep', '1000');
+  space.ok(['exec', '-dt', 'dt', 'sh', '-c', 'tty > /tty; seq 1 100000; echo over > /over']);
+  await eventually(() => assert.equal(space.ok(['exec', 'dt', 'cat', '/over']).stdout, 'over\n'));
+  assert.match(space.ok(['exec', 'dt', 'cat', '/tty']).stdout, /^\/dev\/pts\/\d+\n$/);
+});
+
+test('exec -t without -i read the input all the same', () => {
+  run('--name', 'noin', 'bb:1', 'sleep', '1000');
+  const shown = type('up>typed\\n', [
+    'exec',
+    '-t',
+    'noin',
+    'sh',
+    '-c',
+    'stty -echo; echo up; read -t 1 line; echo "got <$line>"',
+  ]).shown;
+  assert.match(shown, /got <>/);
+});
+
+const hasMemory = holderOf(readHierarchies(), 'memory') !== undefined;
+
+test('a container that ran out of memory did not say so', { skip: !hasMemory }, async () => {
+  const limits = ['-m', '64m', '--memory-swap', '64m'];
+  const eat = 'dd if=/dev/zero of=/dev/null bs=96M count=1';
+  const said = /\(limit 64 MiB, peak 6[34](?:\.\d)? MiB\)\n/.source;
+  const killed = space.tsbuild(['run', '--rm', ...limits, 'bb:1', ...eat.split(' ')]);
+  assert.equal(killed.code, 137);
+  assert.match(killed.stderr, new RegExp(`^warning: the container was killed: out of memory ${said}`, 'm'));
+  const survived = space.tsbuild(['run', '--name', 'some', ...limits, 'bb:1', 'sh', '-c', `${eat}; exit 3`]);
+  assert.equal(survived.code, 3);
+  assert.match(survived.stderr, new RegExp(`a process of the container was killed: out of memory ${said}`));
+  run('--name', 'kept', ...limits, 'bb:1', ...eat.split(' '));
+  await eventually(() => assert.equal(inspect('kept', '{{.State.Status}}'), 'exited'));
+  for (const name of ['some', 'kept']) {
+    // Written by whoever cleans up, a moment after the end.
+    await eventually(() =>
+      assert.match(
+        inspect(name, '{{.State.OOMKilled}} {{.State.Memory.Kills}} {{.State.Memory.Limit}}'),
+        /^true [1-9]\d* 67108864$/,
+      ),
+    );
+    assert.ok(Number(inspect(name, '{{.State.Memory.Peak}}')) > 60 << 20);
+  }
+  assert.match(
+    space.tsbuild(['start', '-a', 'some']).stderr,
+    new RegExp(`was killed: out of memory ${said}`),
+  );
+  assert.equal(space.tsbuild(['run', '--rm', ...limits, 'bb:1', 'true']).stderr, '');
+});
+
+test('--ipc=container:NAME shared no /dev/shm', () => {
+  run('--name', 'donor', '--shm-size', '3m', 'bb:1', 'sh', '-c', 'echo theirs > /dev/shm/f; sleep 1000');
+  const joined = ['run', '--rm', '--network', 'none', '--ipc', 'container:donor'];
+  const script =
+    'cat /dev/shm/f; echo mine > /dev/shm/g; df -m /dev/shm | tail -1; grep -c /dev/shm /proc/mounts';
+  const seen = space.ok([...joined, 'bb:1', 'sh', '-c', script]).stdout;
+  assert.match(seen, /^theirs\n.*\s3\s.*\n\d+\n$/s);
+  assert.equal(space.ok(['exec', 'donor', 'cat', '/dev/shm/g']).stdout, 'mine\n');
+  // What the second one has is not the first one's to lose.
+  run('--name', 'second', '--ipc', 'container:donor', 'bb:1', 'sleep', '1000');
+  space.ok(['rm', '-f', 'donor']);
+  assert.equal(space.ok(['exec', 'second', 'cat', '/dev/shm/f']).stdout, 'theirs\n');
+});
+
+test('a user namespace with the ipc namespace of somebody else did not start for /dev/mqueue', () => {
+  run('--name', 'queues', 'bb:1', 'sh', '-c', 'echo theirs > /dev/shm/f; touch /dev/mqueue/q; sleep 1000');
+  const mapped = ['run', '--rm', '--network', 'none', '--userns', 'auto'];
+  const script = 'cat /dev/shm/f; ls /dev/mqueue';
+  const joined = space.ok([...mapped, '--ipc', 'container:queues', 'bb:1', 'sh', '-c', script]).stdout;
+  assert.equal(joined, 'theirs\nq\n');
+  const count = 'grep -c " /dev/mqueue " /proc/mounts; true';
+  const host = space.ok([...mapped, '--ipc', 'host', 'bb:1', 'sh', '-c', count]).stdout;
+  assert.equal(host, existsSync('/dev/mqueue') ? '1\n' : '0\n');
+  assert.equal(space.ok([...mapped, 'bb:1', 'sh', '-c', count]).stdout, '1\n');
+});
+
+test('--ipc=none was as private', () => {
+  run('--name', 'alone', '--ipc', 'none', 'bb:1', 'sleep', '1000');
+  assert.equal(
+    space.ok(['exec', 'alone', 'sh', '-c', 'ls -d /dev/shm 2>&1; true']).stdout.includes('No such file'),
+    true,
+  );
+  assert.equal(inspect('alone', '{{.HostConfig.IpcMode}}'), 'none');
+  const refused = space.tsbuild(['run', '--rm', '--ipc', 'container:alone', 'bb:1', 'true']);
+  assert.equal(refused.code, 125);
+  assert.match(refused.stderr, /container [0-9a-f]{12}: non-shareable IPC/);
+});
+
+test('a container that run could not start was in the way of its name, and could not be removed', () => {
+  assert.equal(space.tsbuild(['run', '--name', 'bad', '--network', 'none', 'bb:1', 'nowhere']).code, 127);
+  assert.equal(
+    space.ok(['ps', '-a', '--filter', 'name=^bad$', '--format', '{{.Status}}']).stdout,
+    'Created\n',
+  );
+  assert.match(inspect('bad', '{{.State.Error}}'), /nowhere/);
+  assert.equal(space.ok(['rm', 'bad']).stdout, 'bad\n');
+});
+
+test('with a driver that keeps whole trees, mount points showed in diff, commit and export', async () => {
+  const root = join(space.directory, 'whole');
+  const copy = (...args: readonly string[]): string =>
+    space.ok(['--root', root, '--storage-driver', 'copy', ...args]).stdout;
+  copy('import', '-q', join(space.directory, 'busybox.tar'), 'bb:1');
+  const script = 'echo x > /etc/new; echo filled > /srv/here; sleep 1000';
+  copy('run', '-d', '--name', 'whole', '-v', 'vol:/srv/vol', '-v', 'vol:/data', 'bb:1', 'sh', '-c', script);
+  const names = (tar: string): readonly string[] =>
+    execFileSync('tar', ['-tf', tar], { encoding: 'utf8' }).trim().split('\n');
+  const looksRight = (): void => {
+    assert.equal(copy('diff', 'whole'), 'C /etc\nA /etc/new\nA /srv\nA /srv/here\n');
+    const tar = join(space.directory, 'whole.tar');
+    copy('export', '-o', tar, 'whole');
+    const unwanted = names(tar).filter((name) =>
+      /^(proc|sys|dev|data|srv\/vol|etc\/(hosts|hostname|resolv.conf|mtab))/.test(name),
+    );
+    assert.deepEqual(unwanted, []);
+  };
+  await eventually(looksRight);
+  copy('restart', '-t', '0', 'whole');
+  await eventually(looksRight);
+  copy('commit', 'whole', 'made');
+  assert.equal(copy('run', '--rm', 'made', 'cat', '/etc/new', '/srv/here'), 'x\nfilled\n');
+  copy('rm', '-f', 'whole');
+  assert.deepEqual(leftovers(root), []);
+});

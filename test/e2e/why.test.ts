@@ -1,0 +1,581 @@
+/**
+ * Why steps are executed: a project, and mutations of it that have one cause each. Each is asked about with
+ * `tsbuild why`, then built, and both must name that cause and no other.
+ */
+import assert from 'node:assert/strict';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import type { WhyStep } from '../../src/engine/why.ts';
+import type { Cause, FileChange } from '../../src/progress/cause.ts';
+import type { ProgressEvent } from '../../src/progress/progress.ts';
+import { importBusybox, openWorkspace, type Workspace } from './fixture.ts';
+
+const DOCKERFILE = `# a comment
+ARG TAG=1
+FROM bb:\${TAG} AS build
+ARG VERSION=1
+ENV MODE=prod
+WORKDIR /src
+COPY src ./src
+COPY --chown=7:7 package.json list* ./
+RUN --mount=type=cache,id=c,target=/cache --mount=type=secret,id=tok echo built > /out
+
+FROM bb:1
+ARG UNUSED
+ARG DIR=conf
+COPY --from=build /out /out
+COPY --chmod=600 --exclude=*.log assets /assets
+COPY $DIR /conf
+RUN --mount=type=bind,source=data,target=/data cat /data/d > /d
+COPY <<EOF /inline
+text
+EOF
+USER bob
+SHELL ["/bin/sh", "-ec"]
+RUN --network=none echo last
+`;
+
+const FILES: Readonly<Record<string, string>> = {
+  Dockerfile: DOCKERFILE,
+  '.dockerignore': 'Dockerfile\n.dockerignore\n**/*.tmp\n',
+  'src/a.txt': 'a\n',
+  'src/b.txt': 'b\n',
+  'src/skip.tmp': 'ignored\n',
+  'src/sub/c.txt': 'c\n',
+  'package.json': '{}\n',
+  'list.txt': 'l\n',
+  'assets/x': 'x\n',
+  'assets/noise.log': 'log\n',
+  'conf/c': 'c\n',
+  'other/c': 'other\n',
+  'data/d': 'd\n',
+  'data/e': 'e\n',
+};
+
+const SECRET = ['--secret', 'id=tok,env=TOKEN'];
+
+let space: Workspace;
+let context: string;
+
+function reset(): void {
+  rmSync(context, { recursive: true, force: true });
+  space.context('project', FILES);
+  symlinkSync('a.txt', join(context, 'src/link'));
+}
+
+before(() => {
+  space = openWorkspace();
+  context = join(space.directory, 'project');
+  importBusybox(space);
+  // The same image under another name, and another one.
+  space.ok(['tag', 'bb:1', 'bb:same']);
+  space.context('other-base', { Dockerfile: 'FROM bb:1\nRUN echo other > /other\n' });
+  space.ok(['-q', '-t', 'bb:2', join(space.directory, 'other-base')]);
+  reset();
+  space.ok(['-q', ...SECRET, context], { env: { TOKEN: 'one' } });
+});
+after(() => space[Symbol.dispose]());
+beforeEach(reset);
+
+type Expected = Readonly<Record<string, readonly Cause[]>>;
+
+interface Mutation {
+  readonly name: string;
+  readonly edit?: () => void;
+  readonly flags?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  /** By a part of the step's name: its own causes. All other steps are cached, or follow these. */
+  readonly causes: Expected;
+}
+
+const at = (path: string): string => join(context, path);
+const write = (path: string, text: string): void => writeFileSync(at(path), text);
+const edit = (from: string, to: string): void => {
+  const text = readFileSync(at('Dockerfile'), 'utf8');
+  assert.ok(text.includes(from));
+  write(
+    'Dockerfile',
+    text.replace(from, () => to),
+  );
+};
+const SRC = 'COPY src ./src';
+const PACKAGE = 'package.json list*';
+const BUILD = 'echo built';
+const ASSETS = 'assets /assets';
+const CONF = 'COPY $DIR /conf';
+const DATA = 'cat /data/d';
+const LAST = 'echo last';
+const NOTHING: Expected = {};
+
+/** One changed file of the build context; `of` how many. */
+function file(change: FileChange, of: number): readonly Cause[] {
+  return [{ kind: 'files', source: 'the build context', changes: [change], changed: 1, of }];
+}
+const pair = (before?: string, after?: string): { readonly before?: string; readonly after?: string } => ({
+  ...(before === undefined ? {} : { before }),
+  ...(after === undefined ? {} : { after }),
+});
+const arg = (name: string, before?: string, after?: string): Cause => ({
+  kind: 'variable',
+  variable: 'ARG',
+  name,
+  ...pair(before, after),
+});
+const env = (name: string, before?: string, after?: string): Cause => ({
+  kind: 'variable',
+  variable: 'ENV',
+  name,
+  ...pair(before, after),
+});
+const setting = (name: string, before?: string, after?: string): Cause => ({
+  kind: 'setting',
+  name,
+  ...pair(before, after),
+});
+
+const MUTATIONS: readonly Mutation[] = [
+  { name: 'nothing', causes: NOTHING },
+  {
+    name: 'content of a file',
+    edit: () => write('src/a.txt', 'A\n'),
+    causes: { [SRC]: file({ change: 'content', path: 'src/a.txt' }, 4) },
+  },
+  {
+    name: 'content of a file that is named by itself',
+    edit: () => write('package.json', '{"a":1}\n'),
+    causes: { [PACKAGE]: file({ change: 'content', path: 'package.json' }, 2) },
+  },
+  {
+    name: 'mode of a file',
+    edit: () => chmodSync(at('src/b.txt'), 0o755),
+    causes: { [SRC]: file({ change: 'mode', path: 'src/b.txt', before: '644', after: '755' }, 4) },
+  },
+  {
+    name: 'mode of a directory',
+    edit: () => chmodSync(at('src/sub'), 0o700),
+    causes: { [SRC]: file({ change: 'mode', path: 'src/sub', before: '755', after: '700' }, 4) },
+  },
+  {
+    name: 'a renamed file',
+    edit: () => renameSync(at('src/b.txt'), at('src/z.txt')),
+    causes: { [SRC]: file({ change: 'renamed', path: 'src/z.txt', from: 'src/b.txt' }, 4) },
+  },
+  {
+    name: 'a renamed directory',
+    edit: () => renameSync(at('src/sub'), at('src/below')),
+    causes: { [SRC]: file({ change: 'renamed', path: 'src/below/', from: 'src/sub/' }, 4) },
+  },
+  {
+    name: 'a file moved into another directory',
+    edit: () => renameSync(at('src/b.txt'), at('src/sub/b.txt')),
+    causes: { [SRC]: file({ change: 'renamed', path: 'src/sub/b.txt', from: 'src/b.txt' }, 4) },
+  },
+  {
+    name: 'a new file',
+    edit: () => write('src/new.txt', 'new\n'),
+    causes: { [SRC]: file({ change: 'added', path: 'src/new.txt' }, 5) },
+  },
+  {
+    name: 'a new empty file',
+    edit: () => write('src/empty', ''),
+    causes: { [SRC]: file({ change: 'added', path: 'src/empty' }, 5) },
+  },
+  {
+    name: 'a new directory with files',
+    edit() {
+      mkdirSync(at('src/more'));
+      write('src/more/1', '1');
+      write('src/more/2', '2');
+    },
+    causes: { [SRC]: file({ change: 'added', path: 'src/more/' }, 6) },
+  },
+  {
+    name: 'a removed file',
+    edit: () => rmSync(at('src/b.txt')),
+    causes: { [SRC]: file({ change: 'removed', path: 'src/b.txt' }, 3) },
+  },
+  {
+    name: 'a removed directory',
+    edit: () => rmSync(at('src/sub'), { recursive: true }),
+    causes: { [SRC]: file({ change: 'removed', path: 'src/sub/' }, 3) },
+  },
+  {
+    name: 'one more file that a wildcard matches',
+    edit: () => write('list2.txt', 'l2\n'),
+    causes: { [PACKAGE]: file({ change: 'added', path: 'list2.txt' }, 3) },
+  },
+  {
+    name: 'target of a link',
+    edit() {
+      rmSync(at('src/link'));
+      symlinkSync('b.txt', at('src/link'));
+    },
+    causes: { [SRC]: file({ change: 'target', path: 'src/link', before: 'a.txt', after: 'b.txt' }, 4) },
+  },
+  {
+    name: 'a file that became a directory',
+    edit() {
+      rmSync(at('src/b.txt'));
+      mkdirSync(at('src/b.txt'));
+      write('src/b.txt/in', 'in\n');
+    },
+    causes: { [SRC]: file({ change: 'type', path: 'src/b.txt', before: 'file', after: 'directory' }, 4) },
+  },
+  {
+    name: 'a file that became a link',
+    edit() {
+      rmSync(at('src/b.txt'));
+      symlinkSync('a.txt', at('src/b.txt'));
+    },
+    causes: { [SRC]: file({ change: 'type', path: 'src/b.txt', before: 'file', after: 'symlink' }, 4) },
+  },
+  {
+    name: 'two files',
+    edit() {
+      write('src/a.txt', 'A\n');
+      write('src/b.txt', 'B\n');
+    },
+    causes: {
+      [SRC]: [
+        {
+          kind: 'files',
+          source: 'the build context',
+          changes: [
+            { change: 'content', path: 'src/a.txt' },
+            { change: 'content', path: 'src/b.txt' },
+          ],
+          changed: 2,
+          of: 4,
+        },
+      ],
+    },
+  },
+  {
+    name: 'the ignore file leaves out one more file',
+    edit: () => write('.dockerignore', `${FILES['.dockerignore'] ?? ''}src/sub/c.txt\n`),
+    causes: {
+      [SRC]: [{ kind: 'ignore', file: 'project/.dockerignore', added: [], removed: ['src/sub/c.txt'] }],
+    },
+  },
+  {
+    name: 'the ignore file lets a file through',
+    edit: () => write('.dockerignore', 'Dockerfile\n.dockerignore\n'),
+    causes: {
+      [SRC]: [{ kind: 'ignore', file: 'project/.dockerignore', added: ['src/skip.tmp'], removed: [] }],
+    },
+  },
+  {
+    name: 'a pattern of the ignore file that matches nothing',
+    edit: () => write('.dockerignore', `${FILES['.dockerignore'] ?? ''}nothing-of-this\n`),
+    causes: NOTHING,
+  },
+  { name: 'a file that is ignored', edit: () => write('src/skip.tmp', 'other\n'), causes: NOTHING },
+  { name: 'a file that nothing copies', edit: () => write('unused', 'u\n'), causes: NOTHING },
+  { name: 'a file that --exclude leaves out', edit: () => write('assets/noise.log', 'x\n'), causes: NOTHING },
+  {
+    name: 'the mode of a file that --chmod gives',
+    edit: () => chmodSync(at('assets/x'), 0o777),
+    causes: NOTHING,
+  },
+  { name: 'the time of a file', edit: () => utimesSync(at('src/a.txt'), 1e9, 1e9), causes: NOTHING },
+  { name: 'the owner of a file', edit: () => chownSync(at('src/a.txt'), 99, 99), causes: NOTHING },
+  {
+    name: 'the same content written again',
+    edit: () => write('src/a.txt', FILES['src/a.txt'] ?? ''),
+    causes: NOTHING,
+  },
+  {
+    name: 'value of an ARG',
+    flags: ['--build-arg', 'VERSION=2'],
+    causes: { [BUILD]: [arg('VERSION', '1', '2')] },
+  },
+  {
+    name: 'an ARG that had no value',
+    flags: ['--build-arg', 'UNUSED=x'],
+    causes: { [DATA]: [arg('UNUSED', undefined, 'x')], [LAST]: [arg('UNUSED', undefined, 'x')] },
+  },
+  {
+    name: 'an ARG in the words of a COPY',
+    flags: ['--build-arg', 'DIR=other'],
+    causes: {
+      [CONF]: [arg('DIR', 'conf', 'other')],
+      [DATA]: [arg('DIR', 'conf', 'other')],
+      [LAST]: [arg('DIR', 'conf', 'other')],
+    },
+  },
+  { name: 'a build argument that no ARG asks for', flags: ['--build-arg', 'NOBODY=1'], causes: NOTHING },
+  {
+    name: 'value of an ENV',
+    edit: () => edit('MODE=prod', 'MODE=test'),
+    causes: { [BUILD]: [env('MODE', 'prod', 'test')] },
+  },
+  {
+    name: 'one more ENV',
+    edit: () => edit('ENV MODE=prod', 'ENV MODE=prod EXTRA=1'),
+    causes: { [BUILD]: [env('EXTRA', undefined, '1')] },
+  },
+  {
+    name: 'an ENV less',
+    edit: () => edit('ENV MODE=prod\n', ''),
+    causes: { [BUILD]: [env('MODE', 'prod', undefined)] },
+  },
+  {
+    name: 'another base image',
+    flags: ['--build-arg', 'TAG=2'],
+    causes: {
+      'WORKDIR /src': [
+        {
+          kind: 'base',
+          before: { reference: 'docker.io/library/bb:1' },
+          after: { reference: 'docker.io/library/bb:2' },
+        },
+      ],
+    },
+  },
+  { name: 'another name of the same base image', flags: ['--build-arg', 'TAG=same'], causes: NOTHING },
+  {
+    name: 'the option of a mount',
+    edit: () => edit('type=cache,id=c,target=/cache', 'type=cache,id=d,target=/cache'),
+    causes: {
+      [BUILD]: [
+        { kind: 'mount', mount: 'cache /cache', change: 'option', option: 'id', before: 'c', after: 'd' },
+      ],
+    },
+  },
+  {
+    name: 'one more mount',
+    edit: () => edit('RUN --mount=type=cache', 'RUN --mount=type=tmpfs,target=/t --mount=type=cache'),
+    causes: { [BUILD]: [{ kind: 'mount', mount: 'tmpfs /t', change: 'added' }] },
+  },
+  {
+    name: 'a mount less',
+    edit: () => edit('--mount=type=secret,id=tok ', ''),
+    causes: { [BUILD]: [{ kind: 'mount', mount: 'secret /run/secrets/tok', change: 'removed' }] },
+  },
+  {
+    name: 'a mounted file',
+    edit: () => write('data/e', 'E\n'),
+    causes: {
+      'files to mount from /data': file({ change: 'content', path: 'data/e' }, 2),
+      [DATA]: [
+        {
+          kind: 'mount',
+          mount: 'bind /data',
+          change: 'files',
+          causes: file({ change: 'content', path: 'data/e' }, 2),
+        },
+      ],
+    },
+  },
+  { name: 'the value of a secret', env: { TOKEN: 'another' }, causes: NOTHING },
+  {
+    name: 'the network of a step',
+    edit: () => edit('RUN --network=none', 'RUN'),
+    causes: { [LAST]: [setting('--network', 'none', 'default')] },
+  },
+  {
+    name: 'the network of the build',
+    flags: ['--network', 'none'],
+    causes: {
+      [BUILD]: [setting('--network', 'default', 'none')],
+      [DATA]: [setting('--network', 'default', 'none')],
+    },
+  },
+  {
+    name: '--chown',
+    edit: () => edit('--chown=7:7', '--chown=8'),
+    causes: { [PACKAGE]: [setting('--chown', '7:7', '8')] },
+  },
+  {
+    name: '--chmod',
+    edit: () => edit('--chmod=600', '--chmod=640'),
+    causes: { [ASSETS]: [setting('--chmod', '600', '640')] },
+  },
+  {
+    name: '--chmod taken away',
+    edit: () => edit('--chmod=600 ', ''),
+    causes: { [ASSETS]: [setting('--chmod', '600')] },
+  },
+  {
+    name: '--exclude',
+    edit: () => edit('--exclude=*.log', '--exclude=*.tmp'),
+    causes: { [ASSETS]: [setting('--exclude', '*.log', '*.tmp')] },
+  },
+  {
+    name: '--parents',
+    edit: () => edit('COPY --chown=7:7', 'COPY --parents --chown=7:7'),
+    causes: { [PACKAGE]: [setting('--parents', undefined, 'true')] },
+  },
+  {
+    name: '--link',
+    edit: () => edit('COPY src', 'COPY --link src'),
+    causes: { 'COPY --link src ./src': [setting('--link', undefined, 'true')] },
+  },
+  {
+    name: 'text of a RUN',
+    edit: () => edit('echo built', 'true; echo built'),
+    causes: {
+      [BUILD]: [
+        {
+          kind: 'instruction',
+          before: 'RUN --mount=type=cache,id=c,target=/cache --mount=type=secret,id=tok echo built > /out',
+          after:
+            'RUN --mount=type=cache,id=c,target=/cache --mount=type=secret,id=tok true; echo built > /out',
+        },
+      ],
+    },
+  },
+  {
+    name: 'destination of a COPY',
+    edit: () => edit('COPY src ./src', 'COPY src ./srcs'),
+    causes: {
+      'COPY src ./srcs': [{ kind: 'instruction', before: 'COPY src ./src', after: 'COPY src ./srcs' }],
+    },
+  },
+  {
+    name: 'source of a COPY',
+    edit: () => edit('assets /assets', 'conf /assets'),
+    causes: {
+      'conf /assets': [
+        {
+          kind: 'instruction',
+          before: 'COPY --chmod=600 --exclude=*.log assets /assets',
+          after: 'COPY --chmod=600 --exclude=*.log conf /assets',
+        },
+      ],
+    },
+  },
+  {
+    name: 'a heredoc',
+    edit: () => edit('\ntext\n', '\nother text\n'),
+    causes: { 'COPY <<EOF /inline': [{ kind: 'source', source: 'heredoc EOF' }] },
+  },
+  {
+    name: 'the working directory',
+    edit: () => edit('WORKDIR /src', 'WORKDIR /work'),
+    causes: {
+      'WORKDIR /work': [{ kind: 'instruction', before: 'WORKDIR /src', after: 'WORKDIR /work' }],
+      [SRC]: [setting('WORKDIR', '/src/src', '/work/src')],
+      [PACKAGE]: [setting('WORKDIR', '/src/', '/work/')],
+      [BUILD]: [setting('WORKDIR', '/src', '/work')],
+    },
+  },
+  {
+    name: 'the user',
+    edit: () => edit('USER bob', 'USER 1001'),
+    causes: { [LAST]: [setting('USER', 'bob', '1001')] },
+  },
+  {
+    name: 'the shell',
+    edit: () => edit('"-ec"', '"-euc"'),
+    causes: { [LAST]: [setting('SHELL', '/bin/sh -ec', '/bin/sh -euc')] },
+  },
+  {
+    name: 'an instruction that is new',
+    edit: () => edit('USER bob', 'RUN touch /fresh\nUSER bob'),
+    causes: { 'RUN touch /fresh': [{ kind: 'new' }] },
+  },
+  {
+    name: 'an instruction less',
+    edit: () => edit('COPY $DIR /conf\n', ''),
+    causes: NOTHING,
+  },
+  { name: 'a comment', edit: () => edit('# a comment', '# another one'), causes: NOTHING },
+  { name: 'white space', edit: () => edit('COPY src ./src', 'COPY   src    ./src'), causes: NOTHING },
+  { name: 'a label', flags: ['--label', 'a=b'], causes: NOTHING },
+  {
+    name: '--no-cache-filter',
+    flags: ['--no-cache-filter', 'build'],
+    causes: Object.fromEntries(
+      ['WORKDIR /src', SRC, PACKAGE, BUILD].map((step) => [step, [{ kind: 'no-cache' }]]),
+    ),
+  },
+  {
+    name: 'SOURCE_DATE_EPOCH',
+    flags: ['--build-arg', 'SOURCE_DATE_EPOCH=1000000000'],
+    causes: Object.fromEntries(
+      [
+        ...['WORKDIR /src', SRC, PACKAGE, BUILD, '--from=build', ASSETS, CONF, 'files to mount', DATA],
+        ...['COPY <<EOF', LAST],
+      ].map((step) => [step, [setting('SOURCE_DATE_EPOCH', undefined, '1000000000')]]),
+    ),
+  },
+];
+
+/** Causes that a step has of its own: not that it follows another, and without identities of images. */
+function ownCauses(causes: readonly Cause[]): readonly Cause[] {
+  return causes
+    .filter(({ kind }) => kind !== 'parent')
+    .map((cause): Cause => {
+      if (cause.kind === 'base')
+        return {
+          kind: 'base',
+          before: { reference: cause.before.reference },
+          after: { reference: cause.after.reference },
+        };
+      if (cause.kind !== 'mount' || cause.change !== 'files') return cause;
+      const { kind, mount, change, causes: of } = cause;
+      return { kind, mount, change, ...(of === undefined ? {} : { causes: of }) };
+    });
+}
+
+function check(
+  where: string,
+  expected: Expected,
+  found: readonly { readonly name: string; readonly causes: readonly Cause[] }[],
+): void {
+  const executed: Record<string, readonly Cause[]> = {};
+  for (const { name, causes } of found) {
+    const key = Object.keys(expected).find((part) => name.includes(part));
+    const own = ownCauses(causes);
+    // What only follows from others is no cause of its own.
+    if (own.length > 0) executed[key ?? name] = own;
+  }
+  assert.deepEqual(executed, expected, where);
+}
+
+/** Steps of one build that were executed, with their causes. */
+function executedIn(stderr: string): readonly { readonly name: string; readonly causes: readonly Cause[] }[] {
+  const events = stderr
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as ProgressEvent);
+  const names = new Map(
+    events.flatMap((event) => (event.kind === 'vertex' ? [[event.vertex, event.name] as const] : [])),
+  );
+  return events.flatMap((event) =>
+    event.kind === 'status' && event.status.kind === 'executing'
+      ? [{ name: names.get(event.vertex) ?? '', causes: event.status.causes }]
+      : [],
+  );
+}
+
+for (const { name, edit: change, flags = [], env: given = {}, causes } of MUTATIONS)
+  test(`${name}: ${Object.keys(causes).length === 0 ? 'no cause of its own' : 'exactly that is the cause'}`, () => {
+    // What is compared with is what was built last.
+    space.ok(['-q', ...SECRET, context], { env: { TOKEN: 'one' } });
+    change?.();
+    const args = [...SECRET, ...flags, context];
+    const options = { env: { TOKEN: 'one', ...given } };
+    const asked = space.ok(['why', '--format', 'json', '--progress', 'quiet', ...args], options);
+    const { steps } = JSON.parse(asked.stdout) as { readonly steps: readonly WhyStep[] };
+    const expected = steps.filter(({ state }) => state === 'executed');
+    check('tsbuild why', causes, expected);
+    const executed = executedIn(space.ok(['--progress', 'json', ...args], options).stderr);
+    check('progress', causes, executed);
+    // What was said before is what happened, but for steps that came out as before.
+    const depending = steps.flatMap((step) => (step.state === 'depends' ? [step.name] : []));
+    const names = executed.map((step) => step.name).filter((each) => !depending.includes(each));
+    assert.deepEqual(expected.map((step) => step.name).toSorted(), names.toSorted());
+  });

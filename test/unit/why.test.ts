@@ -1,0 +1,351 @@
+/** Comparing executions of steps: files, the choice of what to compare with, what is kept for it. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import fc from 'fast-check';
+import { digestOf, type CacheKey } from '../../src/base/digest.ts';
+import type { Host } from '../../src/base/host.ts';
+import type { Cause } from '../../src/progress/cause.ts';
+import { createVertex } from '../../src/graph/graph.ts';
+import type { RunOp } from '../../src/graph/ops.ts';
+import type { NamedInputs } from '../../src/solver/handler.ts';
+import {
+  entriesOf,
+  entryPiece,
+  selectedPiece,
+  type ListedEntry,
+  type Listing,
+} from '../../src/solver/listing.ts';
+import { openRecordStore, parseRecord } from '../../src/solver/records.ts';
+import { compareExecutions } from '../../src/solver/why/compare.ts';
+import { compareFiles } from '../../src/solver/why/compare-files.ts';
+import { describeCause, summarize } from '../../src/solver/why/describe.ts';
+import { countFiles, differenceOf } from '../../src/solver/why/listing-difference.ts';
+import { openDocuments } from '../../src/solver/why/documents.ts';
+import type { Execution } from '../../src/solver/why/execution.ts';
+import { openJournals, type JournalLine } from '../../src/solver/why/journal.ts';
+import { candidatesFor, similarity } from '../../src/solver/why/nearest.ts';
+import { createExplainer } from '../../src/solver/why/explainer.ts';
+import type { StepOrigin } from '../../src/solver/why/origin.ts';
+
+let root: string;
+let names = 0;
+const host: Host = { now: () => 1, unique: () => `t${(names += 1)}` };
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'tsbuild-why-'));
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+const ALL = { withoutModes: false, withoutOwners: false };
+
+function entries(files: Readonly<Record<string, string>>): ReadonlyMap<string, ListedEntry> {
+  return new Map(
+    Object.entries(files).map(([path, content]) => [
+      path.replace(/\/$/, ''),
+      path.endsWith('/')
+        ? { type: 'directory', mode: '755', owner: '', content: '' }
+        : { type: 'file', mode: '644', owner: '', content: digestOf(content) },
+    ]),
+  );
+}
+
+test('a file that moved is one change, also where others of the same content stay', () => {
+  const before = entries({ 'a/': '', 'a/x': '1', 'a/y': '1', 'b/': '' });
+  const after = entries({ 'a/': '', 'a/y': '1', 'b/': '', 'b/x': '1' });
+  assert.deepEqual(compareFiles(before, after, ALL), [{ change: 'renamed', path: 'b/x', from: 'a/x' }]);
+});
+
+test('of directories that moved only the moved one is named, and what else changed in it', () => {
+  const before = entries({ 'a/': '', 'a/s/': '', 'a/s/1': '1', 'a/s/e': '', 'a/2': '2', 'k/': '' });
+  const after = entries({
+    'b/': '',
+    'b/s/': '',
+    'b/s/1': '1',
+    'b/s/e': '',
+    'b/2': '2',
+    'k/': '',
+    'b/new': 'n',
+  });
+  assert.deepEqual(compareFiles(before, after, ALL), [
+    { change: 'renamed', path: 'b/', from: 'a/' },
+    { change: 'added', path: 'b/new' },
+  ]);
+});
+
+test('empty files that came and went are no renamed file', () => {
+  assert.deepEqual(compareFiles(entries({ a: '' }), entries({ b: '' }), ALL), [
+    { change: 'added', path: 'b' },
+    { change: 'removed', path: 'a' },
+  ]);
+});
+
+test('content and mode of one file are two changes', () => {
+  const after = new Map([['f', { type: 'file', mode: '755', owner: '', content: digestOf('2') }]]);
+  assert.deepEqual(
+    compareFiles(entries({ f: '1' }), after, ALL).map(({ change }) => change),
+    ['content', 'mode'],
+  );
+  assert.deepEqual(
+    compareFiles(entries({ f: '1' }), after, { ...ALL, withoutModes: true }).map(({ change }) => change),
+    ['content'],
+  );
+});
+
+const line = (text: string, step: number): JournalLine => ({ key: digestOf(text) as CacheKey, step, text });
+
+function chosen(
+  text: string,
+  step: number,
+  lines: readonly JournalLine[],
+  texts: readonly string[] = [],
+): readonly string[] {
+  const used = new Map(lines.map(({ key }, index) => [key, index]));
+  return candidatesFor({ text, step }, lines, new Set([text, ...texts]), (key) => used.get(key)).map(
+    (each) => each.text,
+  );
+}
+
+test('a step is compared with the same text, wherever it stood', () => {
+  const lines = [line('RUN b', 2), line('RUN a', 3)];
+  assert.deepEqual(chosen('RUN b', 3, lines, ['RUN a']), ['RUN b']);
+});
+
+test('an instruction that was changed is compared with what stood there', () => {
+  assert.deepEqual(chosen('RUN yarn install', 3, [line('RUN npm ci', 3)]), ['RUN npm ci']);
+});
+
+test('an instruction that was inserted is compared with nothing', () => {
+  const lines = [line('RUN old', 3), line('RUN npm ci', 3)];
+  assert.deepEqual(chosen('RUN touch /x', 3, lines, ['RUN npm ci']), []);
+  assert.deepEqual(chosen('RUN touch /x', 3, [line('COPY a b', 3)]), []);
+});
+
+test('an instruction that was moved and changed is compared with the one most like it', () => {
+  const lines = [line('RUN apk add curl git', 2), line('RUN make all', 5)];
+  assert.deepEqual(chosen('RUN apk add curl git jq', 4, lines), ['RUN apk add curl git']);
+  assert.equal(similarity('RUN a b', 'RUN b c'), 1 / 3);
+});
+
+test('records that are gone are not chosen', () => {
+  assert.deepEqual(
+    candidatesFor({ text: 'RUN a', step: 1 }, [line('RUN a', 1)], new Set(), () => undefined),
+    [],
+  );
+});
+
+const ORIGIN: StepOrigin = {
+  stage: 's',
+  step: 2,
+  text: 'RUN x',
+  variables: {},
+  args: [],
+  inputs: [{ kind: 'image', reference: 'b:1' }],
+};
+
+function execution(named: NamedInputs, origin: Partial<StepOrigin> = {}): Execution {
+  return {
+    named,
+    origin: { ...ORIGIN, ...origin },
+    listing: () => undefined,
+    ignoreText: () => undefined,
+  };
+}
+
+function compare(before: Execution, after: Execution): readonly Cause[] {
+  return compareExecutions(before, after, { causesOfInput: () => [] });
+}
+
+test('a part of the key that nothing has words for is named as it is', () => {
+  const causes = compare(execution({ kind: 'run', odd: 1 }), execution({ kind: 'run', odd: 2 }));
+  assert.deepEqual(causes, [{ kind: 'other', part: 'odd' }]);
+  assert.deepEqual(compare(execution({ kind: 'run' }), execution({ kind: 'run' })), []);
+});
+
+test('files whose earlier list is gone have changed all the same', () => {
+  const copy = (files: string): Execution =>
+    execution(
+      { kind: 'copy', sources: [{ files: digestOf(files) }] },
+      {
+        inputs: [
+          { kind: 'image', reference: 'b' },
+          { kind: 'context', name: 'context' },
+        ],
+        patterns: [['.']],
+      },
+    );
+  const [cause] = compare(copy('1'), copy('2'));
+  assert.equal(cause === undefined ? '' : describeCause(cause), 'files of the build context changed');
+});
+
+test('variables: value, order, and which of them are ARGs', () => {
+  const run = (...env: readonly string[]): Execution => execution({ kind: 'run', env }, { args: ['A'] });
+  assert.equal(summarize(compare(run('A=1', 'B=1'), run('A=2', 'B=1'))), 'ARG A changed from "1" to "2"');
+  assert.equal(summarize(compare(run('B=1'), run('B=1', 'C=x=y'))), 'ENV C is new: "x=y"');
+  assert.equal(summarize(compare(run('A=1', 'B=1'), run('B=1', 'A=1'))), 'the variables have another order');
+});
+
+test('another platform explains another base of the same name', () => {
+  const on = (platform: string, parent: string): Execution =>
+    execution(
+      { kind: 'run', platform, parent },
+      { platform, inputs: [{ kind: 'image', reference: 'b:1', image: digestOf(parent) }] },
+    );
+  assert.equal(
+    summarize(compare(on('linux/amd64', '1'), on('linux/arm64', '2'))),
+    'platform changed from "linux/amd64" to "linux/arm64"',
+  );
+  assert.match(
+    summarize(compare(on('linux/amd64', '1'), on('linux/amd64', '2'))),
+    /^the base image b:1 changed from sha256:/,
+  );
+});
+
+function listing(count: number): Listing {
+  const pieces = [selectedPiece({ argument: 0, pivot: '', asked: 'd' }, 'directory')];
+  for (let n = 0; n < count; n += 1) pieces.push(entryPiece(`f${n}`, 'file', '644', '', digestOf(String(n))));
+  const text = pieces.join('');
+  return { digest: digestOf(text), text };
+}
+
+test('a listing is kept short and comes back entry by entry', () => {
+  const documents = openDocuments(root, host);
+  const made = listing(1000);
+  documents.putListing(made);
+  const entry = entriesOf(documents.listing(made.digest) ?? '').get('d/f7');
+  assert.deepEqual(entry, { type: 'file', mode: '644', owner: '', content: digestOf('7').slice(7, 23) });
+  assert.equal(documents.listing(digestOf('another')), undefined);
+});
+
+test('listings without what they share tell the same changes as whole ones, also of files that are named twice', () => {
+  const entry = fc.record({
+    type: fc.constantFrom('file' as const, 'file' as const, 'directory' as const, 'symlink' as const),
+    mode: fc.constantFrom('644', '755', ''),
+    content: fc.constantFrom('', 'directory', '0123456789abcdef', 'fedcba9876543210'),
+  });
+  const paths = ['a', 'ab', 'd/a', 'd/ab', 'd/b', 'd/b/c', 'e', 'e/a', 'e/e'];
+  const files = fc.tuple(...paths.map(() => fc.option(entry, { freq: 4 })));
+  // Of a later state most is as before.
+  const states = fc
+    .tuple(files, files, fc.array(fc.nat(paths.length - 1), { maxLength: 3 }))
+    .map(([old, other, changed]) => [
+      old,
+      old.map((each, index) => (changed.includes(index) ? other[index] : each)),
+    ]);
+  const patterns = fc.array(fc.constantFrom('', 'd', 'e', 'd/b'), { minLength: 1, maxLength: 3 });
+  fc.assert(
+    fc.property(states, patterns, (both, asked) => {
+      const textOf = (state: (typeof both)[number]): string =>
+        asked
+          .flatMap((directory, argument) => [
+            selectedPiece({ argument, pivot: '', asked: directory }, 'directory'),
+            ...paths.flatMap((path, index) => {
+              const found = state[index];
+              const start = directory === '' ? '' : `${directory}/`;
+              if (found === undefined || found === null || !path.startsWith(start)) return [];
+              return [entryPiece(path.slice(start.length), found.type, found.mode, '', found.content)];
+            }),
+          ])
+          .join('');
+      const [before, after] = [textOf(both[0] ?? []), textOf(both[1] ?? [])];
+      const short = differenceOf(before, after);
+      const whole = compareFiles(entriesOf(before), entriesOf(after), ALL);
+      assert.deepEqual(new Set(compareFiles(short.before, short.after, ALL)), new Set(whole));
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test('of listings that differ in one entry nothing else is looked at', () => {
+  const { text } = listing(1000);
+  const changed = text.replace(digestOf('7'), digestOf('another'));
+  const { before, after } = differenceOf(text, changed);
+  assert.deepEqual([...before.keys(), ...after.keys()], ['d/f7', 'd/f7']);
+  assert.equal(countFiles(text), 1000);
+  // A part of it is damaged: whatever comes of it, it comes.
+  assert.equal(countFiles(text.slice(0, -30)), 1000);
+  differenceOf(text.slice(0, -30), changed);
+  assert.equal(countFiles(`${text}${entryPiece('g', 'directory', '755', '', '')}`), 1000);
+});
+
+test('a document that is damaged counts as absent', () => {
+  const documents = openDocuments(root, host);
+  const digest = documents.putText('*.tmp\n');
+  assert.equal(documents.text(digest), '*.tmp\n');
+  for (const shard of readdirSync(root))
+    for (const file of readdirSync(join(root, shard))) writeFileSync(join(root, shard, file), 'xx');
+  assert.equal(documents.text(digest), undefined);
+});
+
+test('a journal holds the newest first, each record once, and is found by name from another directory', () => {
+  const journals = openJournals(root, host);
+  const project = { place: '/a\0Dockerfile', name: 'Dockerfile' };
+  journals.add(project, 's', [line('RUN 1', 1)]);
+  journals.add(project, 's', [line('RUN 2', 1), line('RUN 1', 1)]);
+  const texts = (place: string, stage: string): readonly string[] =>
+    journals.lines({ ...project, place }, stage).map(({ text }) => text);
+  assert.deepEqual(texts(project.place, 's'), ['RUN 2', 'RUN 1']);
+  assert.deepEqual(texts('/b\0Dockerfile', 's'), ['RUN 2', 'RUN 1']);
+  assert.deepEqual(texts(project.place, 'other'), []);
+});
+
+/** Shapes that a record may have, and whatever else JSON can be. */
+function hostileOrigins(): fc.Arbitrary<unknown> {
+  const odd = (usual: unknown): fc.Arbitrary<unknown> =>
+    fc.oneof({ weight: 9, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.jsonValue() });
+  const input = fc.record({
+    kind: fc.constantFrom('image', 'context', 'fetched', 'step'),
+    ...{ reference: odd('b:1'), image: odd(digestOf('i')), name: odd('n'), url: odd('u'), stage: odd('s') },
+  });
+  return fc.record(
+    {
+      ...{ stage: fc.constant('s'), step: fc.constant(2), text: fc.constantFrom('RUN x', 'RUN x y') },
+      ...{ variables: odd({ A: 'b' }), args: odd(['A']), inputs: fc.array(input) },
+      ...{ platform: odd('linux/amd64'), mountInputs: odd([0, null]), patterns: odd([['x']]) },
+      ignore: fc.constantFrom(
+        { file: 'f', text: digestOf('t') },
+        { file: 'f', text: 'sha256:../../../../etc/passwd' },
+      ),
+    },
+    { requiredKeys: ['stage', 'step', 'text', 'variables', 'args', 'inputs'] },
+  );
+}
+
+test('whatever a cache says of earlier executions, it is compared or passed over, and shown in words', () => {
+  const records = openRecordStore(root, host);
+  const op: RunOp = {
+    ...{ kind: 'run', args: ['x'], env: ['A=b'], volatileEnv: [], cwd: '/', user: '', network: 'default' },
+    ...{ security: 'sandbox', mounts: [], platform: { os: 'linux', architecture: 'amd64' } },
+  };
+  const { stage, step, text, variables, args } = ORIGIN;
+  const place = { stage, step, text, variables, args };
+  const vertex = createVertex({ op, inputs: [], name: 'RUN x', place });
+  const parts = ['kind', 'args', 'env', 'cwd', 'user', 'mounts', 'platform', 'parent', 'maxMtime', 'script'];
+  const named = fc.dictionary(fc.constantFrom(...parts), fc.jsonValue());
+  let compared = 0;
+  fc.assert(
+    fc.property(named, fc.boolean(), hostileOrigins(), (before, isRun, origin) => {
+      const key = digestOf('then');
+      const result = { kind: 'stack', layers: [], chain: null };
+      const value: unknown = JSON.parse(
+        JSON.stringify({
+          ...{ key, named: { ...before, ...(isRun ? { kind: 'run' } : {}) }, result, origin },
+          ...{ tookMs: 1, finished: 1 },
+        }),
+      );
+      const record = parseRecord(value, key);
+      assert.ok(record !== undefined);
+      const explainer = createExplainer({
+        ...{ host, records, project: undefined, vertices: [vertex], earlier: [record] },
+      });
+      const now = { kind: 'run', args: ['x'], env: ['A=b'], cwd: '/', mounts: [] };
+      const { causes, nearest } = explainer.explain(vertex, digestOf('now') as CacheKey, { named: now });
+      if (nearest !== undefined) compared += 1;
+      assert.ok(summarize(causes) !== '' || causes.length === 0);
+      for (const cause of causes) assert.equal(typeof describeCause(cause), 'string');
+    }),
+    { numRuns: 500 },
+  );
+  assert.ok(compared > 20, `${compared} were compared`);
+});
