@@ -130,8 +130,11 @@ async function soak(cached: Engine, oracle: Oracle): Promise<boolean> {
   const totals = { executed: 0, cached: 0, failed: 0, again: 0 };
   const states: State[] = [];
   let recipe = firstRecipe();
+  let hasFailed = false;
   for (let round = 1; round <= Number(count); round += 1) {
-    const back = states.length > 0 && random.next() < 0.2 ? random.pick(states) : undefined;
+    // A state that cannot be built says little: most of them are left again.
+    const back =
+      states.length > 0 && random.next() < (hasFailed ? 0.7 : 0.2) ? random.pick(states) : undefined;
     let what: string;
     if (back !== undefined) {
       restoreFiles(context, back.files);
@@ -143,8 +146,6 @@ async function soak(cached: Engine, oracle: Oracle): Promise<boolean> {
     if (recipe.ignore === '') rmSync(join(context, '.dockerignore'), { force: true });
     else writeFileSync(join(context, '.dockerignore'), `${recipe.ignore}\n`);
     log.push(`${round}: ${what}`);
-    states.push({ files: readFiles(context), recipe });
-    if (states.length > REMEMBERED) states.shift();
     const withTimes = recipe.epoch !== '';
     const ours = await outcomeOf(cached, requestOf(recipe, false), withTimes);
     const state = JSON.stringify([[...readFiles(context)], recipe]);
@@ -152,7 +153,10 @@ async function soak(cached: Engine, oracle: Oracle): Promise<boolean> {
     oracle.texts.set(state, expected);
     totals.executed += ours.executed;
     totals.cached += ours.cached;
-    if (/^[A-Z_]+: /.test(ours.text)) totals.failed += 1;
+    hasFailed = /^[A-Z_]+: /.test(ours.text);
+    if (hasFailed) totals.failed += 1;
+    else states.push({ files: readFiles(context), recipe });
+    if (states.length > REMEMBERED) states.shift();
     if (ours.text !== expected) {
       console.log(`WRONG at edit ${round} of seed ${seed}; the last edits:\n${log.slice(-10).join('\n')}`);
       console.log(dockerfileOf(recipe));

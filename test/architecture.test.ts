@@ -4,6 +4,7 @@ import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
+import { VARIABLES } from '../src/cli/unchanged-build.ts';
 
 function packageRoot(): string {
   for (let at = dirname(fileURLToPath(import.meta.url)); ; at = dirname(at))
@@ -122,6 +123,28 @@ test('environment, working directory, clock and randomness are read in src/cli a
   const wrong = files.filter((file) => !file.startsWith('src/cli/') && ambient.test(texts.get(file) ?? ''));
   assert.deepEqual(wrong, []);
 });
+
+test('every variable that is read is known to builds that nothing has changed for, or is not of theirs', () => {
+  // Registries, repositories, agents and secrets; other commands; the program's own start.
+  const others = [
+    ...['CONTAINERS_REGISTRIES_CONF', 'DOCKER_CONFIG', 'HOME', 'NODE_EXTRA_CA_CERTS', 'REGISTRY_AUTH_FILE'],
+    ...['SSH_AUTH_SOCK', 'SSL_CERT_DIR', 'SSL_CERT_FILE', 'XDG_CONFIG_HOME', 'XDG_RUNTIME_DIR'],
+    ...['TSBUILD_REGISTRY_CONFIG', 'TSBUILD_REGISTRY_TIMEOUT', 'PATH', 'LISTEN_FDS'],
+    ...['TSBUILD_RUNTIME_DESCRIPTORS', 'TSBUILD_RUNTIME_NAME'],
+  ];
+  const read = new Set(
+    [...texts.values()].flatMap((text) =>
+      [...text.matchAll(/\benv(?:ironment)?(?:\.|\[')([A-Z][A-Z_]+)\b/g)].map(([, name = '']) => name),
+    ),
+  );
+  const unknown = [...read].filter((name) => !others.includes(name) && !isNoted(name));
+  assert.deepEqual(unknown, []);
+  assert.ok(read.has('SOURCE_DATE_EPOCH'));
+});
+
+function isNoted(name: string): boolean {
+  return (VARIABLES as readonly string[]).includes(name);
+}
 
 test('nothing prints outside src/cli', () => {
   const prints = /\bconsole\.|process\.(stdout|stderr)\b/;

@@ -15,8 +15,7 @@ import type { Configuration } from './configuration.ts';
 import { parseBytes } from './quantities.ts';
 import type { RegistrySettings } from '../registry/settings.ts';
 import type { Session } from './session.ts';
-
-const DEFAULT_ROOT = '/var/lib/tsbuild';
+import { DEFAULT_ROOT } from './unchanged-build.ts';
 
 export interface Composed extends AsyncDisposable {
   readonly session: Session;

@@ -14,13 +14,19 @@ export interface Configuration {
   readonly storageMax?: string;
 }
 
+/** Where it is read from, whether it is there or not. */
+export function configurationFile(env: Readonly<Record<string, string | undefined>>): string {
+  const named = env['TSBUILD_CONFIG'] ?? '';
+  return named === '' ? DEFAULT_FILE : named;
+}
+
 /** Nothing is loaded where there is no file. Throws CONFIG_INVALID. */
 export async function readConfiguration(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Configuration> {
-  const named = env['TSBUILD_CONFIG'] ?? '';
-  const file = named === '' ? DEFAULT_FILE : named;
-  if (!existsSync(file) && named === '') return {};
+  const file = configurationFile(env);
+  const isNamed = file === env['TSBUILD_CONFIG'];
+  if (!existsSync(file) && !isNamed) return {};
   const document = await readToml(file);
   if (document === undefined) throw invalid(file, 'there is no such file', 'mend TSBUILD_CONFIG');
   const { storage = {} } = only(document, ['storage'], '', file);

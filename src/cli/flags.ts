@@ -36,6 +36,8 @@ export interface ParsedFlags {
   text(name: string): string | undefined;
   list(name: string): readonly string[];
   has(name: string): boolean;
+  /** Of the flags that were given, or are set from the start. */
+  readonly names: readonly string[];
   readonly words: readonly string[];
 }
 
@@ -150,6 +152,7 @@ export function parseFlags(spec: CommandSpec, argv: readonly string[]): ParsedFl
     text: (name) => values.get(name)?.at(-1),
     list: (name) => values.get(name) ?? [],
     has: (name) => values.has(name),
+    names: [...values.keys()],
     words,
   };
 }

@@ -22,6 +22,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Script } from 'node:vm';
 import { lazyBuiltins } from './lazy-builtins.ts';
+import { answerUnchanged, thisCommand } from './unchanged-build.ts';
 
 /** The part with which the program begins. */
 declare const PROGRAM: string;
@@ -89,6 +90,7 @@ function writeCache(directory: string, path: string, data: Buffer): void {
 const argv = process.argv.slice(2);
 const home = join(__dirname, 'program');
 const pack = packOf(argv);
+if (pack === PACKS['build'] && answerUnchanged(thisCommand())) process.exit(0);
 const directory = join(home, 'compiled');
 // What V8 itself compares, flags included, makes it refuse the file; `node:v8` would say so sooner, but costs as much as a stream.
 const cache = join(directory, `${pack}.${process.version}-${process.arch}`);

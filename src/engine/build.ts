@@ -8,7 +8,7 @@
 import type { Digest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
 import { isFetchFailure } from '../content/lazy-blobs.ts';
-import type { BuildGraph } from '../graph/graph.ts';
+import type { BuildGraph, Vertex } from '../graph/graph.ts';
 import type { StoredImage } from '../image/image-store.ts';
 import type { Platform } from '../oci/documents.ts';
 import { parseReference, withDefaultTag, type Reference } from '../oci/reference.ts';
@@ -32,6 +32,8 @@ export interface BuildResult {
   readonly cached: number;
   /** Steps whose files nobody has, and nobody needed. */
   readonly skipped: number;
+  /** Its sources are directories and images of the store: nothing that somebody may change elsewhere. */
+  readonly isLocal: boolean;
   /** Digest of the manifest (or index) that was pushed or exported, where there is one. */
   readonly manifest?: Digest;
 }
@@ -128,6 +130,7 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
       images,
       references,
       ...counts,
+      isLocal: graphs.every(({ target }) => isLocal(target)),
       ...(manifest === undefined ? {} : { manifest }),
     };
   } catch (error) {
@@ -178,6 +181,16 @@ function ownImage(images: readonly StoredImage[], machine: Platform): StoredImag
   const own = images.find(({ config }) => config.architecture === machine.architecture) ?? images[0];
   if (own === undefined) throw new TsbuildError('USAGE', 'there is no platform to build for');
   return own;
+}
+
+function isLocal(target: Vertex): boolean {
+  const seen = new Set<Vertex>([target]);
+  // A set's iteration comes to what is added meanwhile.
+  for (const { op, inputs } of seen) {
+    if (op.kind === 'http' || op.kind === 'git') return false;
+    for (const input of inputs) seen.add(input);
+  }
+  return true;
 }
 
 /** Vertices whose layers are layers of the image. */

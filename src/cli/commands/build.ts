@@ -22,6 +22,7 @@ import { parseCacheDestinations, parseCacheSources } from './cache-flag.ts';
 import { checkHost } from './extra-host.ts';
 import { parseNamedContext, remoteContext } from './context-flag.ts';
 import { readCompressionFlags } from './compression-flags.ts';
+import { isNotable, noteUnchanged } from './note-unchanged.ts';
 import { parseOutputs, pushForm } from './output-flag.ts';
 import { readResources } from './resource-flags.ts';
 import { readInput } from './read-input.ts';
@@ -34,19 +35,30 @@ const MAX_STDIN = 16 << 20;
 export async function runBuild(flags: ParsedFlags, session: Session): Promise<number> {
   if (flags.boolean('check') || flags.has('call')) return (await import('./call.ts')).runCall(flags, session);
   const request = await readRequest(flags, session);
-  const renderer = createRenderer(flags, session);
+  const heard: string[] | undefined = isNotable(flags, session) ? [] : undefined;
+  const renderer = createRenderer(flags, session, (text) => void heard?.push(text));
   let result: BuildResult;
   try {
     result = await build(session.engine(), request, { sink: renderer, signal: session.signal });
   } finally {
     renderer.end();
   }
-  report(result, request, flags, session);
+  const { stdout, stderr } = report(result, request, flags, session);
+  if (stdout !== '') session.stdout.write(stdout);
+  if (stderr !== '') session.stderr.write(stderr);
+  if (heard !== undefined)
+    noteUnchanged(flags, session, { request, result, stdout, stderr: `${heard.join('')}${stderr}` });
   return 0;
 }
 
-function report(result: BuildResult, { outputs }: BuildRequest, flags: ParsedFlags, session: Session): void {
-  const { host, cwd, stdout, stderr } = session;
+/** Writes the files that were asked for. What is to be printed: */
+function report(
+  result: BuildResult,
+  { outputs }: BuildRequest,
+  flags: ParsedFlags,
+  session: Session,
+): { readonly stdout: string; readonly stderr: string } {
+  const { host, cwd } = session;
   const iidfile = flags.text('iidfile');
   if (iidfile !== undefined) writeFileAtomic(host, resolve(cwd, iidfile), result.image.id);
   writeDigest(flags, session, result.manifest ?? result.image.id);
@@ -63,12 +75,11 @@ function report(result: BuildResult, { outputs }: BuildRequest, flags: ParsedFla
   const usesStdout = outputs.some(
     (output) => 'destination' in output && typeof output.destination !== 'string',
   );
-  if (flags.boolean('quiet') || flags.text('progress') === 'quiet') {
-    if (!usesStdout) stdout.write(`${result.image.id}\n`);
-  } else if (flags.text('progress') !== 'json')
-    stderr.write(
-      `built ${result.image.id}${names.length === 0 ? '' : ` as ${names.join(', ')}`} (${countsOf(result)})\n`,
-    );
+  if (flags.boolean('quiet') || flags.text('progress') === 'quiet')
+    return { stdout: usesStdout ? '' : `${result.image.id}\n`, stderr: '' };
+  if (flags.text('progress') === 'json') return { stdout: '', stderr: '' };
+  const as = names.length === 0 ? '' : ` as ${names.join(', ')}`;
+  return { stdout: '', stderr: `built ${result.image.id}${as} (${countsOf(result)})\n` };
 }
 
 function countsOf({ executed, cached, skipped }: BuildResult): string {

@@ -7,7 +7,13 @@ import { createTtyRenderer } from './tty.ts';
 
 const MODES = ['auto', 'plain', 'tty', 'json', 'rawjson', 'quiet'];
 
-export function createRenderer(flags: ParsedFlags, { stderr, env, host }: Session): Renderer {
+/** `heard` is told of all that a renderer for files writes. Throws USAGE. */
+export function createRenderer(
+  flags: ParsedFlags,
+  session: Session,
+  heard: (text: string) => void = () => undefined,
+): Renderer {
+  const { env, host } = session;
   const mode = flags.boolean('quiet')
     ? 'quiet'
     : (flags.text('progress') ?? env['BUILDKIT_PROGRESS'] ?? 'auto');
@@ -15,8 +21,9 @@ export function createRenderer(flags: ParsedFlags, { stderr, env, host }: Sessio
     throw new TsbuildError('USAGE', `invalid --progress ${JSON.stringify(mode)}`, {
       hint: `use one of ${MODES.join(', ')}`,
     });
-  const write = (text: string): void => void stderr.write(text);
   if (mode === 'quiet') return { emit: () => undefined, end: () => undefined };
+  const { stderr } = session;
+  const write = (text: string): void => void stderr.write(text);
   if (mode === 'json' || mode === 'rawjson') return createJsonRenderer(write);
   if (mode === 'tty' || (mode === 'auto' && stderr.isTTY && env['TERM'] !== 'dumb'))
     return createTtyRenderer({
@@ -25,7 +32,10 @@ export function createRenderer(flags: ParsedFlags, { stderr, env, host }: Sessio
       rows: () => stderr.rows,
       now: () => host.now(),
     });
-  return createPlainRenderer(write);
+  return createPlainRenderer((text) => {
+    write(text);
+    heard(text);
+  });
 }
 
 /** One event a line; bytes in base64. */

@@ -20,6 +20,7 @@ import { isJsonObject } from '../../base/json.ts';
 import { sweepUnowned } from '../../base/owner.ts';
 import type { ContainerStore } from '../../runtime/container-store.ts';
 import { mergedPath, readRecords, takeInventory, type Inventory } from './inventory.ts';
+import { unchangedDirectory } from '../unchanged-notes.ts';
 import { collectingNote, leasesDirectory } from './leases.ts';
 import { chooseUnits, type Chosen } from './order.ts';
 import { readImages, rootsOf, type ImageEntry } from './roots.ts';
@@ -69,6 +70,7 @@ export function collect(collector: Collector, options: CollectOptions): Collecte
   const removed: Chosen[] = [];
   {
     using _note = noteCollecting(root, host);
+    trash.move(unchangedDirectory(root));
     const needed = neededPaths(collector, inventory, (image) => !known.has(image.id) || options.keeps(image));
     for (const each of chosen) {
       if (each.paths.some((path) => needed.has(path))) continue;
