@@ -28,11 +28,18 @@ const CONTAINERS = ['native/locate.ts', 'src/engine/machine.ts', 'src/runtime/la
 const NETWORKS = ['native/net-call.ts', 'src/runtime/network/open-networks.ts'];
 const SNAPSHOTS = ['snapshotter/open.ts'];
 const RUN = ['src/cli/commands/run.ts', ...CONTAINERS, ...NETWORKS, ...SNAPSHOTS];
+const STEPS = [
+  ...[...CONTAINERS, ...NETWORKS, ...SNAPSHOTS],
+  ...['src/engine/step-network.ts', 'src/engine/step-cgroups.ts'],
+  ...['src/solver/why/explainer.ts', 'src/runtime/default-spec.ts', 'src/solver/why/describe.ts'],
+];
 const REGISTRY = ['src/cli/registry-settings.ts', 'src/registry/client.ts'];
 /** Commands that run often, each with what it needs in one file. */
 const PACKS = {
   cli: {
     build: ['src/cli/commands/build.ts', 'src/engine/outputs.ts'],
+    // What is needed besides as soon as a step is executed.
+    'build+': STEPS,
     exec: ['src/cli/commands/containers/exec.ts', ...CONTAINERS],
     images: ['src/cli/commands/images.ts'],
     logs: ['src/cli/commands/containers/logs.ts'],
@@ -188,9 +195,10 @@ function closureOf(sources) {
 for (const [program, entry] of Object.entries(programs)) {
   const packs = {};
   for (const [command, sources] of Object.entries(PACKS[program])) {
-    const members = closureOf([entry, ...sources]).map(
-      (name) => `${JSON.stringify(name)}:${parts.get(name)}`,
-    );
+    const before = command.endsWith('+') ? closureOf([entry, ...PACKS[program][command.slice(0, -1)]]) : [];
+    const members = closureOf([entry, ...sources])
+      .filter((name) => !before.includes(name))
+      .map((name) => `${JSON.stringify(name)}:${parts.get(name)}`);
     const text = `({${members.join(',\n')}})`;
     packs[command] =
       `${program}-${command}-${createHash('sha256').update(text).digest('hex').slice(0, 16)}.cjs`;

@@ -3,7 +3,8 @@
  * Node 20 has no cache of compiled code of its own, and compiling is half of a short command's time.
  *
  * A program lies in `program/` in parts, which esbuild.config.mjs makes functions of. Those that a frequent command
- * needs are together in one file, a pack; the others are read when they are asked for.
+ * needs are together in one file, a pack, and for a build that executes something in a second one; the others are read
+ * when they are asked for.
  */
 import {
   closeSync,
@@ -20,6 +21,7 @@ import {
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type * as V8 from 'node:v8';
 import { Script } from 'node:vm';
 import { lazyBuiltins } from './lazy-builtins.ts';
 import { answerUnchanged, thisCommand } from './unchanged-build.ts';
@@ -35,11 +37,11 @@ const DAY_MS = 86_400_000;
 const SCRATCH = 1 << 20;
 
 /** A wrong guess costs time, nothing else. */
-function packOf(argv: readonly string[]): string {
+function commandOf(argv: readonly string[]): string {
   const named = argv.find((word) => Object.hasOwn(PACKS, word));
   const isBuild = /^-(?!-(help|version)$)|[./]/.test(argv[0] ?? '');
   const command = named ?? (isBuild ? 'build' : 'other');
-  return PACKS[command] ?? PACKS['other'] ?? '';
+  return Object.hasOwn(PACKS, command) ? command : 'other';
 }
 
 /** A file's bytes, in `scratch` where they have room there. Throws as `openSync` does. */
@@ -87,29 +89,47 @@ function writeCache(directory: string, path: string, data: Buffer): void {
   }
 }
 
+interface Pack {
+  readonly parts: Readonly<Record<string, Part>>;
+  readonly script: Script;
+  /** Where its compiled code lies. */
+  readonly cache: string;
+}
+
 const argv = process.argv.slice(2);
+const command = commandOf(argv);
+if (command === 'build' && answerUnchanged(thisCommand())) process.exit(0);
 const home = join(__dirname, 'program');
-const pack = packOf(argv);
-if (pack === PACKS['build'] && answerUnchanged(thisCommand())) process.exit(0);
 const directory = join(home, 'compiled');
-// What V8 itself compares, flags included, makes it refuse the file; `node:v8` would say so sooner, but costs as much as a stream.
-const cache = join(directory, `${pack}.${process.version}-${process.arch}`);
+const loaded: Pack[] = [];
+
+function loadPack(name: string, scratch: Buffer): Pack {
+  const filename = join(home, 'packs', name);
+  // Latin-1 is safe: esbuild writes ASCII.
+  const text = readInto(scratch, filename).toString('latin1');
+  // What V8 itself compares, flags included, makes it refuse the file; `node:v8` would say so sooner, but costs as much as a stream.
+  const cache = join(directory, `${name}.${process.version}-${process.arch}`);
+  const cachedData = readCache(scratch, cache);
+  const script = new Script(text, { filename, ...(cachedData === undefined ? {} : { cachedData }) });
+  const pack = { parts: script.runInThisContext() as Pack['parts'], script, cache };
+  loaded.push(pack);
+  return pack;
+}
+
 // why: memory that is touched for the first time costs more than reading into it.
-const scratch = Buffer.allocUnsafeSlow(SCRATCH);
-const filename = join(home, 'packs', pack);
-// Latin-1 is safe: esbuild writes ASCII.
-const text = readInto(scratch, filename).toString('latin1');
-const cachedData = readCache(scratch, cache);
-const script = new Script(text, { filename, ...(cachedData === undefined ? {} : { cachedData }) });
+const first = loadPack(PACKS[command] ?? '', Buffer.allocUnsafeSlow(SCRATCH));
+/** What the command needs where there is more to do than usual; read with the first part that `first` lacks. */
+let second: Pack | undefined;
+
 // why: nothing is left to be done then, and taking the heap apart takes milliseconds.
 process.once('beforeExit', () => process.exit());
 process.on('exit', (code) => {
   if (code !== 0 || argv.includes('--help')) return;
-  if (script.cachedDataRejected === false && isFresh(cache)) return;
-  writeCache(directory, cache, script.createCachedData());
+  for (const { script, cache } of loaded)
+    if (script.cachedDataRejected !== false || !isFresh(cache))
+      writeCache(directory, cache, script.createCachedData());
 });
 
-const packed = script.runInThisContext() as Readonly<Record<string, Part>>;
 const builtins = lazyBuiltins(createRequire(join(home, PROGRAM)));
 const moduleUrl = pathToFileURL(__filename).href;
 const modules = new Map<string, { exports: unknown }>();
@@ -121,9 +141,20 @@ function requirePart(name: string): unknown {
   const module = { exports: {} };
   modules.set(name, module);
   const file = name.slice(2);
-  const part = packed[file] ?? readPart(join(home, file));
+  const part = first.parts[file] ?? ofSecondPack(file) ?? readPart(join(home, file));
   part(requirePart, module, moduleUrl);
   return module.exports;
+}
+
+function ofSecondPack(file: string): Part | undefined {
+  const name = PACKS[`${command}+`];
+  if (name === undefined) return undefined;
+  if (second === undefined) {
+    second = loadPack(name, Buffer.allocUnsafeSlow(SCRATCH));
+    // why: threads that help to collect a few megabytes have to be waited for, beside what a step does on the same cores.
+    (builtins('node:v8') as typeof V8).setFlagsFromString('--no-parallel-scavenge');
+  }
+  return second.parts[file];
 }
 
 function readPart(path: string): Part {
