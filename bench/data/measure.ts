@@ -1,6 +1,7 @@
 /** Whole commands, timed, with the peak memory of all their processes together. */
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 
 export interface Run {
   readonly ms: number;
@@ -8,18 +9,25 @@ export interface Run {
   readonly peakMiB: number;
 }
 
+export interface TimedOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  /** Called with what it prints, and when. */
+  readonly heard?: (line: string, ms: number) => void;
+}
+
 const SAMPLE_MS = 25;
 
 /** Throws with the end of what the command wrote to standard error where it fails. */
-export async function timed(
-  command: readonly string[],
-  options: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string } = {},
-): Promise<Run> {
+export async function timed(command: readonly string[], options: TimedOptions = {}): Promise<Run> {
   const [program = '', ...args] = command;
   const started = performance.now();
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], ...options });
+  const { heard, ...surroundings } = options;
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...surroundings });
   let complaint = '';
   child.stderr.on('data', (data: Buffer) => (complaint = (complaint + data.toString()).slice(-2000)));
+  for (const stream of [child.stdout, child.stderr])
+    createInterface(stream).on('line', (line) => heard?.(line, performance.now() - started));
   let peak = 0;
   const sampler = setInterval(() => (peak = Math.max(peak, residentOf(child.pid ?? 0))), SAMPLE_MS);
   const code = await new Promise<number | null>((resolve, reject) => {

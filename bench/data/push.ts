@@ -24,41 +24,72 @@ export async function measurePush(place: Workplace): Promise<Results> {
   const { address } = await place.registry();
   for (let round = 0; round < place.rounds; round += 1) {
     const name = `${address}/ours/app:${round}`;
-    const alone = await timed(place.ours(`alone${round}`, '-q', context));
-    note(results, 'tsbuild, built alone', alone);
-    place.forget(`alone${round}`);
+    const ownEnd = lastEnd(OURS);
+    const own = name.replace('ours', `ours${round}`);
     const whole = await timed(
-      place.ours(
-        `ours${round}`,
-        '-q',
-        '--no-cache',
-        '-t',
-        name.replace('ours', `ours${round}`),
-        '--push',
-        context,
-      ),
+      place.ours(`ours${round}`, '--progress', 'plain', '--no-cache', '-t', own, '--push', context),
+      { heard: ownEnd.heard },
     );
     note(results, 'tsbuild, built and pushed', whole);
-    note(results, 'tsbuild, after the last step', { ms: whole.ms - alone.ms, peakMiB: whole.peakMiB });
+    note(results, 'tsbuild, after the last step', { ms: whole.ms - ownEnd.ms(), peakMiB: whole.peakMiB });
     place.forget(`ours${round}`);
     const theirs = `${address}/buildah${round}/app:1`;
-    const built = await timed(place.buildah(`buildah${round}`, ...BUILDAH_BUILD, '-t', theirs, context));
+    const theirEnd = lastEnd(/^COMMIT /m);
+    const built = await timed(
+      place.buildah(
+        `buildah${round}`,
+        ...BUILDAH_BUILD.filter((word) => word !== '-q'),
+        '-t',
+        theirs,
+        context,
+      ),
+      { heard: theirEnd.heard },
+    );
     const pushed = await timed(
       place.buildah(`buildah${round}`, 'push', '-q', '--tls-verify=false', theirs, `docker://${theirs}`),
     );
     note(results, 'buildah, built and pushed', { ms: built.ms + pushed.ms, peakMiB: pushed.peakMiB });
-    note(results, 'buildah, after the last step', pushed);
+    note(results, 'buildah, after the last step', {
+      ms: built.ms - theirEnd.ms() + pushed.ms,
+      peakMiB: pushed.peakMiB,
+    });
+    note(results, 'buildah, push alone', pushed);
     place.forget(`buildah${round}`);
     if (docker === undefined) continue;
     const image = `${address}/docker${round}/app:1`;
     const env = { ...process.env, DOCKER_BUILDKIT: '1' };
     await timed([...docker.command, 'builder', 'prune', '-af']);
-    const one = await timed([...docker.command, 'build', '-q', '--no-cache', '-t', image, context], { env });
+    const end = lastEnd(/exporting to image/);
+    const build = ['build', '--progress', 'plain', '--no-cache', '-t', image, context];
+    const one = await timed([...docker.command, ...build], { env, heard: end.heard });
     const two = await timed([...docker.command, 'push', '-q', image]);
     note(results, 'docker, built and pushed', { ms: one.ms + two.ms, peakMiB: two.peakMiB });
-    note(results, 'docker, after the last step', two);
+    note(results, 'docker, after the last step', { ms: one.ms - end.ms() + two.ms, peakMiB: two.peakMiB });
+    note(results, 'docker, push alone', two);
   }
   return results;
+}
+
+/** The step's name, and that it is done, by its number. */
+const OURS = /^#(\d+) \[3\/3\] (?:.*\n)*?#\1 DONE/m;
+
+/** When what a build printed first matched: the last step's files are where they belong, and a layer is to be made of them. */
+function lastEnd(mark: RegExp): {
+  readonly heard: (line: string, ms: number) => void;
+  readonly ms: () => number;
+} {
+  let printed = '';
+  let found: number | undefined;
+  return {
+    heard(line, ms) {
+      printed += `${line}\n`;
+      if (found === undefined && mark.test(printed)) found = ms;
+    },
+    ms() {
+      if (found === undefined) throw new Error(`nothing like ${mark.source} in ${printed}`);
+      return found;
+    },
+  };
 }
 
 function fill(path: string, make: (chunk: Buffer) => void): void {
