@@ -7,7 +7,10 @@ import { encodeNetOps } from '../native/net-plan.ts';
 import { encodeFrame, encodeU32 } from '../native/frames.ts';
 import { encodePlan } from '../native/plan.ts';
 import type { HookCall } from '../native/plan-ops.ts';
-import { encodeHeader, padding, type TarEntry } from '../src/layer/tar-header.ts';
+import { createListing, encodeListed } from '../src/layer/listing.ts';
+import { EARLIER_SIZE, PackPlan, type PackTree } from '../src/layer/pack-plan.ts';
+import { encodeHeader, padding, type TarEntry, type TarEntryType } from '../src/layer/tar-header.ts';
+import type { EntryStat } from '../src/layer/tree.ts';
 import { createContainerSpec } from '../src/runtime/default-spec.ts';
 import { layOut } from '../src/runtime/layout.ts';
 
@@ -36,6 +39,7 @@ const SOURCES = {
     'walk-job',
     'pack-job',
     'pack-plan',
+    'pack-expand',
     'pack-units',
     'request',
     'listing',
@@ -201,32 +205,58 @@ function seedClients(): Uint8Array {
 function seedRequests(): readonly Uint8Array[] {
   const text = (value: string): Buffer => Buffer.concat([encodeU32(value.length), Buffer.from(value)]);
   const walk = Buffer.concat([encodeU32(1, 1000, 0, 1, 0), text('d'), encodeU32(1, 3), text('.git')]);
-  const entry = (
-    type: string,
-    flags: number,
-    size: number,
-    path: string,
-    ...more: readonly Buffer[]
-  ): Buffer => {
-    const head = Buffer.alloc(32);
-    head.write(type, 0);
-    head.writeUInt8(flags, 1);
-    head.writeUInt16LE(0o644, 2);
-    head.writeUInt32LE(size, 20);
-    head.writeUInt16LE(path.length, 30);
-    return Buffer.concat([head, Buffer.from(path), ...more]);
+  const pack = (writes: boolean): Buffer => {
+    const plan = new PackPlan();
+    const root = plan.root(0, 'p', 0);
+    const put = (type: TarEntryType, size: number, path: string): void =>
+      plan.entry(type, 0o644, 0, 0, 0, size, Buffer.from(path), path.length);
+    put('directory', 0, 'dir');
+    put('file', 3, 'dir/inline');
+    plan.inline(Buffer.from('abc'));
+    plan.tree({ ...seedTree(), root });
+    put('file', 4, 'range');
+    plan.range(1, 0);
+    put('symlink', 0, 'link');
+    plan.link('dir');
+    put('char', 0, 'node');
+    plan.device(1, 3);
+    return Buffer.concat(plan.encode(writes));
   };
-  const entries = [
-    entry('5', 0, 0, 'dir/'),
-    entry('0', 3, 3, 'dir/inline', Buffer.from('abc')),
-    entry('0', 5, 4, 'dir/file', encodeU32(0, 1, 0, 2, 0, 3)),
-    entry('0', 2, 4, 'range', encodeU32(1, 0, 0)),
-    entry('2', 8, 0, 'link', Buffer.from('\x03\0dir')),
-    entry('3', 32, 0, 'node', encodeU32(1, 3)),
+  return [Buffer.of(0, ...walk), Buffer.of(1, ...pack(true)), Buffer.of(1, ...pack(false))];
+}
+
+/** A directory with a file whose digest is known and lies in an earlier layer, one in memory and one to read; a link, a device. */
+function seedTree(): Omit<PackTree, 'root'> {
+  const stat = (type: EntryStat['type'], size = 0): EntryStat => ({
+    ...{ type, mode: 0o644, uid: 1, gid: 2, size, nlink: 1, dev: 1, ino: 7, major: 1, minor: 3 },
+    ...{ mtimeNs: 5_000_000_000n, ctimeNs: 6_000_000_000n },
+  });
+  const builder = createListing();
+  const records: readonly (readonly [number, string, EntryStat, string])[] = [
+    [0, 'd', stat('directory'), ''],
+    [1, 'known', stat('file', 4), ''],
+    [1, 'memory', stat('file', 2), ''],
+    [1, 'read', stat('file', 9), ''],
+    [0, 'l', stat('symlink', 3), 'd/x'],
+    [0, 'n', stat('char'), ''],
   ];
-  const pack = (writes: number): Buffer =>
-    Buffer.concat([encodeU32(writes, 1, 0, 0), text('p'), encodeU32(entries.length), ...entries]);
-  return [Buffer.of(0, ...walk), Buffer.of(1, ...pack(1)), Buffer.of(1, ...pack(0))];
+  for (const [depth, name, each, link] of records) {
+    const capability = name === 'read' ? Buffer.from('cap') : undefined;
+    builder.add(encodeListed({ depth, name, stat: each, link, capability, fileSystem: 0 }));
+  }
+  const lying = Buffer.alloc(EARLIER_SIZE, 1);
+  lying.writeDoubleLE(512, 32);
+  lying.writeDoubleLE(4, 40);
+  return {
+    ...{ target: 't/', listing: builder.listing(records.length, []), owner: { uid: 3, gid: 4 }, mode: 0o600 },
+    ...{
+      maxMtime: 4,
+      known: Uint8Array.of(1, 1, 0, 0, 0, 0),
+      digests: Buffer.alloc(32 * 6, 1),
+      wantsDigests: true,
+    },
+    ...{ contents: new Map([[1, Buffer.from('ab')]]), earlier: { fd: 1, contents: lying } },
+  };
 }
 
 function seedTars(): readonly Uint8Array[] {

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -114,6 +115,13 @@ TSB int64_t tsb_subvolume_remove(const char *directory, const char *name)
 TSB int64_t tsb_filter_devices(const char *directory, const uint8_t *program, uint32_t size)
 {
 	return attach_device_filter(directory, program, size);
+}
+
+/* A file in memory without a name, closed on exec; `name` is for /proc. */
+TSB int64_t tsb_memory_file(const char *name)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 /* operation as flock(2): LOCK_SH 1, LOCK_EX 2, LOCK_NB 4, LOCK_UN 8 */

@@ -20,6 +20,7 @@ interface Library {
   };
   readonly fileSystem: Call;
   readonly flock: Call;
+  readonly memoryFile: Call;
   readonly overlay: Call;
   readonly served: Call;
   readonly erofs: Call;
@@ -69,6 +70,7 @@ function load(): Library {
       'int64_t tsb_file_system(int fd, uint32_t major, uint32_t minor, _Out_ uint8_t *description)',
     ),
     flock: lib.func('int64_t tsb_flock(int fd, int operation)'),
+    memoryFile: lib.func('int64_t tsb_memory_file(const uint8_t *name)'),
     filterDevices: lib.func(
       'int64_t tsb_filter_devices(const uint8_t *directory, const uint8_t *program, uint32_t size)',
     ),
@@ -256,6 +258,11 @@ export function mountServed(program: string, options: string): number {
 }
 
 /** What a descriptor of a program is: one of ours, nothing, or the other end of a socket that is returned. */
+/** A descriptor of an empty file in memory; the caller closes it. */
+export function memoryFile(name: string): number {
+  return check('memfd_create', load().memoryFile(cString(name)));
+}
+
 export type ProgramDescriptor = number | 'null' | 'socket' | 'input';
 const KINDS = { null: -1, socket: -2, input: -3 } as const;
 

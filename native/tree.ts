@@ -4,12 +4,14 @@
  * A call is a process of its own, which may touch the descriptors that it is given and what lies beneath those that
  * are directories, nothing else. It ends with its answer, with an error, or with the caller.
  */
+import { closeSync, writevSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { constants } from 'node:os';
 import { ioError, TsbuildError } from '../src/base/errors.ts';
 import { readFrames } from './frames.ts';
 import { locateNative } from './locate.ts';
-import { startProgram } from './program.ts';
+import { startProgram, type Program } from './program.ts';
+import { memoryFile } from './sys.ts';
 
 const DONE = 1;
 const FAILED = 2;
@@ -37,22 +39,61 @@ export interface TreeCall {
   readonly onProgress?: (bytes: number) => void;
 }
 
+/** why: a socket takes a little at a time, whenever this thread gets to it; the program would wait for what else it does. */
+const IN_MEMORY = 64 << 10;
+/** What writev(2) takes at once. */
+const MOST_PARTS = 1024;
+
+/** A request in a file, which the program reads from the beginning. The caller closes it. */
+function fileOf(parts: readonly Uint8Array[], size: number): number {
+  const fd = memoryFile('request');
+  try {
+    let left = parts.length > MOST_PARTS ? [Buffer.concat(parts, size)] : [...parts];
+    for (let at = 0; at < size; ) {
+      const written = writevSync(fd, left, at);
+      at += written;
+      left = without(left, written);
+    }
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw ioError('keep a request in memory', error);
+  }
+}
+
+/** What is left of the parts behind their first `bytes`. */
+function without(parts: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let left = bytes;
+  return parts.flatMap((part) => {
+    const passed = Math.min(left, part.byteLength);
+    left -= passed;
+    return passed === part.byteLength ? [] : [part.subarray(passed)];
+  });
+}
+
+function start({ job, input, descriptors }: TreeCall, file: number | undefined): Program {
+  try {
+    return startProgram(locateNative('tsbuild-tree'), ['tsbuild-tree', job], {
+      fds: [
+        ...(['null', 'null', 2, file ?? 'socket', 'socket'] as const),
+        ...(input === undefined ? [] : ['input' as const]),
+        ...descriptors,
+      ],
+    });
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
 /**
  * Carries a call out; resolves with what the job promises. Throws ABORTED; what the program refuses as
  * ARCHIVE_INVALID (`EBADMSG`), DISK_FULL, PERMISSION_DENIED or IO_FAILED.
  */
 export async function callTree(call: TreeCall): Promise<Buffer> {
-  const { socket, input, ended, kill } = startProgram(
-    locateNative('tsbuild-tree'),
-    ['tsbuild-tree', call.job],
-    {
-      fds: [
-        ...(['null', 'null', 2, 'socket', 'socket'] as const),
-        ...(call.input === undefined ? [] : ['input' as const]),
-        ...call.descriptors,
-      ],
-    },
-  );
+  const parts = call.request instanceof Uint8Array ? [call.request] : call.request;
+  const size = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const file = size < IN_MEMORY ? undefined : fileOf(parts, size);
+  const { socket, input, ended, kill } = start(call, file);
   let answer: Buffer | undefined;
   let failure: Error | undefined;
   readFrames(socket, (type, _id, payload) => {
@@ -61,7 +102,7 @@ export async function callTree(call: TreeCall): Promise<Buffer> {
     else if (type === DATA) call.onData?.(payload);
     else if (type === PROGRESS) call.onProgress?.(Number(payload.readBigUInt64LE(0)));
   });
-  for (const part of call.request instanceof Uint8Array ? [call.request] : call.request) socket.write(part);
+  if (file === undefined) for (const part of parts) socket.write(part);
   socket.end();
   if (call.signal?.aborted === true) kill();
   call.signal?.addEventListener('abort', kill, { once: true });

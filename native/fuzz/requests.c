@@ -68,6 +68,9 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 {
 	(void)tell;
 	(void)context;
+	/* What was made of blocks. */
+	start = entries.at;
+	whole = (size_t)(entries.end - entries.at);
 	struct units units = cut_into_units(plan, entries, out < 0);
 	uint64_t sum = 0;
 	for (size_t i = 0; i < units.count; i++) {
@@ -99,6 +102,8 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 		abort();
 	free(units.all);
 	free(plan->roots);
+	if (entries.at != entries.end)
+		free((void *)start);
 	return (struct packed){ .size = sum };
 }
 

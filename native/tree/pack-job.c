@@ -1,13 +1,14 @@
 /*
  * pack: a plan becomes a tar, or only digests of files.
  *
- * request: u32 flags (1: write a tar), a plan (pack-plan.h). descriptors: with a tar its empty file, then those
+ * request: u32 flags (1: write a tar), a plan (pack-expand.h). descriptors: with a tar its empty file, then those
  * of the plan.
  * DATA: of each entry with a source, in order, u64 where its content lies in the tar, and 32 bytes SHA-256 of that,
  * zeros where it is not wanted. DONE: 32 bytes SHA-256 of the tar, u64 its size.
  */
 #include "pack.h"
 #include "listing.h"
+#include "pack-expand.h"
 #include <errno.h>
 #include <string.h>
 
@@ -30,9 +31,14 @@ void pack_job(struct request *r)
 	struct pack_plan plan;
 	struct bytes frame = { 0 };
 	uint8_t end[SHA256_SIZE + 8];
-	if (plan_begin(&plan, r, FIRST_FD + writes, (uint32_t)(descriptors(writes) - writes)) < 0)
+	struct bytes flat = { 0 };
+	if (plan_begin(&plan, r, FIRST_FD + writes, (uint32_t)(descriptors(writes) - writes)) < 0 ||
+	    pack_expand(&plan, r, &flat) < 0)
 		fail(EINVAL, "the plan of a layer");
-	struct packed packed = pack(&plan, *r, writes ? FIRST_FD : -1, tell, &frame);
+	static const uint8_t nothing[1];
+	const uint8_t *first = flat.data ? flat.data : nothing;
+	struct request entries = { first, first + flat.used, 0 };
+	struct packed packed = pack(&plan, entries, writes ? FIRST_FD : -1, tell, &frame);
 	if (frame.used > 0)
 		answer(ANSWER_DATA, frame.data, frame.used);
 	memcpy(end, packed.digest, SHA256_SIZE);

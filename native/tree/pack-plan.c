@@ -41,7 +41,6 @@ int plan_begin(struct pack_plan *plan, struct request *r, int first_fd, uint32_t
 		if (r->bad || root->descriptor >= descriptor_count || root->length > PLAN_MAX_PATH)
 			return -1;
 	}
-	plan->entry_count = take_u32(r);
 	return r->bad ? -1 : 0;
 }
 

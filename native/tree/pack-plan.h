@@ -1,8 +1,9 @@
 /*
- * What shall be packed: entries in the order of the layer, as TypeScript encodes them (src/layer/pack-plan.ts).
+ * What shall be packed: entries in the order of the layer, as TypeScript encodes them (src/layer/pack-plan.ts), or
+ * pack-expand.h makes them of listings.
  *
  *   u32 roots; each: u32 descriptor, u32 cut, u32 size and bytes of a prefix
- *   u32 entries; each, nothing aligned:
+ *   entries; each, nothing aligned:
  *     u8 type ('0' to '6'), u8 flags, u16 mode, u32 uid, u32 gid, i64 mtime, u64 size
  *     u16 keep, u16 more, bytes   its path: so much of the path before, and these
  *     PLAN_LINK        u16 size, bytes
@@ -63,7 +64,7 @@ struct planned {
 	const uint8_t *bytes;
 };
 
-/* -1 where it makes no sense. The entries follow in `r`. */
+/* Takes the roots. -1 where they make no sense. */
 int plan_begin(struct pack_plan *plan, struct request *r, int first_fd, uint32_t descriptor_count);
 int plan_next(struct plan_reader *reader, struct planned *planned);
 

@@ -1,5 +1,6 @@
 /**
- * A plan for the native packing of a layer, as bytes (native/tree/pack-plan.h): entries in the order of the layer.
+ * A plan for the native packing of a layer, as bytes (native/tree/pack-expand.h): entries in the order of the layer, and
+ * whole trees from their listings.
  *
  * Of each entry first `entry`, then what it has of link, capability and device, in this order, its source last.
  */
@@ -8,7 +9,7 @@ import { ioError, type TsbuildError } from '../base/errors.ts';
 import { changed } from './changed.ts';
 import { callTree } from '../../native/tree.ts';
 import type { DiffID } from '../base/digest.ts';
-import type { ListingCursor } from './listing.ts';
+import type { Listing, ListingCursor } from './listing.ts';
 import type { TarEntryType } from './tar-header.ts';
 import type { EntryStat } from './tree.ts';
 
@@ -31,21 +32,58 @@ const DEVICE = 32;
 /** type, flags, mode, uid, gid, mtime, size, keep, more. */
 const HEAD = 32;
 const MAX_PATH = 65535;
+const BLOCK_ENTRIES = 0;
+const BLOCK_TREE = 1;
+const TREE_OWNER = 1;
+const TREE_MODE = 2;
+const TREE_DIGESTS = 4;
+const DIGEST_SIZE = 32;
+const MAX_I64 = (1n << 63n) - 1n;
 /** why: memory that is new is what costs most, so nothing is copied into a larger buffer. */
 const FIRST_CHUNK = 1 << 14;
 const CHUNK = 1 << 18;
 const TWO_32 = 2 ** 32;
 const NS_PER_S = 1_000_000_000n;
 
+/** A listing as a whole, none of whose files has several names. */
+export interface PackTree {
+  /** Of `PackPlan.root`. */
+  readonly root: number;
+  /** Where its entries go: with a slash at the end, or empty. */
+  readonly target: ByteString;
+  readonly listing: Listing;
+  /** Of all entries; undefined: each has its own. */
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  /** The same, but for symlinks and sockets. */
+  readonly mode: number | undefined;
+  /** Seconds; later ones become this. */
+  readonly maxMtime: number | undefined;
+  /** By the number of a file: 1 where its digest is known, and 32 bytes each. */
+  readonly known: Uint8Array;
+  readonly digests: Uint8Array;
+  /** Whether digests that are not known are wanted. */
+  readonly wantsDigests: boolean;
+  /** Files that are in memory. */
+  readonly contents: ReadonlyMap<number, Uint8Array>;
+  /** What lies in an open tar: a digest, place and size as doubles each. */
+  readonly earlier: { readonly fd: number; readonly contents: Uint8Array } | undefined;
+}
+
+/** Bytes of a content of `PackTree.earlier`. */
+export const EARLIER_SIZE = 48;
+
 /** Numbers that do not fit are refused by RangeError: see `fitsPlan`. */
 export class PackPlan {
   /** What the plan's descriptors are; the caller's. */
   readonly descriptors: number[] = [];
-  entries = 0;
-  /** How many of them have a source. */
+  /** How many entries that are no tree's have a source. */
   sources = 0;
-  /** What is full; the rest is in `#bytes`. */
-  readonly #chunks: Buffer[] = [];
+  /** Blocks that are complete. */
+  readonly #blocks: Uint8Array[] = [];
+  #blockCount = 0;
+  /** Of the last block: its entries, what is full, and the rest in `#bytes`. */
+  #entries = 0;
+  #chunks: Buffer[] = [];
   #bytes = Buffer.allocUnsafeSlow(FIRST_CHUNK);
   #view = new DataView(this.#bytes.buffer);
   #used = 0;
@@ -119,7 +157,7 @@ export class PackPlan {
     view.setUint32(at + 24, Math.floor(size / TWO_32), true);
     view.setUint16(at + 28, keep, true);
     view.setUint16(at + 30, more, true);
-    this.entries += 1;
+    this.#entries += 1;
   }
 
   #flag(flag: number): void {
@@ -197,10 +235,55 @@ export class PackPlan {
     const head = Buffer.alloc(8);
     head.writeUInt32LE(writes ? 1 : 0, 0);
     head.writeUInt32LE(this.#roots.length, 4);
-    const count = Buffer.alloc(4);
-    count.writeUInt32LE(this.entries);
-    return [head, Buffer.concat(this.#roots), count, ...this.#chunks, this.#bytes.subarray(0, this.#used)];
+    this.#endBlock();
+    return [head, Buffer.concat(this.#roots), words(this.#blockCount), ...this.#blocks];
   }
+
+  /** After all entries so far. Its files with content are sources that `sources` does not count. */
+  tree(tree: PackTree): void {
+    const { root, target, owner, mode, maxMtime, known, digests, contents, earlier, listing } = tree;
+    this.#endBlock();
+    this.#pathLength = 0;
+    this.#blockCount += 1;
+    const flags =
+      (owner === undefined ? 0 : TREE_OWNER) |
+      (mode === undefined ? 0 : TREE_MODE) |
+      (tree.wantsDigests ? TREE_DIGESTS : 0);
+    const latest = Buffer.alloc(8);
+    latest.writeBigInt64LE(maxMtime === undefined ? MAX_I64 : BigInt(maxMtime));
+    const files = [...contents].filter(([, { byteLength }]) => byteLength > 0).sort(([a], [b]) => a - b);
+    const { fd, contents: lying } = earlier ?? { contents: Buffer.alloc(0) };
+    const records = listing.segments.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    this.#blocks.push(
+      words(BLOCK_TREE, root, flags, owner?.uid ?? 0, owner?.gid ?? 0, mode ?? 0),
+      ...[latest, words(target.length), Buffer.from(target, 'latin1'), words(listing.entries)],
+      known.subarray(0, listing.entries),
+      digests.subarray(0, listing.entries * DIGEST_SIZE),
+      words(files.length),
+      ...files.flatMap(([file, bytes]) => [words(file, bytes.byteLength), bytes]),
+      words(fd === undefined ? 0 : this.#descriptor(fd), lying.byteLength / EARLIER_SIZE),
+      ...[lying, words(records), ...listing.segments],
+    );
+  }
+
+  #endBlock(): void {
+    if (this.#entries === 0) return;
+    const chunks = [...this.#chunks, this.#bytes.subarray(0, this.#used)];
+    const size = chunks.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    this.#blocks.push(words(BLOCK_ENTRIES, this.#entries, size), ...chunks);
+    this.#blockCount += 1;
+    this.#entries = 0;
+    this.#chunks = [];
+    this.#bytes = this.#bytes.subarray(this.#used);
+    this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset);
+    this.#used = 0;
+  }
+}
+
+function words(...values: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(4 * values.length);
+  for (const [index, value] of values.entries()) bytes.writeUInt32LE(value, 4 * index);
+  return bytes;
 }
 
 export interface PackCall {

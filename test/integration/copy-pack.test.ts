@@ -35,7 +35,7 @@ import type { Gathered } from '../../src/solver/exec/copy/gathered.ts';
 import { createLayerPlan, type LayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
 import { createPlacing } from '../../src/solver/exec/copy/place.ts';
 import { gatherFrom } from '../../src/solver/exec/copy/sources.ts';
-import { packBothWays } from '../suites/copy-fixture.ts';
+import { packBothWays, packedTrees } from '../suites/copy-fixture.ts';
 import { testHost } from '../suites/layer-fixture.ts';
 import { createRandom, makeRandomTree, makeSocket } from '../suites/random-tree.ts';
 
@@ -91,6 +91,9 @@ async function pack(wanted: Case, maxMtime?: number): Promise<Buffer> {
   return await packBothWays(plan, root, maxMtime === undefined ? {} : { maxMtime });
 }
 
+/** A file of its own for each name. */
+const APART = 'cp -a "$0" "$0~" && mv "$0~" "$0"';
+
 const RANDOM_CASES: readonly Case[] = [
   { from: ['.'] },
   { from: ['.'], isContext: false },
@@ -101,12 +104,30 @@ const RANDOM_CASES: readonly Case[] = [
   { from: ['.'], destination: '/x', ignore: ['name-1*', '**/name-2*', '.hidden', '!name-10*'] },
 ];
 
-for (let seed = 1; seed <= 3; seed += 1)
+for (let seed = 1; seed <= 4; seed += 1)
   test(`random tree ${seed} gives the same bytes by both ways, however it is copied`, async () => {
     makeRandomTree(join(root, 'ctx'), createRandom(seed + 100), 150);
     makeSocket(join(root, 'ctx/socket'));
+    const isWhole = seed % 2 === 0;
+    // Trees with hard links are taken apart.
+    if (isWhole)
+      execFileSync('find', [
+        join(root, 'ctx'),
+        '-type',
+        'f',
+        '-links',
+        '+1',
+        '-exec',
+        'sh',
+        '-c',
+        APART,
+        '{}',
+        ';',
+      ]);
+    const before = packedTrees.count;
     for (const wanted of RANDOM_CASES) await pack(wanted);
     await pack({ from: ['.'] }, 1_000_000_000);
+    assert.equal(packedTrees.count - before >= 5, isWhole, `${packedTrees.count - before} whole trees`);
   });
 
 for (let seed = 1; seed <= 4; seed += 1)
@@ -214,6 +235,7 @@ test('contents that an earlier layer has come from there, to the same bytes', as
   let taken = 0;
   const counting: EarlierLayer = {
     fd: found.fd,
+    contents: found.contents,
     find(digests, at, size) {
       const offset = found.find(digests, at, size);
       if (offset !== undefined) taken += 1;

@@ -1,8 +1,9 @@
-/** The bytes of a planned layer, written here and packed natively, which must be the same. */
+/** The bytes of a planned layer, written here and packed natively by entries and by trees, which must be the same. */
 import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
+import { LISTED_FILE, ListingCursor, type Listing } from '../../src/layer/listing.ts';
 import { packPlan } from '../../src/layer/pack-plan.ts';
 import { createReceived } from '../../src/solver/exec/copy/contents.ts';
 import { encodePlan, type EncodeOptions } from '../../src/solver/exec/copy/encode-plan.ts';
@@ -17,7 +18,10 @@ export async function packBothWays(
   options: Omit<EncodeOptions, 'digests'> = {},
 ): Promise<Buffer> {
   // Before write-layer.ts looks into its trees.
+  setNames(layer, () => undefined);
   const native = await packed(layer, directory, options);
+  setNames(layer, hasNames);
+  const whole = await packed(layer, directory, options);
   const chunks: Uint8Array[] = [];
   await writePlannedLayer(
     layer,
@@ -26,9 +30,30 @@ export async function packBothWays(
   );
   const here = Buffer.concat(chunks);
   assert.ok(native.equals(here), 'the native tar is another one');
+  assert.ok(whole.equals(here), 'the tar of whole trees is another one');
   // And again, entry by entry.
   assert.ok((await packed(layer, directory, options)).equals(here), 'the native tar is another one');
   return here;
+}
+
+/** How many trees were packed as a whole. */
+export const packedTrees = { count: 0 };
+
+function setNames(layer: LayerPlan, of: (listing: Listing) => boolean | undefined): void {
+  for (const item of layer.items())
+    if (item.kind === 'tree') {
+      const { contents, listing } = item.tree.gathered;
+      const haveNames = of(listing);
+      if (haveNames === undefined) delete contents.haveNames;
+      else contents.haveNames = haveNames;
+      if (haveNames === false && item.tree.modes !== 'computed') packedTrees.count += 1;
+    }
+}
+
+function hasNames(listing: Listing): boolean {
+  const cursor = new ListingCursor(listing);
+  while (cursor.next()) if (cursor.type === LISTED_FILE && cursor.nlink > 1) return true;
+  return false;
 }
 
 async function packed(
@@ -39,7 +64,7 @@ async function packed(
   using encoded = encodePlan(layer, { ...options, digests: true });
   assert.ok(encoded !== undefined);
   const { plan } = encoded;
-  const received = createReceived(plan.sources);
+  const received = createReceived(encoded.mostSources);
   const path = join(directory, 'native.tar');
   const out = openSync(path, 'wx+');
   try {
@@ -50,6 +75,11 @@ async function packed(
       onContent: received.onContent,
     });
     const tar = readFileSync(path);
+    encoded.eachSource((index, _gathered, record) => {
+      assert.ok(index < received.count);
+      const end = received.offset(index) + record.size;
+      assert.ok(record.size > 0 && end <= tar.byteLength && received.offset(index) % 512 === 0);
+    });
     assert.equal(size, tar.byteLength);
     assert.equal(diffID, `sha256:${createHash('sha256').update(tar).digest('hex')}`);
     return tar;

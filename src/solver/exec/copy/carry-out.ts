@@ -60,15 +60,16 @@ async function packNatively(
   });
   if (encoded === undefined) return undefined;
   const { plan } = encoded;
-  const received = createReceived(plan.sources);
+  const received = createReceived(encoded.mostSources);
   const { onContent } = received;
   const packed = await packPlan(plan, { out: writer.descriptor, signal, what: 'pack a layer', onContent });
   writer.written(packed.diffID, packed.size);
   if (options.source !== undefined) takeDigests(encoded, received, options.source);
   return {
     keep(diffID) {
-      if (identity !== undefined && plan.sources > FEW_ENTRIES)
-        options.earlier?.note(identity, diffID, plan.sources, (put) => putContents(encoded, received, put));
+      const { count } = received;
+      if (identity !== undefined && count > FEW_ENTRIES)
+        options.earlier?.note(identity, diffID, count, (put) => putContents(encoded, received, put));
     },
   };
 }
@@ -79,38 +80,17 @@ function takeDigests(
   received: Received,
   source: NonNullable<CarryOutOptions['source']>,
 ): void {
-  const records = createRecords();
-  for (let index = 0; index < encoded.plan.sources; index += 1) {
-    const { gathered, at, file } = encoded.source(index);
-    if (gathered === undefined || gathered.contents.known[file] === 1) continue;
+  encoded.eachSource((index, gathered, record, file) => {
+    if (gathered.contents.known[file] === 1) return;
     received.copy(index, gathered.contents.digests, file * DIGEST_SIZE);
-    learn(source(gathered) ?? {}, gathered, records.at(gathered, at), file);
-  }
+    learn(source(gathered) ?? {}, gathered, record, file);
+  });
 }
 
 function putContents(encoded: EncodedPlan, received: Received, put: PutContent): void {
-  const records = createRecords();
-  for (let index = 0; index < encoded.plan.sources; index += 1) {
-    const { gathered, at, file } = encoded.source(index);
-    if (gathered === undefined) continue;
-    const { digests } = gathered.contents;
-    const { size } = records.at(gathered, at);
-    put(digests, file * DIGEST_SIZE, received.offset(index), size);
-  }
-}
-
-/** Cursors on single records, one for each listing. */
-function createRecords(): { at(gathered: Gathered, at: number): ListingCursor } {
-  let last: Gathered | undefined;
-  let cursor: ListingCursor | undefined;
-  return {
-    at(gathered, at) {
-      if (gathered !== last || cursor === undefined) cursor = new ListingCursor(gathered.listing);
-      last = gathered;
-      cursor.at = at;
-      return cursor;
-    },
-  };
+  encoded.eachSource((index, { contents }, { size }, file) =>
+    put(contents.digests, file * DIGEST_SIZE, received.offset(index), size),
+  );
 }
 
 function isSmall(plan: LayerPlan): boolean {

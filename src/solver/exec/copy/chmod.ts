@@ -4,18 +4,21 @@ import type { EntryType } from '../../../layer/tree.ts';
 export interface Chmod {
   /** For directories that are made on the way; undefined: 0755. */
   readonly created: number | undefined;
+  /** What becomes of all but symlinks: nothing, the same mode, or something that depends on what it was. */
+  readonly modes: number | 'kept' | 'computed';
   apply(mode: number, type: EntryType): number;
 }
 
 export function parseChmod(text: string | undefined): Chmod {
-  if (text === undefined || text === '') return { created: undefined, apply: (mode) => mode };
+  if (text === undefined || text === '') return { created: undefined, modes: 'kept', apply: (mode) => mode };
   if (/^[0-7]+$/.test(text)) {
     const mode = parseInt(text, 8);
-    return { created: mode, apply: (old, type) => (type === 'symlink' ? old : mode) };
+    return { created: mode, modes: mode, apply: (old, type) => (type === 'symlink' ? old : mode) };
   }
   const clauses = text.split(',');
   return {
     created: undefined,
+    modes: 'computed',
     apply: (mode, type) =>
       type === 'symlink'
         ? mode

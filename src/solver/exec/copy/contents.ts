@@ -35,10 +35,11 @@ export function lookUpDigests(source: ContentSource, selection: readonly Gathere
   let [files, bytes, haveNames] = [0, 0, false];
   for (const { listing, contents } of selection) {
     const { digests, known } = contents;
+    contents.haveNames = false;
     const cursor = new ListingCursor(listing);
     while (cursor.next()) {
       if (cursor.type !== LISTED_FILE) continue;
-      haveNames ||= cursor.nlink > 1;
+      contents.haveNames ||= cursor.nlink > 1;
       if (known[cursor.file] === 1) continue;
       const { size } = cursor;
       const at = cursor.file * DIGEST_SIZE;
@@ -50,6 +51,7 @@ export function lookUpDigests(source: ContentSource, selection: readonly Gathere
       }
       known[cursor.file] = 1;
     }
+    haveNames ||= contents.haveNames;
   }
   return { files, bytes, haveNames };
 }
@@ -210,16 +212,22 @@ async function hashNatively(
 
 /** What a pack call tells of contents, kept until the call has ended well. */
 export interface Received {
+  /** How many there were. */
+  readonly count: number;
   readonly onContent: (offset: number, bytes: Buffer, at: number) => void;
   copy(index: number, to: Buffer, at: number): void;
   offset(index: number): number;
 }
 
-export function createReceived(count: number): Received {
-  const digests = Buffer.alloc(count * DIGEST_SIZE);
-  const offsets = new Float64Array(count);
+/** For at most `most`. */
+export function createReceived(most: number): Received {
+  const digests = Buffer.alloc(most * DIGEST_SIZE);
+  const offsets = new Float64Array(most);
   let next = 0;
   return {
+    get count() {
+      return next;
+    },
     onContent(offset, bytes, at) {
       copyDigest(bytes, at, digests, next * DIGEST_SIZE);
       offsets[next] = offset;

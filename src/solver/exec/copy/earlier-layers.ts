@@ -14,6 +14,7 @@ import type { Host } from '../../../base/host.ts';
 import { canonicalJson, type Json } from '../../../base/json.ts';
 import { keepNewest } from '../../../base/keep-newest.ts';
 import type { LayerStore } from '../../../layer/layer.ts';
+import { EARLIER_SIZE } from '../../../layer/pack-plan.ts';
 import type { EarlierLayer } from './encode-plan.ts';
 import { DIGEST_SIZE } from './gathered.ts';
 
@@ -21,7 +22,7 @@ const MAGIC = 'tsbuild copied layer 1\n';
 const HEAD = 64;
 const TAIL = 32;
 /** Digest, offset and size as doubles. */
-const ENTRY = 48;
+const ENTRY = EARLIER_SIZE;
 const MAX_ENTRIES = 500_000;
 /** All of them together. */
 const MAX_BYTES = 64 << 20;
@@ -97,6 +98,7 @@ function open(path: string, bytes: Buffer): EarlierLayer & Disposable {
   let next = 0;
   return {
     fd,
+    contents: bytes.subarray(HEAD),
     find(digests, at, size) {
       let entry = next;
       if (entry >= count || !isOf(entry, digests, at, size)) {

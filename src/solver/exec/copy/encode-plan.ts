@@ -24,22 +24,21 @@ import { inodeOf, recordOf, SOCKET_MODE, type Content, type Planned, type Planne
 export interface EarlierLayer {
   /** Descriptor of its tar. */
   readonly fd: number;
+  /** All of them, as `PackTree.earlier` has them. */
+  readonly contents: Uint8Array;
   /** undefined: it has no such content of that size. */
   find(digests: Buffer, at: number, size: number): number | undefined;
 }
 
-/** A source of an encoded plan: a file of a listing, where it is one. */
-export interface EncodedSource {
-  readonly gathered: Gathered | undefined;
-  /** Where its record begins. */
-  readonly at: number;
-  readonly file: number;
-}
+/** `index`: which source it is; `record` is on the file's record until the next call. */
+export type VisitSource = (index: number, gathered: Gathered, record: ListingCursor, file: number) => void;
 
 export interface EncodedPlan extends Disposable {
   readonly plan: PackPlan;
-  /** Of all entries with a source, in order. */
-  source(index: number): EncodedSource;
+  /** How many sources there may be. */
+  readonly mostSources: number;
+  /** Of the entries with a source, in order, those that are files of a listing. */
+  eachSource(visit: VisitSource): void;
 }
 
 export interface EncodeOptions {
@@ -77,19 +76,34 @@ class Encoding implements EncodedPlan {
   /** Of each source: which listing (-1: none), where its record begins, which file. */
   #sources = new Float64Array(3 * 256);
   #used = 0;
+  /** In order: trees that the plan has as a whole, and before each how many sources come from entries. */
+  readonly #trees: { readonly before: number; readonly gathered: Gathered }[] = [];
 
   constructor(options: EncodeOptions) {
     this.#options = options;
   }
 
-  source(index: number): EncodedSource {
-    const sources = this.#sources;
-    const [listing, at, file] = [
-      sources[3 * index] ?? -1,
-      sources[3 * index + 1] ?? 0,
-      sources[3 * index + 2] ?? 0,
-    ];
-    return { gathered: this.#listings[listing], at, file };
+  get mostSources(): number {
+    return this.#trees.reduce((sum, { gathered }) => sum + gathered.listing.entries, this.plan.sources);
+  }
+
+  eachSource(visit: VisitSource): void {
+    let [index, entry] = [0, 0];
+    const records = createRecords();
+    const passEntries = (end: number): void => {
+      for (; entry < end; entry += 1, index += 1) {
+        const [listing = -1, at = 0, file = 0] = this.#sources.subarray(3 * entry, 3 * entry + 3);
+        const gathered = this.#listings[listing];
+        if (gathered !== undefined) visit(index, gathered, records.at(gathered, at), file);
+      }
+    };
+    for (const { before, gathered } of this.#trees) {
+      passEntries(before);
+      const cursor = new ListingCursor(gathered.listing);
+      while (cursor.next())
+        if (cursor.type === LISTED_FILE && cursor.size > 0) visit(index++, gathered, cursor, cursor.file);
+    }
+    passEntries(this.plan.sources);
   }
 
   #note(gathered: Gathered | undefined, at: number, file: number): void {
@@ -181,8 +195,27 @@ class Encoding implements EncodedPlan {
     else this.plan.range(earlier?.fd ?? -1, offset);
   }
 
-  /** What write-layer.ts would write of the tree's entries, one by one. */
   tree(tree: PlannedTree): void {
+    if (tree.modes === 'computed' || tree.gathered.contents.haveNames !== false) this.#entriesOf(tree);
+    else this.#whole(tree, tree.modes);
+  }
+
+  /** The program makes of the listing what `#entriesOf` would. */
+  #whole({ target, gathered, owner, source }: PlannedTree, modes: number | 'kept'): void {
+    const { earlier, maxMtime, digests: wantsDigests } = this.#options;
+    const { listing, contents } = gathered;
+    const prefix = target === '' ? '' : `${target}/`;
+    this.#trees.push({ before: this.plan.sources, gathered });
+    this.plan.tree({
+      ...{ root: this.#root(source, prefixOf(gathered), prefix.length), target: prefix, listing, owner },
+      mode: modes === 'kept' ? undefined : modes,
+      ...{ maxMtime, known: contents.known, digests: contents.digests, wantsDigests },
+      ...{ contents: contents.bytes, earlier },
+    });
+  }
+
+  /** What write-layer.ts would write of the tree's entries, one by one. */
+  #entriesOf(tree: PlannedTree): void {
     const { plan } = this;
     const { target, gathered, owner, modeOf, source } = tree;
     const cursor = new ListingCursor(gathered.listing);
@@ -258,6 +291,20 @@ class Encoding implements EncodedPlan {
   [Symbol.dispose](): void {
     for (const fd of this.#opened.splice(0)) closeSync(fd);
   }
+}
+
+/** Cursors on single records, one for each listing. */
+function createRecords(): { at(gathered: Gathered, at: number): ListingCursor } {
+  let last: Gathered | undefined;
+  let cursor: ListingCursor | undefined;
+  return {
+    at(gathered, at) {
+      if (gathered !== last || cursor === undefined) cursor = new ListingCursor(gathered.listing);
+      last = gathered;
+      cursor.at = at;
+      return cursor;
+    },
+  };
 }
 
 const MAX_U32 = 2 ** 32 - 1;

@@ -16,6 +16,8 @@ export interface Contents {
   readonly known: Uint8Array;
   /** Of those that were read into memory. */
   readonly bytes: Map<number, Uint8Array>;
+  /** Whether some have several names; undefined: nobody has looked. */
+  haveNames?: boolean;
 }
 
 export interface Gathered {

@@ -66,7 +66,7 @@ export function createPlacing(context: PlaceContext): Placing {
 
   function treeOf(source: SourceTree, gathered: Gathered, target: ByteString): PlannedTree {
     const given = owner ?? (source.isContext ? root : undefined);
-    return { target, source: source.tree, gathered, owner: given, modeOf, created };
+    return { target, source: source.tree, gathered, owner: given, modeOf, modes: chmod.modes, created };
   }
 
   function targetOf(selected: Selected): ByteString {

@@ -65,6 +65,8 @@ export interface PlannedTree {
   /** undefined: as the source has it. */
   readonly owner: Ownership | undefined;
   readonly modeOf: (mode: number, type: EntryType) => number;
+  /** What `modeOf` does to all but symlinks: leaves them their modes, gives all the same, or looks at each. */
+  readonly modes: number | 'kept' | 'computed';
   readonly created: Created;
 }
 
