@@ -3,6 +3,7 @@
  * in one run. All states lie below DIR (default: the system's temporary directory). Prints a table.
  */
 import { parseArgs } from 'node:util';
+import { measureCompress } from './compress.ts';
 import { measureCopy } from './copy.ts';
 import { measureLayers } from './layers.ts';
 import { tableOf, type Results } from './measure.ts';
@@ -30,6 +31,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
       ),
     ],
   },
+  compress: { what: '512 MiB of a program, gzip by us and by pigz', measure: measureCompress, ratios: [] },
   layers: {
     what: 'a layer of 50,000 files of 8 KiB',
     measure: measureLayers,

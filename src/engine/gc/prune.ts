@@ -76,7 +76,7 @@ function shortCuts(root: string): readonly string[] {
   const notes = namesIn(join(root, 'records')).filter((name) => name !== 'steps');
   return [
     ...notes.map((name) => join(root, 'records', name)),
-    ...['run/users', 'copies', 'stat-cache', 'http', 'sizes'].map((name) => join(root, name)),
+    ...['run/users', 'copies', 'stat-cache', 'http', 'sizes', 'unchanged'].map((name) => join(root, name)),
   ];
 }
 
