@@ -10,7 +10,7 @@ import type { LayerImage } from '../native/mount.ts';
 import { closeImage, openOverlayRoot } from '../native/overlay.ts';
 import { digestOf, type DiffID } from '../src/base/digest.ts';
 import { encodeHeader, padding } from '../src/layer/tar-header.ts';
-import { indexTars } from './erofs-index.ts';
+import { indexTars } from './tar-calls.ts';
 import { makeProbeDirectories } from './probe-directories.ts';
 import { EMPTY_ROOT } from './root-attributes.ts';
 

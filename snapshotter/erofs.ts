@@ -9,29 +9,21 @@
  *   committed/<chainID hex>/index, tar   the image, and a hard link of the layer's tar
  *   merged/<chainID hex>/index           the image of a state, over the tars of all its layers
  */
-import {
-  copyFileSync,
-  constants,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-} from 'node:fs';
+import { copyFileSync, constants, existsSync, linkSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LayerImage, Lower } from '../native/mount.ts';
-import { closeImage, openImage, openOverlayView } from '../native/overlay.ts';
+import { closeImage } from '../native/overlay.ts';
 import { hexOf, isDiffID } from '../src/base/digest.ts';
 import { errnoOf, ioError, TsbuildError } from '../src/base/errors.ts';
 import type { Layer } from '../src/layer/layer.ts';
 import type { ErofsSupport } from './erofs-probe.ts';
-import { indexTars, type IndexedTar } from './erofs-index.ts';
+import { openLowers } from './open-lowers.ts';
 import { EMPTY_ROOT, parseRootNote, readRoot, rootNote, type RootAttributes } from './root-attributes.ts';
 import type { SnapshotInfo, SnapshotName, Snapshotter } from './snapshotter.ts';
 import { createStackedSnapshotter, shownOf, type DriverOptions, type StackedDriver } from './stacked.ts';
 import { openSnapshotStore } from './store.ts';
+import { indexTars, type IndexedTar } from './tar-calls.ts';
 import { unpackSnapshot } from './unpacked.ts';
 import { verifiedTar } from './verified-tar.ts';
 
@@ -172,15 +164,6 @@ export function createErofsSnapshotter(options: ErofsOptions): Snapshotter {
       rmSync(mergedAt(name), { recursive: true, force: true });
     },
   };
-}
-
-function openLowers(lowers: readonly Lower[]): number {
-  const [only] = lowers;
-  // why: overlayfs takes no single directory.
-  if (lowers.length !== 1 || only === undefined) return openOverlayView(lowers);
-  return typeof only === 'string'
-    ? openSync(only, constants.O_RDONLY | constants.O_DIRECTORY)
-    : openImage(only);
 }
 
 /** Puts a layer's tar where it stays as long as its index; true where its digest has been compared on the way. */

@@ -21,7 +21,7 @@ export const DRIVER_DIRECTORY: Readonly<Record<Driver, string>> = {
 
 export interface OpenOptions extends DriverOptions {
   readonly driver: Driver;
-  /** See ErofsOptions. */
+  /** See ErofsOptions and OverlayOptions. */
   readonly small?: number;
 }
 

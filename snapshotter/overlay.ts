@@ -5,13 +5,18 @@ import { createStackedSnapshotter, shownOf, type DriverOptions, type StackedDriv
 import { openSnapshotStore } from './store.ts';
 import { unpackSnapshot } from './unpacked.ts';
 
-export function createOverlaySnapshotter(options: DriverOptions): Snapshotter {
+/** `small`: bytes of a tar below which no native call unpacks it. */
+export interface OverlayOptions extends DriverOptions {
+  readonly small?: number | undefined;
+}
+
+export function createOverlaySnapshotter(options: OverlayOptions): Snapshotter {
   return createStackedSnapshotter(options, overlayDriver(options, 'overlay'));
 }
 
 /** `program`: what shows the states, where it is not the kernel. */
 export function overlayDriver(
-  { root, host, retention }: DriverOptions,
+  { root, host, retention, small }: OverlayOptions,
   name: string,
   program?: string,
 ): StackedDriver {
@@ -25,7 +30,7 @@ export function overlayDriver(
     async make(parent, layer, as) {
       if (parent !== undefined) store.require(parent);
       const lowers = parent === undefined ? [] : await driver.lowersOf(parent);
-      const below = { lowers, program, root: driver.rootOf(parent) };
+      const below = { lowers, program, root: driver.rootOf(parent), small };
       return unpackSnapshot(store, { name: as, parent }, layer, below);
     },
     isKeptAsLayer: () => false,

@@ -9,12 +9,15 @@ import { emptyTree, openTree } from '../src/layer/open-tree.ts';
 import { readTar } from '../src/layer/tar-reader.ts';
 import { unpackLayer } from '../src/layer/unpack.ts';
 import { OPAQUE_XATTR } from '../src/layer/whiteout.ts';
+import { openLowers } from './open-lowers.ts';
 import { setRoot, type RootAttributes } from './root-attributes.ts';
 import type { SnapshotInfo } from './snapshotter.ts';
 import type { SnapshotStore } from './store.ts';
+import { applyTars } from './tar-calls.ts';
 import { verifiedTar } from './verified-tar.ts';
 
 const never = new AbortController().signal;
+const SMALL = 1 << 20;
 
 export interface Below {
   /** Of the parent, topmost first. */
@@ -22,6 +25,8 @@ export interface Below {
   /** See OverlayMount. */
   readonly program?: string | undefined;
   readonly root: RootAttributes;
+  /** Bytes of a tar below which it is unpacked here; a call takes 3 ms to start. */
+  readonly small?: number | undefined;
 }
 
 /** Throws ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL, IO_FAILED. */
@@ -29,28 +34,58 @@ export async function unpackSnapshot(
   store: SnapshotStore,
   info: SnapshotInfo,
   layer: Layer,
-  { lowers, program, root }: Below,
+  below: Below,
 ): Promise<SnapshotInfo> {
   const staged = store.stage();
+  try {
+    const files = join(staged, 'fs');
+    mkdirSync(files, { mode: 0o755 });
+    const { path, size } = layer;
+    const unpack = path === undefined || size < (below.small ?? SMALL) ? unpackHere : unpackNatively;
+    const hidesParents = await unpack(layer, path ?? '', files, below);
+    return store.commit(staged, info, { diffID: layer.diffID, hidesParents });
+  } catch (error) {
+    rmSync(staged, { recursive: true, force: true });
+    throw ioError('unpack a layer', error);
+  }
+}
+
+/** Tells whether nothing of the parents shows. */
+async function unpackNatively(
+  { diffID }: Layer,
+  path: string,
+  files: string,
+  { lowers, program, root }: Below,
+): Promise<boolean> {
+  const { hidesParents } = await applyTars({
+    output: files,
+    tars: [{ path, diffID, verify: true }],
+    root,
+    isBelowDear: true,
+    ...(lowers.length === 0 ? {} : { below: () => Promise.resolve(openLowers(lowers, program)) }),
+  });
+  return hidesParents;
+}
+
+async function unpackHere(
+  layer: Layer,
+  _path: string,
+  files: string,
+  { lowers, program, root }: Below,
+): Promise<boolean> {
+  setRoot(files, root);
   let parent: ReturnType<typeof openTree> | undefined;
   const openParent = (): ReturnType<typeof openTree> =>
     lowers.length === 0
       ? emptyTree()
       : openTree([{ kind: 'overlay', lower: lowers, ...(program === undefined ? {} : { program }) }]);
   try {
-    const files = join(staged, 'fs');
-    mkdirSync(files, { mode: 0o755 });
-    setRoot(files, root);
     await unpackLayer(readTar(verifiedTar(layer)), files, {
       mode: 'overlay',
       parent: () => (parent ??= openParent()),
       signal: never,
     });
-    const hidesParents = getXattr(files, OPAQUE_XATTR) !== undefined;
-    return store.commit(staged, info, { diffID: layer.diffID, hidesParents });
-  } catch (error) {
-    rmSync(staged, { recursive: true, force: true });
-    throw ioError('unpack a layer', error);
+    return getXattr(files, OPAQUE_XATTR) !== undefined;
   } finally {
     parent?.[Symbol.dispose]();
   }

@@ -1,9 +1,10 @@
 /*
  * index: the layers of a stack, as tars, become one EROFS image whose file contents are the tars' own blocks.
+ * apply: they become files in a directory.
  *
  * request      u32 INDEX_*, u32 tars; the root's attributes where no tar names it: u32 mode, uid, gid, nsec, u64 mtime;
  *              for each tar, the lowest first: u32 1: its digest is asked for, and 64 bytes that name it (hex)
- * descriptors  the image, to be written from where it stands; the tars, from where they stand; what lies below them, a
+ * descriptors  the image, to be written from where it stands, or the empty directory; the tars, from where they stand; what lies below them, a
  *              directory (INDEX_BELOW)
  * DONE         u32 status; where that is 0: the root's attributes as above, u32 1: it hides all that is below it, and for
  *              each tar 32 bytes SHA-256 (zeros where it was not asked for). Status 1: what lies below is needed (INDEX_BELOW_MISSING), call again
@@ -14,6 +15,7 @@
 #include "below.h"
 #include "erofs-write.h"
 #include "layer-apply.h"
+#include "layer-write.h"
 #include "sha256.h"
 #include "tree.h"
 #include <errno.h>
@@ -147,6 +149,8 @@ static uint32_t whole_stack(struct layer_tree *tree, const struct stack *stack)
 	return root;
 }
 
+typedef void write_stack(struct layer_tree *tree, uint32_t root, const struct stack *stack);
+
 static void write_image(struct layer_tree *tree, uint32_t root, const struct stack *stack)
 {
 	struct erofs_source *sources = allocate(stack->count * sizeof *sources);
@@ -159,6 +163,15 @@ static void write_image(struct layer_tree *tree, uint32_t root, const struct sta
 	}
 	erofs_write(FIRST_FD, tree, root, sources, stack->count);
 	free(sources);
+}
+
+static void write_files(struct layer_tree *tree, uint32_t root, const struct stack *stack)
+{
+	int *tars = allocate(stack->count * sizeof *tars);
+	for (uint32_t i = 0; i < stack->count; i++)
+		tars[i] = stack->tars[i].fd;
+	layer_write(FIRST_FD, tree, root, tars);
+	free(tars);
 }
 
 static _Noreturn void tell(const struct stack *stack, const struct inode *root, uint32_t is_opaque)
@@ -174,7 +187,7 @@ static _Noreturn void tell(const struct stack *stack, const struct inode *root, 
 	done(payload, size);
 }
 
-void index_job(struct request *r)
+static void run(struct request *r, write_stack *write)
 {
 	struct stack stack;
 	struct layer_tree tree;
@@ -185,7 +198,17 @@ void index_job(struct request *r)
 	uint32_t root = stack.count == 1 ? one_layer(&tree, &stack) : whole_stack(&tree, &stack);
 	const struct inode attributes = *inode_of(&tree, root);
 	const uint32_t is_opaque = (tree.nodes[root].flags & NODE_OPAQUE) != 0;
-	write_image(&tree, root, &stack);
+	write(&tree, root, &stack);
 	pthread_join(hashing, NULL);
 	tell(&stack, &attributes, is_opaque);
+}
+
+void index_job(struct request *r)
+{
+	run(r, write_image);
+}
+
+void apply_job(struct request *r)
+{
+	run(r, write_files);
 }

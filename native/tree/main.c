@@ -22,6 +22,7 @@ static const struct {
 	const char *name;
 	job *run;
 } jobs[] = {
+	{ "apply", apply_job },
 	{ "compress", compress_job },
 	{ "decompress", decompress_job },
 	{ "engines", engines_job },

@@ -52,6 +52,7 @@ void start_thread(pthread_t *thread, void *(*run)(void *), void *context);
 
 typedef void job(struct request *r);
 /* A line each, sorted: they come from several hands. */
+job apply_job;
 job compress_job;
 job decompress_job;
 job engines_job;

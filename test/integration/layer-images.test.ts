@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import type { LayerImage, Mount } from '../../native/mount.ts';
 import { closeImage } from '../../native/overlay.ts';
 import { digestOf, type DiffID } from '../../src/base/digest.ts';
-import { indexTars } from '../../snapshotter/erofs-index.ts';
+import { indexTars } from '../../snapshotter/tar-calls.ts';
 import { EMPTY_ROOT } from '../../snapshotter/root-attributes.ts';
 import { describeTree } from '../suites/layer-fixture.ts';
 import { openSandbox, type Sandbox } from './runtime-fixture.ts';

@@ -1,13 +1,24 @@
 /** A corpus of evil tars, unpacked for real in both forms: nothing outside may be made, changed, linked or removed. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { DiffID } from '../../src/base/digest.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { emptyTree, openDirectoryTree } from '../../src/layer/open-tree.ts';
 import { readTar } from '../../src/layer/tar-reader.ts';
 import { unpackLayer } from '../../src/layer/unpack.ts';
+import { EMPTY_ROOT } from '../../snapshotter/root-attributes.ts';
+import { applyTars } from '../../snapshotter/tar-calls.ts';
 import { chunksOf, temporaryDirectory } from '../suites/layer-fixture.ts';
 
 interface Raw {
@@ -186,6 +197,28 @@ for (const mode of ['overlay', 'plain'] as const)
       assert.equal(snapshotOf(victim), before);
       assert.deepEqual(readdirSync(directory.path), outside);
     });
+
+for (const subject of Object.keys(corpus('/v')))
+  test(`tar escape, natively: ${subject}`, async () => {
+    using directory = temporaryDirectory();
+    const victim = makeVictim(directory.path);
+    const [root, parent] = [join(directory.path, 'root'), join(directory.path, 'parent')];
+    mkdirSync(root);
+    mkdirSync(parent);
+    symlinkSync(victim, join(parent, 'parent-link'));
+    const path = join(directory.path, 'tar');
+    writeFileSync(path, tar(corpus(victim)[subject] ?? []));
+    const before = snapshotOf(victim);
+    const outside = readdirSync(directory.path);
+    await applyTars({
+      output: root,
+      tars: [{ path, diffID: `sha256:${'0'.repeat(64)}` as DiffID, verify: false }],
+      root: EMPTY_ROOT,
+      below: () => Promise.resolve(openSync(parent, 'r')),
+    }).catch((error: unknown) => assert.ok(isTsbuildError(error), String(error)));
+    assert.equal(snapshotOf(victim), before);
+    assert.deepEqual(readdirSync(directory.path), outside);
+  });
 
 test('tar bomb: a size that cannot be true is refused before anything is written', async () => {
   using directory = temporaryDirectory();

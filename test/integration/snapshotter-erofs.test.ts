@@ -9,7 +9,7 @@ import { openLayerStore } from '../../src/layer/layer-store.ts';
 import type { LayerStore } from '../../src/layer/layer.ts';
 import { chooseDriver, erofsSupport } from '../../snapshotter/choice.ts';
 import type { Driver } from '../../snapshotter/driver.ts';
-import { indexTars } from '../../snapshotter/erofs-index.ts';
+import { indexTars } from '../../snapshotter/tar-calls.ts';
 import { EMPTY_ROOT } from '../../snapshotter/root-attributes.ts';
 import { openChosenSnapshotter, openSnapshotter } from '../../snapshotter/open.ts';
 import type { SnapshotInfo, SnapshotName, Snapshotter } from '../../snapshotter/snapshotter.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { ChainID } from '../../src/base/digest.ts';
@@ -9,10 +9,69 @@ import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { askOverlay } from '../../snapshotter/choice.ts';
 import { openSnapshotter } from '../../snapshotter/open.ts';
 import { CLI } from '../e2e/fixture.ts';
-import { describeTree, storeLayer, tarOf, temporaryDirectory, testHost } from '../suites/layer-fixture.ts';
+import {
+  describeTree,
+  storeLayer,
+  tarOf,
+  temporaryDirectory,
+  testHost,
+  type Item,
+} from '../suites/layer-fixture.ts';
 import { describeSnapshotter } from '../suites/snapshotter-suite.ts';
 
+/** Below the first layer. */
+const NOTHING = undefined as ChainID | undefined;
+
 describeSnapshotter('overlay');
+describeSnapshotter('overlay', { small: 0 }, 'overlay with all layers unpacked natively');
+
+test('a layer is unpacked natively as it is here: types, owners, times, attributes, links, depth', async () => {
+  using temporary = temporaryDirectory();
+  const deep = Array.from({ length: 700 }, (_, index) => ({ path: 'd/'.repeat(index + 1).slice(0, -1) }));
+  const bottom = 'd/'.repeat(700);
+  const items: readonly Item[] = [
+    ...[
+      { path: 'plain', content: 'x'.repeat(3_000_000) },
+      { path: 'empty', content: '' },
+    ],
+    { path: 'suid', content: 'run', mode: 0o6755, uid: 1000, gid: 2000, mtime: -5 },
+    { path: 'capable', content: 'c', xattrs: new Map([['user.note', Buffer.from([0, 255, 1])]]) },
+    { path: 'link', type: 'symlink', linkname: '/nowhere/../x', uid: 7 },
+    { path: 'fifo', type: 'fifo', mode: 0o620 },
+    { path: 'null', type: 'char', major: 1, minor: 3, mode: 0o666 },
+    ...deep,
+    { path: `${bottom}last`, content: 'deep' },
+    { path: 'top-name', type: 'hardlink', linkname: `${bottom}last` },
+    { path: `${bottom}other-name`, type: 'hardlink', linkname: 'plain' },
+    { path: 'closed', mode: 0o000, mtime: 7 },
+    { path: 'closed/inside', content: 'i' },
+  ];
+  const shown = async (name: string, small: number): Promise<string[]> => {
+    const root = join(temporary.path, name);
+    const layers = openLayerStore(join(root, 'layers'), testHost);
+    const snapshots = openSnapshotter({ root, host: testHost, layers, driver: 'overlay', small });
+    const { name: top } = await snapshots.apply(NOTHING, storeLayer(layers, tarOf(...items)));
+    await using view = await snapshots.view(top);
+    return describeTree(view.mounts);
+  };
+  const here = await shown('here', Number.POSITIVE_INFINITY);
+  assert.deepEqual(await shown('natively', 0), here);
+  assert.ok(here.length >= 700 + 12, `${here.length} entries`);
+});
+
+test('a layer whose bytes are others than its name says is not kept, and leaves nothing', async () => {
+  using temporary = temporaryDirectory();
+  const layers = openLayerStore(join(temporary.path, 'layers'), testHost);
+  const options = { root: temporary.path, host: testHost, layers, driver: 'overlay' } as const;
+  const snapshots = openSnapshotter({ ...options, small: 0 });
+  const layer = storeLayer(layers, tarOf({ path: 'f', content: 'content' }));
+  const bytes = readFileSync(layer.path ?? '');
+  bytes.write('CONTENT', bytes.indexOf('content'));
+  writeFileSync(layer.path ?? '', bytes);
+  await assert.rejects(snapshots.apply(NOTHING, layer), (error) => isTsbuildError(error, 'DIGEST_MISMATCH'));
+  assert.deepEqual(readdirSync(join(temporary.path, 'overlay/committed')), []);
+  assert.deepEqual(readdirSync(join(temporary.path, 'overlay/staging')), []);
+});
 
 test('a stack of as many layers as overlayfs takes is viewed, one more is refused', async () => {
   using temporary = temporaryDirectory();

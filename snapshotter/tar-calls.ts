@@ -1,5 +1,5 @@
-/** Client of the tree engine's `index` (native/tree/index.c): from tars to an EROFS image over them. */
-import { closeSync, openSync } from 'node:fs';
+/** Client of the tree engine's `index` and `apply` (native/tree/index.c): from tars to an EROFS image over them, or to files. */
+import { closeSync, constants, openSync } from 'node:fs';
 import { callTree } from '../native/tree.ts';
 import { hexOf, type DiffID } from '../src/base/digest.ts';
 import { TsbuildError } from '../src/base/errors.ts';
@@ -17,8 +17,8 @@ export interface IndexedTar {
   readonly verify: boolean;
 }
 
-export interface IndexRequest {
-  /** A new file. */
+export interface TarRequest {
+  /** Of `index` a new file, of `apply` an empty directory that is private. */
   readonly output: string;
   /** The lowest first. Several become one state, in which deletions have been carried out. */
   readonly tars: readonly IndexedTar[];
@@ -38,35 +38,48 @@ export interface Indexed {
 }
 
 /** Resolves when the image is written. Throws ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL, IO_FAILED. */
-export async function indexTars(request: IndexRequest): Promise<Indexed> {
+export function indexTars(request: TarRequest): Promise<Indexed> {
+  return run('index', request);
+}
+
+/** Resolves when the files are there. Throws ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL, IO_FAILED. */
+export function applyTars(request: TarRequest): Promise<Indexed> {
+  return run('apply', request);
+}
+
+type Job = 'index' | 'apply';
+
+const WHAT: Readonly<Record<Job, string>> = { index: 'index a layer', apply: 'unpack a layer' };
+
+async function run(job: Job, request: TarRequest): Promise<Indexed> {
   if (request.isBelowDear === true) {
-    const first = await call(request, undefined);
+    const first = await call(job, request, undefined);
     if (first.readUInt32LE(0) !== BELOW_IS_NEEDED) return result(request, first);
   }
   const below = await request.below?.();
   try {
-    return result(request, await call(request, below));
+    return result(request, await call(job, request, below));
   } finally {
     if (below !== undefined) closeSync(below);
   }
 }
 
-async function call(request: IndexRequest, below: number | undefined): Promise<Buffer> {
+async function call(job: Job, request: TarRequest, below: number | undefined): Promise<Buffer> {
   const { output, tars, signal } = request;
   const opened: number[] = [];
-  const open = (path: string, flags: string): number => {
+  const open = (path: string, flags: string | number): number => {
     const fd = openSync(path, flags, 0o600);
     opened.push(fd);
     return fd;
   };
   try {
-    const image = open(output, 'w');
+    const target = open(output, job === 'index' ? 'w' : constants.O_RDONLY | constants.O_DIRECTORY);
     const sources = tars.map(({ path }) => open(path, 'r'));
     return await callTree({
-      job: 'index',
+      job,
       request: encode(request, below !== undefined),
-      descriptors: [image, ...sources, ...(below === undefined ? [] : [below])],
-      what: 'index a layer',
+      descriptors: [target, ...sources, ...(below === undefined ? [] : [below])],
+      what: WHAT[job],
       ...(signal === undefined ? {} : { signal }),
     });
   } finally {
@@ -74,7 +87,7 @@ async function call(request: IndexRequest, below: number | undefined): Promise<B
   }
 }
 
-function encode({ tars, root, below }: IndexRequest, isGiven: boolean): Uint8Array {
+function encode({ tars, root, below }: TarRequest, isGiven: boolean): Uint8Array {
   const flags = isGiven ? BELOW : below === undefined ? 0 : BELOW_MISSING;
   const head = Buffer.alloc(32);
   for (const [index, value] of [flags, tars.length].entries()) head.writeUInt32LE(value, 4 * index);
@@ -96,7 +109,7 @@ function writeRoot(bytes: Buffer, at: number, { mode, uid, gid, mtimeNs }: RootA
   bytes.writeBigInt64LE((mtimeNs - nanoseconds) / NS_PER_S, at + 16);
 }
 
-function result({ tars }: IndexRequest, answer: Buffer): Indexed {
+function result({ tars }: TarRequest, answer: Buffer): Indexed {
   for (const [index, { diffID, verify }] of tars.entries()) {
     const actual = answer.toString('hex', 32 + 32 * index, 64 + 32 * index);
     if (verify && actual !== hexOf(diffID))
