@@ -240,6 +240,24 @@ test('a restart policy starts it again, and stop ends that', async () => {
   assert.equal(space.tsbuild(['run', '--rm', '--restart', 'always', 'bb:1', 'true']).code, 125);
 });
 
+test('start --all --filter restart-policy=always starts those that always run, as at the next boot', () => {
+  for (const [name, policy] of [
+    ['boot-a', 'always'],
+    ['boot-b', 'always'],
+    ['boot-c', 'no'],
+  ] as const)
+    space.ok(['create', '--network', 'none', '--name', name, '--restart', policy, 'bb:1', 'sleep', '100']);
+  space.ok(['start', 'boot-b']);
+  const { stdout } = space.ok(['start', '--all', '--filter', 'restart-policy=always']);
+  assert.equal(stdout, 'boot-a\n');
+  assert.match(status('boot-a'), /^Up /);
+  assert.match(status('boot-c'), /^Created/);
+  assert.equal(space.ok(['start', '--all']).stdout, 'boot-c\n');
+  assert.equal(space.ok(['start', '--all']).stdout, '');
+  for (const args of [['start'], ['start', '--all', 'boot-a'], ['start', '--filter', 'name=x', 'boot-a']])
+    assert.equal(space.tsbuild(args).code, 2);
+});
+
 test("the image's health check is told by ps, and --no-healthcheck switches it off", async () => {
   run('--name', 'hl', 'img');
   await eventually(() => assert.match(status('hl'), /\(unhealthy\)/));

@@ -1,4 +1,4 @@
-/** `ps --filter`. Source: moby, daemon/list.go. */
+/** `ps --filter` and `start --all --filter`. Source: moby, daemon/list.go; `restart-policy` is podman's. */
 import { TsbuildError } from '../../base/errors.ts';
 import type { StoredContainer } from '../../runtime/container.ts';
 import type { ListedContainer } from '../views/containers.ts';
@@ -77,6 +77,9 @@ function containerFilter(
     case 'health':
       if (!['starting', 'healthy', 'unhealthy', 'none'].includes(value)) break;
       return ({ container }) => (container.state.health?.status ?? 'none') === value;
+    case 'restart-policy':
+      if (!['no', 'on-failure', 'always', 'unless-stopped'].includes(value)) break;
+      return ({ container }) => container.config.restart.name === value;
     case 'publish':
       return ({ ports }) => ports.some((port) => portMatches(value, port.hostPort, port.protocol));
     case 'expose':
@@ -112,6 +115,6 @@ function portMatches(value: string, port: number, protocol: string): boolean {
 
 function invalid(text: string): TsbuildError {
   return new TsbuildError('USAGE', `invalid filter ${JSON.stringify(text)}`, {
-    hint: 'use id=, name=, label=, exited=, status=, ancestor=, before=, since=, volume=, network=, health=, publish= or expose=',
+    hint: 'use id=, name=, label=, exited=, status=, ancestor=, before=, since=, volume=, network=, health=, restart-policy=, publish= or expose=',
   });
 }

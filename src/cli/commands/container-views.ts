@@ -58,7 +58,8 @@ function readLast(text: string | undefined): number | undefined {
   return count < 0 ? undefined : count;
 }
 
-function listed(engine: Engine, container: StoredContainer): ListedContainer {
+/** What filters look at. */
+export function listed(engine: Engine, container: StoredContainer): ListedContainer {
   const { endpoints, ports } = networkFacts(engine, container);
   return {
     container,

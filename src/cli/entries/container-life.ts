@@ -2,7 +2,7 @@
 import type { CommandEntry } from '../command.ts';
 import type { FlagSpec, FlagTable } from '../flags.ts';
 import type * as Stop from '../commands/containers/stop.ts';
-import { MANY } from './flag-tables.ts';
+import { FILTER, MANY } from './flag-tables.ts';
 import { CREATE_FLAGS } from './run-flag-table.ts';
 
 const STOP_FLAGS: FlagTable = {
@@ -77,10 +77,13 @@ export const CONTAINER_LIFE_COMMANDS: readonly CommandEntry[] = [
     'Start containers that do not run.',
     {
       ...ATTACH_FLAGS,
+      ...FILTER,
+      all: { kind: 'boolean', help: 'all of them, or those that --filter leaves' },
       attach: { kind: 'boolean', short: 'a', help: 'show its output and hand signals on' },
       interactive: { kind: 'boolean', short: 'i', help: 'give it standard input, too' },
     },
     async (flags, session) => (await import('../commands/containers/start.ts')).runStart(flags, session),
+    { minimum: 0 },
   ),
   command(
     'attach',

@@ -2,6 +2,7 @@
 import { TsbuildError } from '../../../base/errors.ts';
 import { current, reach, requireActive, untilReleased } from '../../../engine/containers/hold.ts';
 import { startContainer } from '../../../engine/containers/start.ts';
+import { repairContainers } from '../../../engine/containers/repair.ts';
 import { endRun } from '../../../engine/run.ts';
 import { isActive, type StoredContainer } from '../../../runtime/container.ts';
 import type { ParsedFlags } from '../../flags.ts';
@@ -23,10 +24,17 @@ async function startable(session: Session, reference: string): Promise<StoredCon
   return untilReleased(session.engine(), id);
 }
 
-export function runStart(flags: ParsedFlags, session: Session): Promise<number> {
+export async function runStart(flags: ParsedFlags, session: Session): Promise<number> {
+  const references = flags.boolean('all') ? await allOf(flags, session) : flags.words;
+  if (flags.has('filter') && !flags.boolean('all'))
+    throw new TsbuildError('USAGE', '--filter chooses among all containers', { hint: 'add --all' });
+  if (references.length === 0 && !flags.boolean('all'))
+    throw new TsbuildError('USAGE', '"tsbuild start" needs an argument: [OPTIONS] CONTAINER…', {
+      hint: 'see "tsbuild start --help"',
+    });
   if (flags.boolean('attach') || flags.boolean('interactive')) return startAttached(flags, session);
   const engine = session.engine();
-  return forEachContainer(session, flags.words, async (reference) => {
+  return forEachContainer(session, references, async (reference) => {
     const container = await startable(session, reference);
     if (container === undefined) return reference;
     const started = await startContainer(engine, container, {
@@ -37,6 +45,24 @@ export function runStart(flags: ParsedFlags, session: Session): Promise<number> 
     await started.detach();
     return reference;
   });
+}
+
+/** Names of the containers that do not run, of those that the filters leave. */
+async function allOf(flags: ParsedFlags, session: Session): Promise<readonly string[]> {
+  if (flags.words.length > 0 || flags.boolean('attach') || flags.boolean('interactive'))
+    throw new TsbuildError('USAGE', '--all goes neither with names nor with --attach and --interactive');
+  const [{ listed }, { parseContainerFilters }] = await Promise.all([
+    import('../container-views.ts'),
+    import('../container-filters.ts'),
+  ]);
+  const engine = session.engine();
+  await repairContainers(engine);
+  const { matches } = parseContainerFilters(flags.list('filter'), (name) => engine.containers.require(name));
+  return engine.containers
+    .list()
+    .filter(({ state }) => !isActive(state))
+    .filter((container) => matches(listed(engine, container)))
+    .map(({ config }) => config.name);
 }
 
 async function startAttached(flags: ParsedFlags, session: Session): Promise<number> {
