@@ -489,11 +489,17 @@ int op_pivot(struct sandbox *s)
 {
 	if (s->is_apart)
 		return move_in(s);
-	if (fchdir(s->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+	int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (old < 0 || fchdir(s->root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return -1;
-	/* "." is the old root now, stacked below the new one: pivot_root(2), NOTES. */
-	if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+	/*
+	 * The old root lies on the new one now: pivot_root(2), NOTES.
+	 * why: mounts in it may be peers of the host's, which would go with them.
+	 */
+	if (fchdir(old) < 0 || mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0 || umount2(".", MNT_DETACH) < 0 ||
+	    chdir("/") < 0)
 		return -1;
+	close(old);
 	return close_others(s);
 }
 
@@ -537,9 +543,16 @@ static void hide_kernel_mounts(const struct sandbox *s)
 	}
 	if (mounts)
 		fclose(mounts);
-	while (count-- > 0)
-		if (umount2(points[count], MNT_DETACH) < 0)
+	while (count-- > 0) {
+		char *name = strrchr(points[count], '/');
+		char first = name[1];
+		/* why: what lies on a peer of a mount of the host goes from there as well. */
+		name[1] = 0;
+		int failed = make_private(points[count]) < 0;
+		name[1] = first;
+		if (failed || umount2(points[count], MNT_DETACH) < 0)
 			mount("tmpfs", points[count], "tmpfs", 0, NULL);
+	}
 }
 
 /* For a root that pivot_root refuses (the initramfs): it covers the old one. */

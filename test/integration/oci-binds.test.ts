@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { locateNative } from '../../native/locate.ts';
 import { openBundles, type Bundles, type OciConfig } from './oci-fixture.ts';
 
 let bundles: Bundles;
@@ -166,3 +167,33 @@ test('a source in the root is what it is there, wherever a symlink of the image 
     assert.match(stderr, /error mounting .*no such file or directory/);
   }
 });
+
+/** In a mount namespace of its own: what the runtime takes away is gone there alone. */
+const BESIDE = [
+  'mount -t tmpfs tmpfs "$1" && mount --make-shared "$1" && mkdir "$1/tmp" "$1/proc"',
+  'mount -t tmpfs tmpfs "$1/tmp" && echo here > "$1/tmp/file" && mount -t proc proc "$1/proc"',
+  'shift; point=$1; shift; "$@" >&2 || exit 9',
+  'cat "$point/tmp/file" && test -e "$point/proc/uptime" && echo proc',
+].join('; ');
+
+for (const propagation of ['private', 'slave', 'rslave', 'shared', 'rshared', 'rprivate', 'unbindable'])
+  for (const flags of [[], ['--no-pivot']])
+    test(`rootfsPropagation ${propagation} ${flags.join('')} takes no mount away from the host`, () => {
+      const point = join(bundles.directory, `beside-${propagation}${flags.length}`);
+      mkdirSync(point);
+      const bundle = bundles.bundle('echo ran', (config) => {
+        config.linux['rootfsPropagation'] = propagation;
+      });
+      const id = `beside-${propagation}${flags.length}`;
+      const run = [locateNative('tsbuild-runtime'), '--root', join(bundles.directory, 'state'), 'run'];
+      const { stdout, stderr } = spawnSync(
+        'unshare',
+        [
+          ...['--mount', '--propagation', 'private', 'sh', '-c', BESIDE, 'sh', point, point],
+          ...[...run, ...flags, '--bundle', bundle, id],
+        ],
+        { encoding: 'utf8' },
+      );
+      assert.match(stderr, /^ran$/m);
+      assert.equal(stdout, 'here\nproc\n', stderr);
+    });
