@@ -213,6 +213,7 @@ function seedRequests(): readonly Uint8Array[] {
     put('directory', 0, 'dir');
     put('file', 3, 'dir/inline');
     plan.inline(Buffer.from('abc'));
+    plan.earlier(1, seedEarlier());
     plan.tree({ ...seedTree(), root });
     put('file', 4, 'range');
     plan.range(1, 0);
@@ -223,6 +224,13 @@ function seedRequests(): readonly Uint8Array[] {
     return Buffer.concat(plan.encode(writes));
   };
   return [Buffer.of(0, ...walk), Buffer.of(1, ...pack(true)), Buffer.of(1, ...pack(false))];
+}
+
+function seedEarlier(): Uint8Array {
+  const lying = Buffer.alloc(EARLIER_SIZE, 1);
+  lying.writeDoubleLE(512, 32);
+  lying.writeDoubleLE(4, 40);
+  return lying;
 }
 
 /** A directory with a file whose digest is known and lies in an earlier layer, one in memory and one to read; a link, a device. */
@@ -244,9 +252,6 @@ function seedTree(): Omit<PackTree, 'root'> {
     const capability = name === 'read' ? Buffer.from('cap') : undefined;
     builder.add(encodeListed({ depth, name, stat: each, link, capability, fileSystem: 0 }));
   }
-  const lying = Buffer.alloc(EARLIER_SIZE, 1);
-  lying.writeDoubleLE(512, 32);
-  lying.writeDoubleLE(4, 40);
   return {
     ...{ target: 't/', listing: builder.listing(records.length, []), owner: { uid: 3, gid: 4 }, mode: 0o600 },
     ...{
@@ -255,7 +260,7 @@ function seedTree(): Omit<PackTree, 'root'> {
       digests: Buffer.alloc(32 * 6, 1),
       wantsDigests: true,
     },
-    ...{ contents: new Map([[1, Buffer.from('ab')]]), earlier: { fd: 1, contents: lying } },
+    contents: new Map([[1, Buffer.from('ab')]]),
   };
 }
 

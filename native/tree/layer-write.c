@@ -3,12 +3,16 @@
 #include "tree.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #define CHUNK (1 << 20)
+#define NAME_SIZE 256
+/* What of a path others put before it, when they look at it or remove it, may be longer by so much than it is now. */
+#define MARGIN 160
 /* Directories on the way that are kept open; those that are deeper are found again from the root. */
 #define MAX_OPEN 200
 #define OPEN_DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -21,9 +25,11 @@ struct writing {
 	/* By inode: the node that was written of it, for its other names. */
 	uint32_t *written;
 	uint8_t *buffer;
+	size_t longest; /* path */
 };
 
-static _Noreturn void refuse(const struct writing *w, uint32_t node, int error)
+/* Not inlined, as whatever has large buffers: directories are written by recursion. */
+static _Noreturn __attribute__((noinline)) void refuse(const struct writing *w, uint32_t node, int error)
 {
 	char path[2 * TAR_MAX_PATH + 2], quoted[600];
 	size_t size = tree_path(w->tree, node, path);
@@ -38,7 +44,7 @@ static const char *name_of(const struct writing *w, uint32_t node, char *name)
 	return name;
 }
 
-static int open_node(const struct writing *w, uint32_t node)
+static __attribute__((noinline)) int open_node(const struct writing *w, uint32_t node)
 {
 	char path[2 * TAR_MAX_PATH + 2];
 	size_t size = node == w->top ? 0 : tree_path(w->tree, node, path);
@@ -127,9 +133,9 @@ static void write_node(const struct writing *w, uint32_t node, int holder, const
 		refuse(w, node, errno);
 }
 
-static void write_link(const struct writing *w, uint32_t node, int holder, const char *name, uint32_t first)
+static __attribute__((noinline)) void write_link(const struct writing *w, uint32_t node, int holder, const char *name, uint32_t first)
 {
-	char old[TAR_MAX_PATH + 1];
+	char old[NAME_SIZE];
 	int from = open_node(w, w->tree->nodes[first].parent);
 	if (linkat(from, name_of(w, first, old), holder, name, 0) < 0)
 		refuse(w, node, errno);
@@ -156,8 +162,10 @@ static void write_directory(const struct writing *w, uint32_t node, int *holder,
 
 static void write_child(const struct writing *w, uint32_t node, int *holder, int depth)
 {
-	char name[TAR_MAX_PATH + 1];
+	char name[NAME_SIZE];
 	uint32_t inode = w->tree->nodes[node].inode;
+	if (w->tree->nodes[node].path_size > w->longest)
+		refuse(w, node, ENAMETOOLONG);
 	name_of(w, node, name);
 	if (S_ISDIR(w->tree->inodes[inode].mode))
 		write_directory(w, node, holder, name, depth);
@@ -187,12 +195,23 @@ static void write_children(const struct writing *w, uint32_t directory, int *fd,
 	free(children);
 }
 
+/* why: nobody who names what is here by a path from the root could look at it or remove it. */
+static size_t longest_path(int directory)
+{
+	char link[64], place[TAR_MAX_PATH];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", directory);
+	ssize_t size = readlink(link, place, sizeof place);
+	size_t used = (size > 0 ? (size_t)size : sizeof place / 2) + MARGIN;
+	return used < TAR_MAX_PATH ? TAR_MAX_PATH - used : 0;
+}
+
 void layer_write(int directory, struct layer_tree *tree, uint32_t root, const int *tars)
 {
 	struct writing w = { .tree = tree, .tars = tars, .root = directory, .top = root };
 	w.written = allocate(tree->inode_count * sizeof *w.written);
 	memset(w.written, 0, tree->inode_count * sizeof *w.written);
 	w.buffer = allocate(CHUNK);
+	w.longest = longest_path(directory);
 	write_children(&w, root, &directory, 0);
 	set_open(&w, root, directory);
 	free(w.buffer);

@@ -24,7 +24,7 @@ struct tree {
 	const uint8_t *known, *digests;
 	struct request contents;
 	uint32_t contents_left, next_content;
-	struct earlier earlier;
+	struct earlier *earlier;
 	uint32_t file, entries;
 	/* Of the entry before, as far as entries may keep it. */
 	size_t path_length;
@@ -224,7 +224,7 @@ static int find_origin(struct tree *tree, const struct listed *listed, struct or
 	if (listed->size == 0)
 		return 0;
 	int is_known = tree->known[file] == 1;
-	if (is_known && find_earlier(&tree->earlier, tree->digests + (size_t)file * SHA256_SIZE, listed->size, &origin->offset))
+	if (is_known && find_earlier(tree->earlier, tree->digests + (size_t)file * SHA256_SIZE, listed->size, &origin->offset))
 		origin->flags = SOURCE_RANGE;
 	else
 		origin->flags = SOURCE_FILE | (!is_known && tree->flags & TREE_DIGESTS ? PLAN_DIGEST : 0);
@@ -242,7 +242,7 @@ static void put_origin(struct tree *tree, const struct listed *listed, const str
 		put_number(flat, listed->ctime_ns, 4);
 		break;
 	case SOURCE_RANGE:
-		put_number(flat, tree->earlier.descriptor, 4);
+		put_number(flat, tree->earlier->descriptor, 4);
 		put_number(flat, origin->offset, 8);
 		break;
 	case SOURCE_INLINE:
@@ -331,21 +331,16 @@ static int begin_tree(struct tree *tree, struct request *r)
 	}
 	if (tree->contents_left > 0)
 		take_u32(&tree->contents);
-	tree->earlier.descriptor = take_u32(r);
-	tree->earlier.count = take_u32(r);
-	tree->earlier.all = take_fixed(r, (uint64_t)tree->earlier.count * EARLIER_SIZE);
 	if (r->bad || before >= PLAN_MAX_PATH || memchr(prefix, 0, before) || tree->root >= tree->plan->root_count)
-		return -1;
-	if (tree->earlier.count > 0 && tree->earlier.descriptor >= tree->plan->descriptor_count)
 		return -1;
 	memcpy(tree->path, prefix, before);
 	tree->starts[0] = before;
 	return 0;
 }
 
-static int expand_tree(struct pack_plan *plan, struct request *r, struct bytes *flat)
+static int expand_tree(struct pack_plan *plan, struct request *r, struct bytes *flat, struct earlier *earlier)
 {
-	struct tree tree = { .plan = plan, .flat = flat, .path = allocate(PLAN_MAX_PATH) };
+	struct tree tree = { .plan = plan, .flat = flat, .earlier = earlier, .path = allocate(PLAN_MAX_PATH) };
 	size_t depths = (UINT16_MAX + 1) * sizeof *tree.starts;
 	tree.starts = allocate(depths);
 	memset(tree.starts, 0xff, depths);
@@ -354,7 +349,6 @@ static int expand_tree(struct pack_plan *plan, struct request *r, struct bytes *
 	const uint8_t *records = take_bytes(r, &size);
 	failed = failed || r->bad || put_records(&tree, records, records + size) < 0;
 	plan->entry_count += tree.entries;
-	free(tree.earlier.index);
 	free(tree.starts);
 	free(tree.path);
 	return failed ? -1 : 0;
@@ -371,17 +365,29 @@ static int copy_entries(struct pack_plan *plan, struct request *r, struct bytes 
 	return 0;
 }
 
+static int take_earlier(const struct pack_plan *plan, struct request *r, struct earlier *earlier)
+{
+	free(earlier->index);
+	*earlier = (struct earlier){ .descriptor = take_u32(r), .count = take_u32(r) };
+	earlier->all = take_fixed(r, (uint64_t)earlier->count * EARLIER_SIZE);
+	return r->bad || earlier->descriptor >= plan->descriptor_count ? -1 : 0;
+}
+
 int pack_expand(struct pack_plan *plan, struct request *r, struct bytes *flat)
 {
+	struct earlier earlier = { 0 };
 	uint32_t blocks = take_u32(r);
+	int failed = 0;
 	plan->entry_count = 0;
-	for (uint32_t i = 0; i < blocks; i++) {
+	for (uint32_t i = 0; i < blocks && !failed; i++) {
 		uint32_t kind = take_u32(r);
-		if (r->bad || kind > BLOCK_TREE)
-			return -1;
-		int failed = kind == BLOCK_TREE ? expand_tree(plan, r, flat) : copy_entries(plan, r, flat);
-		if (failed)
-			return -1;
+		if (r->bad || kind > BLOCK_EARLIER)
+			failed = 1;
+		else if (kind == BLOCK_EARLIER)
+			failed = take_earlier(plan, r, &earlier) < 0;
+		else
+			failed = (kind == BLOCK_TREE ? expand_tree(plan, r, flat, &earlier) : copy_entries(plan, r, flat)) < 0;
 	}
-	return r->at == r->end ? 0 : -1;
+	free(earlier.index);
+	return !failed && r->at == r->end ? 0 : -1;
 }

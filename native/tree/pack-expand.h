@@ -4,12 +4,12 @@
  *   u32 roots, as in pack-plan.h
  *   u32 blocks; each: u32 kind
  *     BLOCK_ENTRIES  u32 how many, u32 size and bytes of entries; the first one keeps nothing of a path before it
+ *     BLOCK_EARLIER  for the trees that follow: u32 descriptor, u32 how many; each 48 bytes: what lies in that descriptor,
+ *                    a digest, its place and its size as doubles
  *     BLOCK_TREE     u32 root, u32 flags, u32 uid, u32 gid, u32 mode, i64 latest mtime
  *                    u32 size and bytes of what stands before every path
  *                    u32 files: room of the next two; u8 each: the digest is known; 32 bytes each: the digest
  *                    u32 contents; each: u32 number of a file, u32 size and bytes: what is in it, by ascending numbers
- *                    u32 descriptor, u32 earlier; each 48 bytes: what lies in that descriptor, a digest, its place
- *                    and its size as doubles
  *                    u32 size and bytes of records
  *
  * Files of a tree are counted from 0, without those that are left out. Of several names of a file each is a file.
@@ -19,7 +19,7 @@
 #include "listing.h"
 #include "pack-plan.h"
 
-enum pack_block { BLOCK_ENTRIES = 0, BLOCK_TREE = 1 };
+enum pack_block { BLOCK_ENTRIES = 0, BLOCK_TREE = 1, BLOCK_EARLIER = 2 };
 
 enum tree_flags {
 	TREE_OWNER = 1,   /* uid and gid are those of all entries */

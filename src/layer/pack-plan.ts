@@ -34,6 +34,7 @@ const HEAD = 32;
 const MAX_PATH = 65535;
 const BLOCK_ENTRIES = 0;
 const BLOCK_TREE = 1;
+const BLOCK_EARLIER = 2;
 const TREE_OWNER = 1;
 const TREE_MODE = 2;
 const TREE_DIGESTS = 4;
@@ -65,11 +66,9 @@ export interface PackTree {
   readonly wantsDigests: boolean;
   /** Files that are in memory. */
   readonly contents: ReadonlyMap<number, Uint8Array>;
-  /** What lies in an open tar: a digest, place and size as doubles each. */
-  readonly earlier: { readonly fd: number; readonly contents: Uint8Array } | undefined;
 }
 
-/** Bytes of a content of `PackTree.earlier`. */
+/** Bytes of a content of `PackPlan.earlier`. */
 export const EARLIER_SIZE = 48;
 
 /** Numbers that do not fit are refused by RangeError: see `fitsPlan`. */
@@ -239,9 +238,17 @@ export class PackPlan {
     return [head, Buffer.concat(this.#roots), words(this.#blockCount), ...this.#blocks];
   }
 
+  /** What lies in an open tar, where the trees that follow need not read it: a digest, place and size as doubles each. */
+  earlier(fd: number, contents: Uint8Array): void {
+    this.#endBlock();
+    this.#blockCount += 1;
+    const count = contents.byteLength / EARLIER_SIZE;
+    this.#blocks.push(words(BLOCK_EARLIER, this.#descriptor(fd), count), contents);
+  }
+
   /** After all entries so far. Its files with content are sources that `sources` does not count. */
   tree(tree: PackTree): void {
-    const { root, target, owner, mode, maxMtime, known, digests, contents, earlier, listing } = tree;
+    const { root, target, owner, mode, maxMtime, known, digests, contents, listing } = tree;
     this.#endBlock();
     this.#pathLength = 0;
     this.#blockCount += 1;
@@ -252,7 +259,6 @@ export class PackPlan {
     const latest = Buffer.alloc(8);
     latest.writeBigInt64LE(maxMtime === undefined ? MAX_I64 : BigInt(maxMtime));
     const files = [...contents].filter(([, { byteLength }]) => byteLength > 0).sort(([a], [b]) => a - b);
-    const { fd, contents: lying } = earlier ?? { contents: Buffer.alloc(0) };
     const records = listing.segments.reduce((sum, { byteLength }) => sum + byteLength, 0);
     this.#blocks.push(
       words(BLOCK_TREE, root, flags, owner?.uid ?? 0, owner?.gid ?? 0, mode ?? 0),
@@ -261,8 +267,7 @@ export class PackPlan {
       digests.subarray(0, listing.entries * DIGEST_SIZE),
       words(files.length),
       ...files.flatMap(([file, bytes]) => [words(file, bytes.byteLength), bytes]),
-      words(fd === undefined ? 0 : this.#descriptor(fd), lying.byteLength / EARLIER_SIZE),
-      ...[lying, words(records), ...listing.segments],
+      ...[words(records), ...listing.segments],
     );
   }
 

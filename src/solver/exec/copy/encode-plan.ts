@@ -24,7 +24,7 @@ import { inodeOf, recordOf, SOCKET_MODE, type Content, type Planned, type Planne
 export interface EarlierLayer {
   /** Descriptor of its tar. */
   readonly fd: number;
-  /** All of them, as `PackTree.earlier` has them. */
+  /** All of them, as `PackPlan.earlier` has them. */
   readonly contents: Uint8Array;
   /** undefined: it has no such content of that size. */
   find(digests: Buffer, at: number, size: number): number | undefined;
@@ -205,12 +205,13 @@ class Encoding implements EncodedPlan {
     const { earlier, maxMtime, digests: wantsDigests } = this.#options;
     const { listing, contents } = gathered;
     const prefix = target === '' ? '' : `${target}/`;
+    if (earlier !== undefined && this.#trees.length === 0) this.plan.earlier(earlier.fd, earlier.contents);
     this.#trees.push({ before: this.plan.sources, gathered });
     this.plan.tree({
       ...{ root: this.#root(source, prefixOf(gathered), prefix.length), target: prefix, listing, owner },
       mode: modes === 'kept' ? undefined : modes,
       ...{ maxMtime, known: contents.known, digests: contents.digests, wantsDigests },
-      ...{ contents: contents.bytes, earlier },
+      contents: contents.bytes,
     });
   }
 
