@@ -75,6 +75,8 @@ const CODES = {
   node: 207,
   rootTree: 208,
   servedTree: 230,
+  hookStreams: 240,
+  streamsOwner: 241,
   idMaps: 300,
   parentOom: 301,
   parentHook: 308,
@@ -271,6 +273,10 @@ function payloadOf(op: PlanOp): Buffer {
       return Buffer.concat(text(op.uids, op.gids));
     case 'timeOffsets':
       return Buffer.concat(text(op.text));
+    case 'hookStreams':
+      return Buffer.concat(text(op.stdout, op.stderr));
+    case 'streamsOwner':
+      return u32(op.uid, op.gid);
     case 'listener':
       return Buffer.concat(text(op.path, ...op.parts));
     case 'exec':

@@ -226,6 +226,9 @@ static int check_op(struct plan *plan, const struct op *op)
 		plan->is_staged |= (take_u32(&c) & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWTIME | CLONE_NEWNS)) != 0;
 		take_string(&c);
 		break;
+	case OP_STREAMS_OWNER:
+		take_bytes(&c, 8);
+		break;
 	case OP_FOREIGN_TREE:
 		take_bytes(&c, 16);
 		take_string(&c);
@@ -242,6 +245,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_bytes(&c, 8);
 		take_string(&c);
 		break;
+	case OP_HOOK_STREAMS:
 	case OP_SERVED_TREE:
 	case OP_IDMAP:
 	case OP_ID_MAPS:

@@ -144,6 +144,10 @@ int enter_namespaces(struct sandbox *s);
  * the filter and the environment that the program of this sandbox will have; NULL: as we are.
  */
 int run_hook(const struct plan *plan, struct cursor hook, pid_t pid, struct sandbox *as, const char **what);
+/* Opens the files that hooks of this plan write to (OP_HOOK_STREAMS), for us and the child; 0, or -1 with *what. */
+int open_hook_streams(struct cursor c, const char **what);
+/* The descriptor of hooks' 1 or 2, -1: ours. */
+int hook_stream(int number);
 /* sandbox.c: takes on what follows in the plan up to exec, in a process of its own */
 int become_program(struct sandbox *s);
 

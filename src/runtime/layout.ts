@@ -208,11 +208,15 @@ function hookOps(
 
 function createHooks({ hooks }: ContainerSpec): readonly PlanOp[] {
   if (hooks === undefined) return [];
+  const { stdout = '', stderr = '' } = hooks.streams ?? {};
   const outside = [
     ...hookOps('parentHook', HOOK_PHASE.runtime, 'prestart', hooks.prestart),
     ...hookOps('parentHook', HOOK_PHASE.runtime, 'createRuntime', hooks.runtime),
   ];
   return [
+    ...(stdout === '' && stderr === ''
+      ? []
+      : [{ op: 'hookStreams', subject: 'output of hooks', stdout, stderr } as const]),
     ...outside,
     ...(outside.length === 0 ? [] : [{ op: 'sync', subject: 'hooks', phase: HOOK_PHASE.runtime } as const]),
     ...hookOps('hook', HOOK_PHASE.container, 'createContainer', hooks.container),

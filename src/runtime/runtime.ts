@@ -173,6 +173,13 @@ export interface ContainerHooks {
   readonly container: readonly Hook[];
   /** In the container, before its program. */
   readonly start: readonly Hook[];
+  readonly streams?: HookStreams;
+}
+
+/** Files of the host that get what hooks write, appended; absent: where the runtime itself writes. */
+export interface HookStreams {
+  readonly stdout?: string;
+  readonly stderr?: string;
 }
 
 /** Numbers of sched_setattr(2). */
@@ -201,6 +208,8 @@ export interface ProcessSpec {
   readonly plainTerminal?: boolean;
   /** Who gets the terminal's master: a unix socket; absent: whoever started the container. */
   readonly consoleSocket?: string;
+  /** Whose the standard streams become, as the host numbers them; absent: they stay whose they are. */
+  readonly streamsOwner?: { readonly uid: number; readonly gid: number };
   /** Who gets a pidfd of the process: a unix socket. */
   readonly pidfdSocket?: string;
   /** Capability names (`CAP_CHOWN`) of the bounding set; effective and permitted only for uid 0. */

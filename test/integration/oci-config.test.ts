@@ -189,6 +189,34 @@ test('paths are masked and read-only, a mount inside /proc is refused (CVE-2019-
   assert.match(refused.stderr, /inside \/proc/);
 });
 
+test('a deadline that makes no sense is told apart from others', () => {
+  const problem = (numbers: object): string =>
+    bundles.run('true', ({ process }) => {
+      process['scheduler'] = { policy: 'SCHED_DEADLINE', ...numbers };
+    }).stderr;
+  const [ms10, ms20, ms30] = [10e6, 20e6, 30e6];
+  assert.match(problem({ deadline: ms20 }), /`SCHED_DEADLINE` requires `runtime`/);
+  assert.match(problem({ runtime: ms10 }), /`SCHED_DEADLINE` requires `deadline`/);
+  assert.match(problem({ runtime: 0, deadline: ms20 }), /runtime must be greater than 0/);
+  assert.match(problem({ runtime: 1023, deadline: ms20 }), /runtime 1023 must be between 1024 and /);
+  assert.match(problem({ runtime: 2 ** 63, deadline: 2 ** 63 }), /runtime \d+ must be between 1024 and /);
+  assert.match(problem({ runtime: ms30, deadline: ms20 }), /runtime 30000000 must be <= deadline 20000000/);
+  assert.match(
+    problem({ runtime: ms10, deadline: ms30, period: ms20 }),
+    /deadline 30000000 must be <= period 20000000/,
+  );
+});
+
+test('two domain names are one too many', () => {
+  const withSysctl = (domainname: string): string =>
+    bundles.run('cat /proc/sys/kernel/domainname', (config) => {
+      Object.assign(config, { domainname: 'one' });
+      config.linux['sysctl'] = { 'kernel.domainname': domainname };
+    }).stderr;
+  assert.equal(withSysctl('one'), '');
+  assert.match(withSysctl('two'), /kernel\.domainname\\?" conflicts with the OCI \\?"domainname\\?" field/);
+});
+
 test('configs that make no sense are refused, naming the member', () => {
   const wrong: readonly (readonly [(config: OciConfig) => void, RegExp])[] = [
     [(config) => config.linux.namespaces.push({ type: 'pid' }), /duplicated ns \\"pid\\"/],

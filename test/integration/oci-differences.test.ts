@@ -376,6 +376,22 @@ test('mounts are added to a container that runs, and removed', async () => {
   assert.match(bundles.call(['mounts', 'add', 'late', file]).stderr, /inside \/proc/);
 });
 
+test('the usage of a command is in a line, with the name that it was called by', () => {
+  const link = join(bundles.directory, 'crun');
+  symlinkSync(locateNative('tsbuild-runtime'), link);
+  const usage = (command: string): string | undefined =>
+    /^Usage: .*$/m.exec(spawnSync(link, [command, '--help'], { encoding: 'utf8' }).stdout)?.[0];
+  assert.equal(usage('start'), 'Usage: crun [OPTION...] start CONTAINER');
+  assert.equal(usage('update'), 'Usage: crun [OPTION...] update [OPTION]... CONTAINER');
+  assert.equal(usage('mounts'), 'Usage: crun [OPTION...] mounts [add|remove] CONTAINER FILE');
+});
+
+test('an id that would be a hidden directory is refused', () => {
+  const { code, stderr } = bundles.call(['run', '.hidden'], bundles.bundle('true'));
+  assert.equal(code, 1);
+  assert.match(stderr, /invalid container ID format: \.hidden: invalid character `\.` in the ID/);
+});
+
 test('it is called what the symlink that it was started by is called', () => {
   const link = join(bundles.directory, 'runc');
   symlinkSync(locateNative('tsbuild-runtime'), link);

@@ -40,7 +40,7 @@ function commandUsage(program: string, { name, usage: words, summary, options }:
     const names = `--${each.name}${each.short === undefined ? '' : `, -${each.short}`}`;
     return `   ${names.padEnd(22)} ${each.help}`;
   });
-  return `NAME:\n   ${program} ${name} - ${summary}\n\nUSAGE:\n   ${program} ${name} ${words}\n\nOPTIONS:\n${rows.join('\n')}\n`;
+  return `NAME:\n   ${program} ${name} - ${summary}\n\nUsage: ${program} [OPTION...] ${name} ${words}\n\nOPTIONS:\n${rows.join('\n')}\n`;
 }
 
 function print(text: string): void {

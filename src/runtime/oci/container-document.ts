@@ -7,7 +7,7 @@ import { existsSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { PROPAGATION } from '../../../native/plan-ops.ts';
 import { TsbuildError } from '../../base/errors.ts';
-import { keepsGroups } from '../annotations.ts';
+import { hookStreamsOf, keepsGroups, pidfdReceiverOf } from '../annotations.ts';
 import type { CgroupDescription } from '../cgroups/cgroup.ts';
 import type { ContainerSpec, IdMaps, NamespaceChoice, ProcessSpec, TimeOffset } from '../runtime.ts';
 import type { Fields } from './fields.ts';
@@ -20,6 +20,7 @@ import { hasBoundDev, parseDevices, parseMounts } from './mounts-document.ts';
 import { parseProcess } from './process-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
 import { PROCESS_STATE_VERSION, stateParts } from './state-document.ts';
+import { streamsOwnerOf } from './streams-owner.ts';
 import { checkSysctls } from './sysctls-document.ts';
 
 export interface ContainerRequest {
@@ -48,6 +49,8 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
   const isNewUser = choiceOf(namespaces, 'user') === 'new';
   const idMaps = parseIdMaps(linux) ?? (isNewUser ? ownIdMaps() : undefined);
   const { id, bundle, cgroup } = request;
+  const annotations = config.record('annotations');
+  const pidfdSocket = request.pidfdSocket ?? pidfdReceiverOf(annotations);
   const parts = stateParts(config, request);
   const program = parseProcess(config.fields('process'), request.warn);
   const userMaps = userMapsOf(choiceOf(namespaces, 'user'), idMaps);
@@ -56,7 +59,7 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
   return {
     ...program,
     env: [...program.env, ...request.env],
-    user: { ...program.user, keepGroups: keepsGroups(config.record('annotations')) },
+    user: { ...program.user, keepGroups: keepsGroups(annotations) },
     id,
     root: rootOf(config, request),
     ...namesOf(config, namespaces),
@@ -64,6 +67,7 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
     ...(idMaps === undefined ? {} : { idMaps }),
     ...timeOffsets(linux),
     initialAffinity: 'all',
+    ...streamsOwnerOf(program, userMaps),
     plainTerminal: request.foreground === true,
     kernelMounts: false,
     mounts: parseMounts(config, {
@@ -77,8 +81,8 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
     devices: hasBoundDev(config) ? [] : parseDevices(linux),
     maskedPaths: linux.texts('maskedPaths'),
     readonlyPaths: linux.texts('readonlyPaths'),
-    sysctls: checkSysctls(linux.record('sysctl'), namespaces),
-    hooks: parseHooks(config.fields('hooks')),
+    sysctls: checkSysctls(linux.record('sysctl'), namespaces, config.text('domainname')),
+    hooks: { ...parseHooks(config.fields('hooks')), streams: hookStreamsOf(annotations) },
     state: parts,
     seccomp: linux.has('seccomp')
       ? parseSeccomp(linux.fields('seccomp'), (metadata) => listenerParts(parts, metadata))
@@ -89,7 +93,7 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
     ...(cgroup === undefined ? {} : { cgroup }),
     ...(request.startSocket === undefined ? {} : { startSocket: request.startSocket }),
     ...(request.consoleSocket === undefined ? {} : { consoleSocket: request.consoleSocket }),
-    ...(request.pidfdSocket === undefined ? {} : { pidfdSocket: request.pidfdSocket }),
+    ...(pidfdSocket === undefined ? {} : { pidfdSocket: resolve(bundle, pidfdSocket) }),
     ...(request.preserveFds === undefined ? {} : { preserveFds: request.preserveFds }),
     survive: true,
   };

@@ -7,6 +7,7 @@ import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LaunchProblem } from '../../../native/launcher.ts';
 import { errnoOf, TsbuildError } from '../../base/errors.ts';
+import { hookStreamsOf } from '../annotations.ts';
 import { directoryOf } from '../cgroups/cgroup.ts';
 import { tryWrite } from '../cgroups/files.ts';
 import { endCgroup } from '../cgroups/driver.ts';
@@ -56,7 +57,11 @@ export async function runPoststart(context: RuntimeContext, record: ContainerRec
   const config = context.store.readConfig(record.id);
   const hooks = hooksOf(config.fields('hooks'), 'poststart');
   try {
-    runHooks(hooks, 'poststart', stateText(stateParts(config, record), 'running', record.pid));
+    runHooks(hooks, {
+      name: 'poststart',
+      state: stateText(stateParts(config, record), 'running', record.pid),
+      streams: hookStreamsOf(record.annotations),
+    });
   } catch (error) {
     await endContainer(record);
     throw error;
@@ -207,7 +212,11 @@ export async function removeContainer(
   store.remove(record.id);
   for (const hook of hooksOf(config.fields('hooks'), 'poststop'))
     try {
-      runHooks([hook], 'poststop', stateText(stateParts(config, record), 'stopped', 0));
+      runHooks([hook], {
+        name: 'poststop',
+        state: stateText(stateParts(config, record), 'stopped', 0),
+        streams: hookStreamsOf(record.annotations),
+      });
     } catch (error) {
       warn(String(error));
     }

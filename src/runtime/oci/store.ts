@@ -32,11 +32,12 @@ export interface StateStore {
   remove(id: string): void;
 }
 
-const ID = /^[A-Za-z0-9_+.-]{1,1024}$/;
+/** why: no hidden directories, nor "." and "..". */
+const ID = /^[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,1023}$/;
 
 /** Throws SPEC_INVALID for a name that could not be a directory's. */
 export function checkId(id: string): string {
-  if (ID.test(id) && id !== '.' && id !== '..') return id;
+  if (ID.test(id)) return id;
   throw new TsbuildError(
     'SPEC_INVALID',
     id === '' ? 'container id cannot be empty' : `invalid container ID format: ${id}${oddCharacter(id)}`,
@@ -44,7 +45,7 @@ export function checkId(id: string): string {
 }
 
 function oddCharacter(id: string): string {
-  const [odd] = /[^A-Za-z0-9_+.-]/u.exec(id) ?? [];
+  const [odd] = /[^A-Za-z0-9_+.-]/u.exec(id) ?? /^\./.exec(id) ?? [];
   return odd === undefined ? '' : `: invalid character \`${odd}\` in the ID`;
 }
 
