@@ -63,6 +63,31 @@ test('a user namespace has its ids, devices and mounts', () => {
   assert.match(lines, /^\s+0\s+100000\s+65536\ncrw-rw-rw-\n\/sys\/kernel\n0\n$/);
 });
 
+test("a user namespace with the host's network has the host's /sys, and none of its cgroups", () => {
+  const change =
+    (...more: OciConfig['mounts']) =>
+    (config: OciConfig): void => {
+      const { namespaces } = config.linux;
+      config.linux.namespaces = [...namespaces.filter(({ type }) => type !== 'network'), { type: 'user' }];
+      config.linux['uidMappings'] = config.linux['gidMappings'] = [
+        { containerID: 0, hostID: 0, size: 65536 },
+      ];
+      config.mounts = [
+        { destination: '/proc', type: 'proc', source: 'proc' },
+        { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+        ...more,
+      ];
+    };
+  const script =
+    'ls /sys/class/net/lo >/dev/null && ls /sys/fs/cgroup | wc -l; touch /sys/fs/cgroup/x 2>&1; ' +
+    "grep ' /sys' /proc/self/mountinfo | grep -vc ' ro,'; true";
+  const [count, refused, writable] = output(script, change()).split('\n');
+  assert.deepEqual([count, writable], ['0', '0']);
+  assert.match(refused ?? '', /Read-only file system/);
+  const cgroup = { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro'] };
+  assert.match(output('cat /sys/fs/cgroup/*/cgroup.procs | head -n 1', change(cgroup)), /^\d+\n$/);
+});
+
 test('a mount whose ids are mapped shows them mapped', () => {
   const source = join(bundles.directory, 'owned');
   mkdirSync(source);

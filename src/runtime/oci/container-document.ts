@@ -10,6 +10,7 @@ import { TsbuildError } from '../../base/errors.ts';
 import { hookStreamsOf, keepsGroups, pidfdReceiverOf } from '../annotations.ts';
 import type { CgroupDescription } from '../cgroups/cgroup.ts';
 import type { ContainerSpec, IdMaps, NamespaceChoice, ProcessSpec, TimeOffset } from '../runtime.ts';
+import { borrowsSys } from './borrowed-sys.ts';
 import type { Fields } from './fields.ts';
 import { parseHooks } from './hooks-document.ts';
 import { ownIdMaps, parseIdMaps } from './id-maps.ts';
@@ -76,6 +77,7 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
       cgroup: cgroup?.place,
       hasCgroupNamespace: choiceOf(namespaces, 'cgroup') === 'new',
       hasMountNamespace: choiceOf(namespaces, 'mount') === 'new',
+      borrowsSys: borrowsSys(namespaces),
       userMaps,
     }),
     devices: hasBoundDev(config) ? [] : parseDevices(linux),
