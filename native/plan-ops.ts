@@ -302,6 +302,17 @@ export type PlanOp = { readonly subject: string } & (
       /** A file that is not there, or refuses, is no error. */
       readonly optional: boolean;
     }
+  /**
+   * v1: microseconds of realtime for a cgroup, and as much more for its parent (empty: it has its own) first. `period` 0:
+   * as it is. Nothing is lost here where it is refused.
+   */
+  | {
+      readonly op: 'cgroupRealtime';
+      readonly directory: string;
+      readonly parent: string;
+      readonly runtime: number;
+      readonly period: number;
+    }
   /** A v1 `tasks` file that `cgroupSelf` enters. */
   | { readonly op: 'cgroupTasks'; readonly path: string }
   /** Directory of the v2 cgroup that the child is born in. */

@@ -40,6 +40,7 @@ const CODES = {
   cgroupTasks: 213,
   cgroupBorn: 214,
   cgroupDevices: 215,
+  cgroupRealtime: 216,
   attach: 25,
   sync: 26,
   hook: 27,
@@ -208,6 +209,8 @@ function payloadOf(op: PlanOp): Buffer {
       return Buffer.concat([u32(op.optional ? 1 : 0, op.choices.length), ...text(...op.choices.flat())]);
     case 'cgroupDevices':
       return Buffer.concat([u32(op.program.byteLength), ...text(op.directory), op.program]);
+    case 'cgroupRealtime':
+      return Buffer.concat([u32(op.runtime, op.period), ...text(op.directory, op.parent)]);
     case 'cgroupSelf':
     case 'cgroupNamespace':
       return Buffer.alloc(0);

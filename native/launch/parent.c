@@ -302,6 +302,7 @@ int parent_execute(struct parent *p, const struct op *op)
 	case OP_CGROUP_TASKS:
 	case OP_CGROUP_BORN:
 	case OP_CGROUP_DEVICES:
+	case OP_CGROUP_REALTIME:
 		return cgroup_execute(p, op);
 	}
 	errno = EINVAL;

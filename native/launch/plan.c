@@ -217,6 +217,10 @@ static int check_op(struct plan *plan, const struct op *op)
 			return -1;
 		take_strings(&c, 2 + n + m);
 		break;
+	case OP_CGROUP_REALTIME:
+		take_bytes(&c, 8);
+		take_strings(&c, 2);
+		break;
 	case OP_CGROUP_DEVICES:
 		n = take_u32(&c);
 		take_string(&c);

@@ -95,6 +95,7 @@ enum op_code {
 	OP_CGROUP_TASKS = 213,   /* string: a v1 `tasks` file for the child to enter */
 	OP_CGROUP_BORN = 214,    /* string: directory of a v2 cgroup for the child to be born in */
 	OP_CGROUP_DEVICES = 215, /* u32 bytes; string: directory of a v2 cgroup; then struct bpf_insn[] */
+	OP_CGROUP_REALTIME = 216, /* u32 runtime, period (0: as it is); strings: directory of a v1 cgroup, its parent that gets as much more, or "" */
 	OP_NODE = 207,         /* u32 mode with type, major, minor, uid, gid; string path: a device for OP_ATTACH, else the host's */
 	OP_SERVED_TREE = 230,  /* strings: program, options: what it serves, for OP_ROOT and OP_ASSEMBLED (served.h) */
 	OP_HOOK_STREAMS = 240,   /* strings: files that get what hooks write to 1 and to 2, "": where we do */
