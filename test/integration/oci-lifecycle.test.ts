@@ -40,6 +40,12 @@ test('create, start, kill, delete: each state in its turn, nothing left', async 
   assert.equal(created['bundle'], bundle);
   assert.deepEqual(created['annotations'], { 'org.example': 'a "quoted" word' });
   assert.equal(String(created['pid']), readFileSync(join(bundle, 'pid'), 'utf8'));
+  const status = JSON.parse(readFileSync(join(bundles.directory, 'state/life/status'), 'utf8')) as Record<
+    string,
+    unknown
+  >;
+  assert.equal(status['pid'], created['pid']);
+  assert.match(String(status['external_descriptors']), /^\["\/dev\/null","/);
   assert.equal(existsSync(join(bundle, 'rootfs/tmp/started')), false);
   assert.notEqual(bundles.call(['create', 'life'], bundle).code, 0);
   assert.equal(bundles.call(['start', 'life']).code, 0);

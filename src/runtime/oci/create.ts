@@ -4,7 +4,7 @@
  * Order: the id is taken, the config read and laid out, the launcher makes cgroup and container, the record is
  * written. What fails on the way leaves neither cgroup nor directory.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { FIRST_HANDED_ON } from '../../../native/launcher.ts';
 import { TsbuildError } from '../../base/errors.ts';
@@ -155,10 +155,19 @@ function recordOf(
     pidStart: '0',
     ...(cgroup === undefined ? {} : { cgroup: cgroup.place }),
     systemdCgroup: cgroups.manager === 'systemd',
+    external_descriptors: JSON.stringify([0, 1, 2].map(streamName)),
     ...(choiceOf(namespaces, 'mount') === 'host' ? { sharesMounts: true } : {}),
     ...(choiceOf(namespaces, 'pid') === 'new' ? {} : { sharesPids: true }),
     later: ['poststart', 'poststop'].filter((name) => config.fields('hooks').list(name).length > 0),
   };
+}
+
+function streamName(fd: number): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '/dev/null';
+  }
 }
 
 export function launchOf(spec: ContainerSpec, { launcher, machine, warn, debug }: RuntimeContext): Launch {

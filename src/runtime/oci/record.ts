@@ -20,6 +20,8 @@ export interface ContainerRecord {
   readonly sharesPids?: boolean;
   /** Its root is mounted in the runtime's own mount namespace, where deleting unmounts it. */
   readonly sharesMounts?: boolean;
+  /** JSON of what the standard streams are (paths below /proc/PID/fd), as who looks into a runtime's state expects it. */
+  readonly external_descriptors: string;
   /** Hooks that run after the program's start (`poststart`) or end (`poststop`). */
   readonly later: readonly string[];
 }

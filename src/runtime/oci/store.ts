@@ -1,10 +1,11 @@
 /**
  * State directories of the OCI runtime: ROOT/ID with `container.json` (what was made), `config.json` (a copy of the
- * bundle's, as it was then) and, while it waits for its start, `start.sock`.
+ * bundle's, as it was then) and, while it waits for its start, `start.sock`. `status` is `container.json` by the name that
+ * crun has for it, whose `pid`, `bundle`, `rootfs`, `created` and `external_descriptors` are there, too.
  *
  * Whether a container runs is asked of the kernel each time; nothing here goes stale when a process dies.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { errnoOf, TsbuildError } from '../../base/errors.ts';
@@ -64,6 +65,7 @@ export function openStateStore(root: string, host: Host): StateStore {
         if (errnoOf(error) !== 'EEXIST') throw error;
         throw new TsbuildError('CONTAINER_NAME_IN_USE', `container with given ID already exists: ${id}`);
       }
+      symlinkSync('container.json', join(directoryOf(id), 'status'));
     },
     write(record) {
       writeFileAtomic(host, fileOf(record.id), JSON.stringify(record), { mode: 0o600 });
