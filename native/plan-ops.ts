@@ -267,6 +267,8 @@ export type PlanOp = { readonly subject: string } & (
       readonly path: string;
       readonly parts: readonly [string, string, string, string];
     }
+  /** A network device of the launcher's goes into the child's network namespace, with its addresses. */
+  | { readonly op: 'netDevice'; readonly name: string; readonly inside: string }
   /** Files that get what hooks write; empty: where the launcher writes. */
   | { readonly op: 'hookStreams'; readonly stdout: string; readonly stderr: string }
   /** Of the launcher's standard streams, as the host numbers them. */

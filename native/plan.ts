@@ -83,6 +83,7 @@ const CODES = {
   parentHook: 308,
   console: 309,
   cgroupEnter: 310,
+  netDevice: 321,
   pidfd: 330,
 } as const;
 
@@ -276,6 +277,8 @@ function payloadOf(op: PlanOp): Buffer {
       return Buffer.concat(text(op.uids, op.gids));
     case 'timeOffsets':
       return Buffer.concat(text(op.text));
+    case 'netDevice':
+      return Buffer.concat(text(op.name, op.inside));
     case 'hookStreams':
       return Buffer.concat(text(op.stdout, op.stderr));
     case 'streamsOwner':

@@ -250,6 +250,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_string(&c);
 		break;
 	case OP_HOOK_STREAMS:
+	case OP_NET_DEVICE:
 	case OP_SERVED_TREE:
 	case OP_IDMAP:
 	case OP_ID_MAPS:

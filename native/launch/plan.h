@@ -107,6 +107,7 @@ enum op_code {
 	OP_CONSOLE = 309,      /* string: socket that gets the terminal's master */
 	OP_CGROUP_ENTER = 310, /* string: a cgroup.procs file */
 	OP_NETWORK = 320,      /* the first of those that need the child's network namespace */
+	OP_NET_DEVICE = 321,   /* strings: name of a device of ours, its name in the child's network namespace, where it goes */
 	OP_PIDFD = 330,        /* string: socket that gets a pidfd of the child */
 };
 

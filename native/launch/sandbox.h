@@ -124,6 +124,9 @@ int receive_source(struct sandbox *s, uint32_t idmap);
 /* root-tree.c: a root whose ids are mapped, as one more of p->tree */
 int open_root_tree(struct parent *p, struct cursor c);
 
+/* net-device.c: a network device, into the namespace of p->pid */
+int hand_over_device(struct parent *p, struct cursor c);
+
 /* stage.c: `child` runs in the new process and does not return */
 struct birth {
 	struct parent *p;

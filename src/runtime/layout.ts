@@ -36,6 +36,9 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
     ...(choiceOf(spec, 'cgroup') === 'new'
       ? [{ op: 'cgroupNamespace', subject: 'cgroup namespace' } as const]
       : []),
+    ...(spec.netDevices ?? []).map(
+      ({ name, inside }) => ({ op: 'netDevice', subject: `netDevices ${name}`, name, inside }) as const,
+    ),
     ...(spec.state === undefined ? [] : [{ op: 'state', subject: 'state', parts: spec.state } as const]),
     ...rootOps(spec, root, machine),
     ...mountOpsOf(spec, machine),

@@ -182,6 +182,11 @@ export interface HookStreams {
   readonly stderr?: string;
 }
 
+export interface NetDevice {
+  readonly name: string;
+  readonly inside: string;
+}
+
 /** Numbers of sched_setattr(2). */
 export interface Scheduling {
   readonly policy: number;
@@ -270,6 +275,8 @@ export interface ContainerSpec extends ProcessSpec {
   readonly network: ContainerNetwork;
   /** Absent ones: mount, uts, ipc, pid and cgroup are new, user and time the host's; network as `network` says. */
   readonly namespaces?: Partial<Record<Exclude<NamespaceKind, 'network'>, NamespaceChoice>>;
+  /** Network devices of the host's that the container gets, with the names that they have there. */
+  readonly netDevices?: readonly NetDevice[];
   /** For a new user namespace. */
   readonly idMaps?: IdMaps;
   /** For a new time namespace. */

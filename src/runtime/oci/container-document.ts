@@ -19,6 +19,7 @@ import { propagationOf } from './mount-options.ts';
 import { choiceOf, KINDS, parseNamespaces, type Namespaces } from './namespaces-document.ts';
 import { hasBoundDev, parseDevices, parseMounts } from './mounts-document.ts';
 import { parseProcess } from './process-document.ts';
+import { netDevicesOf } from './net-devices-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
 import { PROCESS_STATE_VERSION, stateParts } from './state-document.ts';
 import { streamsOwnerOf } from './streams-owner.ts';
@@ -67,6 +68,7 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
     ...spaces(namespaces),
     ...(idMaps === undefined ? {} : { idMaps }),
     ...timeOffsets(linux),
+    netDevices: netDevicesOf(linux, namespaces),
     initialAffinity: 'all',
     ...streamsOwnerOf(program, userMaps),
     plainTerminal: request.foreground === true,

@@ -31,7 +31,7 @@ export function features(version: string): Json {
       intelRdt: { enabled: false },
       memoryPolicy: { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
       mountExtensions: { idmap: { enabled: true } },
-      netDevices: { enabled: false },
+      netDevices: { enabled: true },
     },
     annotations: { 'org.tsbuild.version': version },
     potentiallyUnsafeConfigAnnotations: UNSAFE_ANNOTATIONS,
