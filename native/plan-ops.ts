@@ -269,6 +269,8 @@ export type PlanOp = { readonly subject: string } & (
     }
   /** A network device of the launcher's goes into the child's network namespace, with its addresses. */
   | { readonly op: 'netDevice'; readonly name: string; readonly inside: string }
+  /** A socket for the child's sd_notify(3), whose words go to the service manager's. */
+  | { readonly op: 'notify'; readonly path: string; readonly manager: string }
   /** Files that get what hooks write; empty: where the launcher writes. */
   | { readonly op: 'hookStreams'; readonly stdout: string; readonly stderr: string }
   /** Of the launcher's standard streams, as the host numbers them. */

@@ -84,6 +84,7 @@ const CODES = {
   console: 309,
   cgroupEnter: 310,
   netDevice: 321,
+  notify: 331,
   pidfd: 330,
 } as const;
 
@@ -279,6 +280,8 @@ function payloadOf(op: PlanOp): Buffer {
       return Buffer.concat(text(op.text));
     case 'netDevice':
       return Buffer.concat(text(op.name, op.inside));
+    case 'notify':
+      return Buffer.concat(text(op.path, op.manager));
     case 'hookStreams':
       return Buffer.concat(text(op.stdout, op.stderr));
     case 'streamsOwner':

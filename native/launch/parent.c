@@ -286,6 +286,8 @@ int parent_execute(struct parent *p, const struct op *op)
 		return open_hook_streams(c, &p->what);
 	case OP_STREAMS_OWNER:
 		return give_streams(c);
+	case OP_NOTIFY:
+		return open_notify(p, c);
 	case OP_NET_DEVICE:
 		return hand_over_device(p, c);
 	case OP_PIDFD:

@@ -251,6 +251,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		break;
 	case OP_HOOK_STREAMS:
 	case OP_NET_DEVICE:
+	case OP_NOTIFY:
 	case OP_SERVED_TREE:
 	case OP_IDMAP:
 	case OP_ID_MAPS:

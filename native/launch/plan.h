@@ -108,6 +108,7 @@ enum op_code {
 	OP_CGROUP_ENTER = 310, /* string: a cgroup.procs file */
 	OP_NETWORK = 320,      /* the first of those that need the child's network namespace */
 	OP_NET_DEVICE = 321,   /* strings: name of a device of ours, its name in the child's network namespace, where it goes */
+	OP_NOTIFY = 331, /* strings: path of a socket for the child's sd_notify, the socket (or @name) that its words are for */
 	OP_PIDFD = 330,        /* string: socket that gets a pidfd of the child */
 };
 

@@ -127,6 +127,9 @@ int open_root_tree(struct parent *p, struct cursor c);
 /* net-device.c: a network device, into the namespace of p->pid */
 int hand_over_device(struct parent *p, struct cursor c);
 
+/* notify.c: a socket for p->pid, and who listens there */
+int open_notify(struct parent *p, struct cursor c);
+
 /* stage.c: `child` runs in the new process and does not return */
 struct birth {
 	struct parent *p;

@@ -36,6 +36,9 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
     ...(choiceOf(spec, 'cgroup') === 'new'
       ? [{ op: 'cgroupNamespace', subject: 'cgroup namespace' } as const]
       : []),
+    ...(spec.notify === undefined
+      ? []
+      : [{ op: 'notify', subject: 'notify socket', ...spec.notify } as const]),
     ...(spec.netDevices ?? []).map(
       ({ name, inside }) => ({ op: 'netDevice', subject: `netDevices ${name}`, name, inside }) as const,
     ),

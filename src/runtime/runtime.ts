@@ -275,6 +275,8 @@ export interface ContainerSpec extends ProcessSpec {
   readonly network: ContainerNetwork;
   /** Absent ones: mount, uts, ipc, pid and cgroup are new, user and time the host's; network as `network` says. */
   readonly namespaces?: Partial<Record<Exclude<NamespaceKind, 'network'>, NamespaceChoice>>;
+  /** A socket that is made for sd_notify(3), and the service manager's socket, which what is said there is for. */
+  readonly notify?: { readonly path: string; readonly manager: string };
   /** Network devices of the host's that the container gets, with the names that they have there. */
   readonly netDevices?: readonly NetDevice[];
   /** For a new user namespace. */

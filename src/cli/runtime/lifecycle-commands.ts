@@ -46,6 +46,7 @@ async function create(
     keyring: !args.has('no-new-keyring'),
     preserveFds: (args.number('preserve-fds') ?? 0) + listening,
     env: listening > 0 ? [`LISTEN_FDS=${listening}`, 'LISTEN_PID=1'] : [],
+    ...(env['NOTIFY_SOCKET'] === undefined ? {} : { notifySocket: env['NOTIFY_SOCKET'] }),
     ...(consoleSocket === undefined ? {} : { consoleSocket: resolve(cwd, consoleSocket) }),
     ...(pidfdSocket === undefined ? {} : { pidfdSocket: resolve(cwd, pidfdSocket) }),
     ...mode,

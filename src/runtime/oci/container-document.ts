@@ -19,6 +19,7 @@ import { propagationOf } from './mount-options.ts';
 import { choiceOf, KINDS, parseNamespaces, type Namespaces } from './namespaces-document.ts';
 import { hasBoundDev, parseDevices, parseMounts } from './mounts-document.ts';
 import { parseProcess } from './process-document.ts';
+import type { Notified } from './notify-socket.ts';
 import { netDevicesOf } from './net-devices-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
 import { PROCESS_STATE_VERSION, stateParts } from './state-document.ts';
@@ -37,6 +38,7 @@ export interface ContainerRequest {
   readonly consoleSocket?: string;
   readonly pidfdSocket?: string;
   readonly preserveFds?: ProcessSpec['preserveFds'];
+  readonly notified?: Notified;
   /** A terminal is copied to the caller's. */
   readonly foreground?: boolean;
   /** Appended to the process's own. */
@@ -50,7 +52,7 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
   const namespaces = parseNamespaces(linux);
   const isNewUser = choiceOf(namespaces, 'user') === 'new';
   const idMaps = parseIdMaps(linux) ?? (isNewUser ? ownIdMaps() : undefined);
-  const { id, bundle, cgroup } = request;
+  const { id, bundle, cgroup, notified } = request;
   const annotations = config.record('annotations');
   const pidfdSocket = request.pidfdSocket ?? pidfdReceiverOf(annotations);
   const parts = stateParts(config, request);
@@ -60,7 +62,8 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
   const personality = personalityOf(linux);
   return {
     ...program,
-    env: [...program.env, ...request.env],
+    env: [...program.env, ...request.env, ...(notified?.env ?? [])],
+    ...(notified === undefined ? {} : { notify: notified.notify }),
     user: { ...program.user, keepGroups: keepsGroups(annotations) },
     id,
     root: rootOf(config, request),
@@ -73,15 +76,18 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
     ...streamsOwnerOf(program, userMaps),
     plainTerminal: request.foreground === true,
     kernelMounts: false,
-    mounts: parseMounts(config, {
-      bundle,
-      rootfs: resolve(bundle, config.fields('root').text('path') ?? ''),
-      cgroup: cgroup?.place,
-      hasCgroupNamespace: choiceOf(namespaces, 'cgroup') === 'new',
-      hasMountNamespace: choiceOf(namespaces, 'mount') === 'new',
-      borrowsSys: borrowsSys(namespaces),
-      userMaps,
-    }),
+    mounts: [
+      ...parseMounts(config, {
+        bundle,
+        rootfs: resolve(bundle, config.fields('root').text('path') ?? ''),
+        cgroup: cgroup?.place,
+        hasCgroupNamespace: choiceOf(namespaces, 'cgroup') === 'new',
+        hasMountNamespace: choiceOf(namespaces, 'mount') === 'new',
+        borrowsSys: borrowsSys(namespaces),
+        userMaps,
+      }),
+      ...(notified === undefined ? [] : [notified.mount]),
+    ],
     devices: hasBoundDev(config) ? [] : parseDevices(linux),
     maskedPaths: linux.texts('maskedPaths'),
     readonlyPaths: linux.texts('readonlyPaths'),

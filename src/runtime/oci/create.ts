@@ -19,6 +19,7 @@ import { parseFields, type Fields } from './fields.ts';
 import { descriptorsFrom3, startDetached, startForeground, type Foreground, type Launch } from './launch.ts';
 import { OCI_VERSION } from './state-document.ts';
 import { choiceOf, parseNamespaces } from './namespaces-document.ts';
+import { prepareNotify } from './notify-socket.ts';
 import type { ContainerRecord } from './record.ts';
 import type { StateStore } from './store.ts';
 
@@ -50,6 +51,8 @@ export interface CreateRequest {
   /** How many descriptors from 3 on the program gets. */
   readonly preserveFds: number;
   readonly env: readonly string[];
+  /** NOTIFY_SOCKET of the caller. */
+  readonly notifySocket?: string;
   /** Waits for `start`; else the program runs at once. */
   readonly waits: boolean;
   /** A terminal and the end of the program are this process's. */
@@ -125,8 +128,10 @@ function specOf(
   cgroup: CgroupDescription | undefined,
 ): ContainerSpec {
   const { id, bundle, pivot, keyring, env, preserveFds, consoleSocket, pidfdSocket } = request;
+  const notified = prepareNotify(config, request.notifySocket, store.directoryOf(id));
   return parseContainer(config, {
     ...{ id, bundle, cgroup, pivot, keyring, env, warn, foreground: request.foreground },
+    ...(notified === undefined ? {} : { notified }),
     ...(request.waits ? { startSocket: store.startSocketOf(id) } : {}),
     ...(consoleSocket === undefined ? {} : { consoleSocket: resolve(bundle, consoleSocket) }),
     ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
