@@ -80,9 +80,9 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
     const cgroup = prepared?.cgroup;
     const spec = specOf(config, request, context, cgroup);
     store.writeConfig(id, text);
-    const record = recordOf(config, request, context, cgroup);
-    store.write(record);
     const launch = launchOf(spec, context);
+    const record = { ...recordOf(config, request, context, cgroup), ...waitingOf(launch) };
+    store.write(record);
     const attached = request.foreground ? await startForeground(launch) : undefined;
     const pid = attached?.pid ?? (await startDetached(launch));
     const complete = { ...record, pid, pidStart: (processStartTime(pid) ?? 0n).toString() };
@@ -165,6 +165,12 @@ function recordOf(
     ...(choiceOf(namespaces, 'pid') === 'new' ? {} : { sharesPids: true }),
     later: ['poststart', 'poststop'].filter((name) => config.fields('hooks').list(name).length > 0),
   };
+}
+
+function waitingOf({ ops }: Launch): Pick<ContainerRecord, 'waiting'> {
+  const at = ops.findIndex(({ op }) => op === 'waitStart');
+  if (at < 0) return {};
+  return { waiting: { at, preserves: ops.some(({ op }) => op === 'preserve') } };
 }
 
 function streamName(fd: number): string {

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { constants } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LaunchProblem } from '../../../native/launcher.ts';
+import { FIRST_HANDED_ON, type LaunchProblem } from '../../../native/launcher.ts';
 import { errnoOf, TsbuildError } from '../../base/errors.ts';
 import { hookStreamsOf } from '../annotations.ts';
 import { directoryOf } from '../cgroups/cgroup.ts';
@@ -95,20 +95,21 @@ async function awaken(path: string): Promise<LaunchProblem | undefined> {
   }
 }
 
-/** The plan is laid out again, to say which part of the config failed. */
+/** What comes after the wait is laid out again, to say which part of the config failed. */
 function startProblem(
   { store, machine, warn }: RuntimeContext,
-  { id, bundle }: ContainerRecord,
+  { id, bundle, waiting = { at: 0, preserves: false } }: ContainerRecord,
   problem: LaunchProblem,
 ): TsbuildError {
   const config = store.readConfig(id);
   const spec = parseContainer(config, {
     ...{ id, bundle, cgroup: undefined, pivot: true, keyring: true, env: [], warn },
     startSocket: store.startSocketOf(id),
+    ...(waiting.preserves ? { preserveFds: { first: FIRST_HANDED_ON, targets: [] } } : {}),
   });
   const ops = layOut(spec, machine);
-  const shift = ops.findIndex(({ op }) => op === 'waitStart');
-  return runtimeError(problem.op > shift ? problem : { ...problem, op: shift }, ops, spec);
+  const at = ops.findIndex(({ op }) => op === 'waitStart');
+  return runtimeError({ ...problem, op: at + Math.max(problem.op - waiting.at, 0) }, ops, spec);
 }
 
 const SIGNALS = constants.signals as Readonly<Record<string, number>>;

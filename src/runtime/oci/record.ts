@@ -16,6 +16,8 @@ export interface ContainerRecord {
   readonly pidStart: string;
   readonly cgroup?: CgroupPlace;
   readonly systemdCgroup: boolean;
+  /** Of one that waits for its start: which operation of its plan waits, and whether descriptors are handed on after it. */
+  readonly waiting?: { readonly at: number; readonly preserves: boolean };
   /** It has no pid namespace of its own that would end with its first process. */
   readonly sharesPids?: boolean;
   /** Its root is mounted in the runtime's own mount namespace, where deleting unmounts it. */
