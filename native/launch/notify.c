@@ -5,6 +5,7 @@
  * why: the container may be in a user or network namespace that the service manager's socket cannot be reached from, and
  * what it says of processes (MAINPID=) is true in its own pid namespace alone.
  */
+#include "notify.h"
 #include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -20,36 +21,6 @@
 #include <unistd.h>
 
 #define MESSAGE_MAX 4096
-
-static const char *const passed[] = { "READY=1", "RELOADING=1", "STOPPING=1", "WATCHDOG=1", "STATUS=", "ERRNO=" };
-
-static int is_passed(const char *line, size_t length)
-{
-	for (unsigned i = 0; i < sizeof passed / sizeof *passed; i++) {
-		size_t size = strlen(passed[i]);
-		if (length >= size && !memcmp(line, passed[i], size) && (passed[i][size - 1] == '=' || length == size))
-			return 1;
-	}
-	return 0;
-}
-
-/* The lines of a message that are handed on; their size. */
-static size_t select_lines(const char *message, size_t size, char *to)
-{
-	size_t length = 0;
-	for (size_t at = 0; at < size;) {
-		const char *end = memchr(message + at, '\n', size - at);
-		size_t line = end ? (size_t)(end - message) - at : size - at;
-		if (is_passed(message + at, line)) {
-			if (length)
-				to[length++] = '\n';
-			memcpy(to + length, message + at, line);
-			length += line;
-		}
-		at += line + 1;
-	}
-	return length;
-}
 
 /* "@name" is in the abstract namespace. */
 static void hand_on(const char *manager, const char *message, size_t size)
@@ -95,7 +66,7 @@ static void relay(int socket, int container, const char *manager)
 			return;
 		/* why: what a container says right before its end is said. */
 		for (ssize_t n; (n = recv(socket, message, sizeof message, MSG_DONTWAIT)) > 0;) {
-			size_t size = select_lines(message, (size_t)n, lines);
+			size_t size = notify_select(message, (size_t)n, lines);
 			if (size)
 				hand_on(manager, lines, size);
 		}
