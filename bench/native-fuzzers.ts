@@ -23,7 +23,7 @@ const SOURCES = {
   settings: ['launch/settings.c', 'launch/plan.c', 'erofs-mount.c'],
   net: ['launch/net-list.c', 'launch/plan.c', 'erofs-mount.c'],
   dns: ['launch/dns-message.c'],
-  texts: ['launch/home.c', 'launch/state.c', 'launch/plan.c', 'erofs-mount.c'],
+  texts: ['launch/home.c', 'launch/notify-words.c', 'launch/state.c', 'launch/plan.c', 'erofs-mount.c'],
   tar: [...TAR_SOURCES, 'tree/sha256.c'],
   index: [
     ...TAR_SOURCES,
@@ -141,7 +141,9 @@ function seedsOf(name: FuzzTarget): readonly Uint8Array[] {
     case 'dns':
       return [Buffer.from('\x1d\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x04test\0\0\x01\0\x01', 'latin1')];
     case 'texts':
-      return [Buffer.from('root:x:0:0::/root:/bin/sh\nbob:x:1:1::/home/bob:\n')];
+      return ['root:x:0:0::/root:/bin/sh\nbob:x:1:1::/home/bob:\n', 'MAINPID=1\nREADY=1\nSTATUS=up'].map(
+        (text) => Buffer.from(text),
+      );
     case 'settings':
       return [seedSettings()];
     case 'tar':
@@ -169,6 +171,18 @@ function seedOciPlan(): Uint8Array {
     { op: 'rootTree', subject, mount, idmap: 1, uid: 100, gid: 100 },
     { op: 'foreignTree', subject, pid: 7, started: 9n, path: '/dev/shm' },
     { op: 'console', subject, path: '/socket' },
+    { op: 'hookStreams', subject, stdout: '/tmp/out', stderr: '' },
+    { op: 'streamsOwner', subject, uid: 1000, gid: 1000 },
+    {
+      op: 'cgroupRealtime',
+      subject,
+      directory: '/cgroup/a/b',
+      parent: '/cgroup/a',
+      runtime: 1000,
+      period: 0,
+    },
+    { op: 'netDevice', subject, name: 'eth0', inside: 'eth1' },
+    { op: 'notify', subject, path: '/notify', manager: '@manager' },
     ...[1, 2].map((phase) => ({ op: 'parentHook', subject, hook: hook(phase) }) as const),
     { op: 'state', subject, parts: ['{"status":"', '","pid":', '}'] },
     { op: 'root', subject, mount: { kind: 'tree', tree: 1 }, point: '/m' },

@@ -267,6 +267,14 @@ export type PlanOp = { readonly subject: string } & (
       readonly path: string;
       readonly parts: readonly [string, string, string, string];
     }
+  /** A network device of the launcher's goes into the child's network namespace, with its addresses. */
+  | { readonly op: 'netDevice'; readonly name: string; readonly inside: string }
+  /** A socket for the child's sd_notify(3), whose words go to the service manager's. */
+  | { readonly op: 'notify'; readonly path: string; readonly manager: string }
+  /** Files that get what hooks write; empty: where the launcher writes. */
+  | { readonly op: 'hookStreams'; readonly stdout: string; readonly stderr: string }
+  /** Of the launcher's standard streams, as the host numbers them. */
+  | { readonly op: 'streamsOwner'; readonly uid: number; readonly gid: number }
   | { readonly op: 'parentOom'; readonly score: number }
   /** The namespace at `path` (flag as in NAMESPACE) instead of a new one. */
   | { readonly op: 'join'; readonly namespace: number; readonly path: string }
@@ -297,6 +305,17 @@ export type PlanOp = { readonly subject: string } & (
       readonly choices: readonly (readonly [file: string, value: string])[];
       /** A file that is not there, or refuses, is no error. */
       readonly optional: boolean;
+    }
+  /**
+   * v1: microseconds of realtime for a cgroup, and as much more for its parent (empty: it has its own) first. `period` 0:
+   * as it is. Nothing is lost here where it is refused.
+   */
+  | {
+      readonly op: 'cgroupRealtime';
+      readonly directory: string;
+      readonly parent: string;
+      readonly runtime: number;
+      readonly period: number;
     }
   /** A v1 `tasks` file that `cgroupSelf` enters. */
   | { readonly op: 'cgroupTasks'; readonly path: string }

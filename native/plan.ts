@@ -40,6 +40,7 @@ const CODES = {
   cgroupTasks: 213,
   cgroupBorn: 214,
   cgroupDevices: 215,
+  cgroupRealtime: 216,
   attach: 25,
   sync: 26,
   hook: 27,
@@ -75,11 +76,15 @@ const CODES = {
   node: 207,
   rootTree: 208,
   servedTree: 230,
+  hookStreams: 240,
+  streamsOwner: 241,
   idMaps: 300,
   parentOom: 301,
   parentHook: 308,
   console: 309,
   cgroupEnter: 310,
+  netDevice: 321,
+  notify: 331,
   pidfd: 330,
 } as const;
 
@@ -206,6 +211,8 @@ function payloadOf(op: PlanOp): Buffer {
       return Buffer.concat([u32(op.optional ? 1 : 0, op.choices.length), ...text(...op.choices.flat())]);
     case 'cgroupDevices':
       return Buffer.concat([u32(op.program.byteLength), ...text(op.directory), op.program]);
+    case 'cgroupRealtime':
+      return Buffer.concat([u32(op.runtime, op.period), ...text(op.directory, op.parent)]);
     case 'cgroupSelf':
     case 'cgroupNamespace':
       return Buffer.alloc(0);
@@ -271,6 +278,14 @@ function payloadOf(op: PlanOp): Buffer {
       return Buffer.concat(text(op.uids, op.gids));
     case 'timeOffsets':
       return Buffer.concat(text(op.text));
+    case 'netDevice':
+      return Buffer.concat(text(op.name, op.inside));
+    case 'notify':
+      return Buffer.concat(text(op.path, op.manager));
+    case 'hookStreams':
+      return Buffer.concat(text(op.stdout, op.stderr));
+    case 'streamsOwner':
+      return u32(op.uid, op.gid);
     case 'listener':
       return Buffer.concat(text(op.path, ...op.parts));
     case 'exec':

@@ -45,20 +45,32 @@ int connect_path(const char *path, int type)
 	return done < 0 ? -1 : fd;
 }
 
-int listen_path(const char *path)
+static int bound(const char *path, int type)
 {
 	struct sockaddr_un address;
 	int directory = address_of(path, &address);
 	if (directory < 0)
 		return -1;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int done = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -1 : listen(fd, 1);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	int done = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -1 : 0;
+	if (done == 0 && type == SOCK_STREAM)
+		done = listen(fd, 1);
 	int error = errno;
 	close(directory);
 	if (done < 0 && fd >= 0)
 		close(fd);
 	errno = error;
 	return done < 0 ? -1 : fd;
+}
+
+int listen_path(const char *path)
+{
+	return bound(path, SOCK_STREAM);
+}
+
+int bind_path(const char *path)
+{
+	return bound(path, SOCK_DGRAM);
 }
 
 int send_descriptor(int socket, const void *bytes, size_t size, int fd)

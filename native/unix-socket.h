@@ -6,6 +6,8 @@
 /* Connected, or bound and listening (SOCK_STREAM); O_CLOEXEC; -1 with errno. */
 int connect_path(const char *path, int type);
 int listen_path(const char *path);
+/* Bound, for datagrams. */
+int bind_path(const char *path);
 /* 0, or -1 with errno; fd < 0: the bytes alone. */
 int send_descriptor(int socket, const void *bytes, size_t size, int fd);
 

@@ -129,7 +129,7 @@ test('every variable that is read is known to builds that nothing has changed fo
   const others = [
     ...['CONTAINERS_REGISTRIES_CONF', 'DOCKER_CONFIG', 'HOME', 'NODE_EXTRA_CA_CERTS', 'REGISTRY_AUTH_FILE'],
     ...['SSH_AUTH_SOCK', 'SSL_CERT_DIR', 'SSL_CERT_FILE', 'XDG_CONFIG_HOME', 'XDG_RUNTIME_DIR'],
-    ...['TSBUILD_REGISTRY_CONFIG', 'TSBUILD_REGISTRY_TIMEOUT', 'PATH', 'LISTEN_FDS'],
+    ...['TSBUILD_REGISTRY_CONFIG', 'TSBUILD_REGISTRY_TIMEOUT', 'PATH', 'LISTEN_FDS', 'NOTIFY_SOCKET'],
     ...['TSBUILD_RUNTIME_DESCRIPTORS', 'TSBUILD_RUNTIME_NAME'],
   ];
   const read = new Set(

@@ -1,6 +1,7 @@
-/* Texts that are not ours: a line of an image's passwd, words that become JSON. */
+/* Texts that are not ours: a line of an image's passwd, words that become JSON, what containers say of themselves. */
 #include "fuzz.h"
 #include "../launch/home.h"
+#include "../launch/notify.h"
 #include "../launch/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -18,6 +19,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 			abort();
 		free(out);
 	}
+	char *lines = malloc(size);
+	if (notify_select((const char *)bytes, size, lines) > size)
+		abort();
+	free(lines);
 	free(text);
 	return 0;
 }

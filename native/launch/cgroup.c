@@ -31,7 +31,7 @@ static int find_place(const char *base, const char *path)
 	return snprintf(place, sizeof place, "%s%s", base, path) < (int)sizeof place ? 0 : -1;
 }
 
-static int write_file(const char *path, const char *value)
+int cgroup_write(const char *path, const char *value)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
@@ -44,8 +44,7 @@ static int write_file(const char *path, const char *value)
 	return n == (ssize_t)length ? 0 : -1;
 }
 
-/* What a small file holds, without its last newline; 0 bytes for one that cannot be read. */
-static size_t read_file(const char *path, char *buffer, size_t size)
+size_t cgroup_read(const char *path, char *buffer, size_t size)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n = fd < 0 ? 0 : read(fd, buffer, size - 1);
@@ -64,13 +63,13 @@ static int inherit_cpuset(const char *directory, size_t parent_length)
 	for (int i = 0; i < 2; i++) {
 		char path[PATH_MAX + LONGEST_NAME], value[4096];
 		snprintf(path, sizeof path, "%s/%s", directory, names[i]);
-		if (read_file(path, value, sizeof value) > 0)
+		if (cgroup_read(path, value, sizeof value) > 0)
 			continue;
 		snprintf(path, sizeof path, "%.*s/%s", (int)parent_length, directory, names[i]);
-		if (read_file(path, value, sizeof value) == 0)
+		if (cgroup_read(path, value, sizeof value) == 0)
 			continue;
 		snprintf(path, sizeof path, "%s/%s", directory, names[i]);
-		if (write_file(path, value) < 0)
+		if (cgroup_write(path, value) < 0)
 			return -1;
 	}
 	return 0;
@@ -80,7 +79,7 @@ static int is_occupied(const char *directory)
 {
 	char path[PATH_MAX + LONGEST_NAME], value[64];
 	snprintf(path, sizeof path, "%s/cgroup.procs", directory);
-	return read_file(path, value, sizeof value) > 0;
+	return cgroup_read(path, value, sizeof value) > 0;
 }
 
 /* Every level of `place` after its first `base` bytes. */
@@ -146,7 +145,7 @@ static int enable_in(const char *directory, struct cursor c, uint32_t required, 
 {
 	char path[PATH_MAX + LONGEST_NAME], enabled[1024];
 	snprintf(path, sizeof path, "%s/cgroup.subtree_control", directory);
-	read_file(path, enabled, sizeof enabled);
+	cgroup_read(path, enabled, sizeof enabled);
 	int inhabited = -1;
 	for (uint32_t i = 0; i < required + optional; i++) {
 		const char *controller = take_string(&c);
@@ -157,7 +156,7 @@ static int enable_in(const char *directory, struct cursor c, uint32_t required, 
 			inhabited = is_inhabited(directory);
 		errno = EBUSY;
 		snprintf(word, sizeof word, "+%s", controller);
-		if ((inhabited || write_file(path, word) < 0) && i < required)
+		if ((inhabited || cgroup_write(path, word) < 0) && i < required)
 			return -1;
 	}
 	return 0;
@@ -189,7 +188,7 @@ static int write_value(struct parent *p, struct cursor c)
 	while (choices-- > 0) {
 		const char *path = take_string(&c), *value = take_string(&c);
 		p->what = path;
-		if (write_file(path, value) == 0)
+		if (cgroup_write(path, value) == 0)
 			return 0;
 		if (errno != ENOENT)
 			break;
@@ -249,6 +248,9 @@ int cgroup_execute(struct parent *p, const struct op *op)
 		return open_birthplace(p, c);
 	case OP_CGROUP_DEVICES:
 		return filter_devices(p, c);
+	case OP_CGROUP_REALTIME:
+		give_realtime(c);
+		return 0;
 	}
 	errno = EINVAL;
 	return -1;

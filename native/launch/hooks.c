@@ -32,9 +32,33 @@ static const struct op *find_op(const struct plan *plan, uint16_t code)
 	return NULL;
 }
 
+/* [1] and [2]; kept over fork and pivot, closed by exec. */
+static int streams[3] = { -1, -1, -1 };
+
+int open_hook_streams(struct cursor c, const char **what)
+{
+	for (int number = 1; number < 3; number++) {
+		*what = take_string(&c);
+		if (streams[number] >= 0)
+			close(streams[number]);
+		streams[number] = **what ? open(*what, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644) : -1;
+		if (**what && streams[number] < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int hook_stream(int number)
+{
+	return streams[number];
+}
+
 static void exec_hook(int input, const char *path, char **args, char **environment, struct sandbox *as)
 {
 	dup2(input, 0);
+	for (int number = 1; number < 3; number++)
+		if (streams[number] >= 0)
+			dup2(streams[number], number);
 	syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
 	sigset_t none;
 	sigemptyset(&none);

@@ -230,6 +230,28 @@ static int send_pidfd(struct parent *p, struct cursor c)
 	return done;
 }
 
+/* Devices are others' as well (the null device, a terminal), and what is only read stays whose it is. */
+static int is_for_program(int fd)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return 0;
+	if (S_ISREG(st.st_mode))
+		return (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+	return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode);
+}
+
+/* why: a program could not open /dev/stderr and its like again while they are somebody else's. What cannot be given stays. */
+static int give_streams(struct cursor c)
+{
+	uid_t uid = take_u32(&c);
+	gid_t gid = take_u32(&c);
+	for (int fd = 0; fd < 3; fd++)
+		if (is_for_program(fd) && fchown(fd, uid, gid) < 0)
+			continue;
+	return 0;
+}
+
 int parent_execute(struct parent *p, const struct op *op)
 {
 	struct cursor c = cursor_of(op);
@@ -260,6 +282,14 @@ int parent_execute(struct parent *p, const struct op *op)
 		return p->start_socket < 0 ? -1 : 0;
 	case OP_LISTENER:
 		return open_listener(p, c);
+	case OP_HOOK_STREAMS:
+		return open_hook_streams(c, &p->what);
+	case OP_STREAMS_OWNER:
+		return give_streams(c);
+	case OP_NOTIFY:
+		return open_notify(p, c);
+	case OP_NET_DEVICE:
+		return hand_over_device(p, c);
 	case OP_PIDFD:
 		return send_pidfd(p, c);
 	case OP_ID_MAPS:
@@ -276,6 +306,7 @@ int parent_execute(struct parent *p, const struct op *op)
 	case OP_CGROUP_TASKS:
 	case OP_CGROUP_BORN:
 	case OP_CGROUP_DEVICES:
+	case OP_CGROUP_REALTIME:
 		return cgroup_execute(p, op);
 	}
 	errno = EINVAL;

@@ -217,6 +217,10 @@ static int check_op(struct plan *plan, const struct op *op)
 			return -1;
 		take_strings(&c, 2 + n + m);
 		break;
+	case OP_CGROUP_REALTIME:
+		take_bytes(&c, 8);
+		take_strings(&c, 2);
+		break;
 	case OP_CGROUP_DEVICES:
 		n = take_u32(&c);
 		take_string(&c);
@@ -225,6 +229,9 @@ static int check_op(struct plan *plan, const struct op *op)
 	case OP_JOIN:
 		plan->is_staged |= (take_u32(&c) & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWTIME | CLONE_NEWNS)) != 0;
 		take_string(&c);
+		break;
+	case OP_STREAMS_OWNER:
+		take_bytes(&c, 8);
 		break;
 	case OP_FOREIGN_TREE:
 		take_bytes(&c, 16);
@@ -242,6 +249,9 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_bytes(&c, 8);
 		take_string(&c);
 		break;
+	case OP_HOOK_STREAMS:
+	case OP_NET_DEVICE:
+	case OP_NOTIFY:
 	case OP_SERVED_TREE:
 	case OP_IDMAP:
 	case OP_ID_MAPS:

@@ -95,8 +95,11 @@ enum op_code {
 	OP_CGROUP_TASKS = 213,   /* string: a v1 `tasks` file for the child to enter */
 	OP_CGROUP_BORN = 214,    /* string: directory of a v2 cgroup for the child to be born in */
 	OP_CGROUP_DEVICES = 215, /* u32 bytes; string: directory of a v2 cgroup; then struct bpf_insn[] */
+	OP_CGROUP_REALTIME = 216, /* u32 runtime, period (0: as it is); strings: directory of a v1 cgroup, its parent that gets as much more, or "" */
 	OP_NODE = 207,         /* u32 mode with type, major, minor, uid, gid; string path: a device for OP_ATTACH, else the host's */
 	OP_SERVED_TREE = 230,  /* strings: program, options: what it serves, for OP_ROOT and OP_ASSEMBLED (served.h) */
+	OP_HOOK_STREAMS = 240,   /* strings: files that get what hooks write to 1 and to 2, "": where we do */
+	OP_STREAMS_OWNER = 241,  /* u32 uid, gid: whose our standard streams become */
 	OP_AFTER = 300,
 	OP_ID_MAPS = 300,      /* strings uid_map, gid_map of a new user namespace */
 	OP_PARENT_OOM = 301,   /* i32 */
@@ -104,6 +107,8 @@ enum op_code {
 	OP_CONSOLE = 309,      /* string: socket that gets the terminal's master */
 	OP_CGROUP_ENTER = 310, /* string: a cgroup.procs file */
 	OP_NETWORK = 320,      /* the first of those that need the child's network namespace */
+	OP_NET_DEVICE = 321,   /* strings: name of a device of ours, its name in the child's network namespace, where it goes */
+	OP_NOTIFY = 331, /* strings: path of a socket for the child's sd_notify, the socket (or @name) that its words are for */
 	OP_PIDFD = 330,        /* string: socket that gets a pidfd of the child */
 };
 

@@ -219,7 +219,8 @@ int close_others(struct sandbox *s)
 	uint32_t first, count;
 	preserved(s->plan, &first, &count);
 	const struct parent *p = s->parent;
-	const int kept[] = { s->control, s->told, s->root, s->proc, p->start_socket, p->listener, s->stdio[0], s->stdio[1], s->stdio[2] };
+	const int kept[] = { s->control, s->told, s->root, s->proc, p->start_socket, p->listener, s->stdio[0], s->stdio[1], s->stdio[2],
+			     hook_stream(1), hook_stream(2) };
 	for (unsigned from = 3;;) {
 		unsigned next = count > 0 && first + count > from ? first : ~0u;
 		unsigned end = next == ~0u ? next : first + count;

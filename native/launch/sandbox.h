@@ -124,6 +124,12 @@ int receive_source(struct sandbox *s, uint32_t idmap);
 /* root-tree.c: a root whose ids are mapped, as one more of p->tree */
 int open_root_tree(struct parent *p, struct cursor c);
 
+/* net-device.c: a network device, into the namespace of p->pid */
+int hand_over_device(struct parent *p, struct cursor c);
+
+/* notify.c: a socket for p->pid, and who listens there */
+int open_notify(struct parent *p, struct cursor c);
+
 /* stage.c: `child` runs in the new process and does not return */
 struct birth {
 	struct parent *p;
@@ -144,6 +150,10 @@ int enter_namespaces(struct sandbox *s);
  * the filter and the environment that the program of this sandbox will have; NULL: as we are.
  */
 int run_hook(const struct plan *plan, struct cursor hook, pid_t pid, struct sandbox *as, const char **what);
+/* Opens the files that hooks of this plan write to (OP_HOOK_STREAMS), for us and the child; 0, or -1 with *what. */
+int open_hook_streams(struct cursor c, const char **what);
+/* The descriptor of hooks' 1 or 2, -1: ours. */
+int hook_stream(int number);
 /* sandbox.c: takes on what follows in the plan up to exec, in a process of its own */
 int become_program(struct sandbox *s);
 

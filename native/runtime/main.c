@@ -172,9 +172,11 @@ static int delete(const struct container *c)
 			return HAND_OVER;
 		remove_default_parent(c->cgroup[i]);
 	}
-	static const char *const files[] = { "state", "container.json", "config.json", "start.sock" };
+	static const char *const files[] = { "state", "container.json", "status", "config.json", "start.sock" };
 	for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
 		unlink(file_of(c, files[i]));
+	unlink(file_of(c, "notify/notify"));
+	rmdir(file_of(c, "notify"));
 	return rmdir(c->directory) < 0 ? HAND_OVER : 0;
 }
 

@@ -49,6 +49,9 @@ export function outsideOps(spec: ProcessSpec): readonly PlanOp[] {
     ...(spec.pidfdSocket === undefined
       ? []
       : [{ op: 'pidfd', subject: 'pidfd socket', path: spec.pidfdSocket } as const]),
+    ...(spec.streamsOwner === undefined
+      ? []
+      : [{ op: 'streamsOwner', subject: 'standard streams', ...spec.streamsOwner } as const]),
     ...listenerOps(spec),
   ];
 }

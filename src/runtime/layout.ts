@@ -36,6 +36,12 @@ export function layOut(spec: ContainerSpec, machine: Machine): readonly PlanOp[]
     ...(choiceOf(spec, 'cgroup') === 'new'
       ? [{ op: 'cgroupNamespace', subject: 'cgroup namespace' } as const]
       : []),
+    ...(spec.notify === undefined
+      ? []
+      : [{ op: 'notify', subject: 'notify socket', ...spec.notify } as const]),
+    ...(spec.netDevices ?? []).map(
+      ({ name, inside }) => ({ op: 'netDevice', subject: `netDevices ${name}`, name, inside }) as const,
+    ),
     ...(spec.state === undefined ? [] : [{ op: 'state', subject: 'state', parts: spec.state } as const]),
     ...rootOps(spec, root, machine),
     ...mountOpsOf(spec, machine),
@@ -208,11 +214,15 @@ function hookOps(
 
 function createHooks({ hooks }: ContainerSpec): readonly PlanOp[] {
   if (hooks === undefined) return [];
+  const { stdout = '', stderr = '' } = hooks.streams ?? {};
   const outside = [
     ...hookOps('parentHook', HOOK_PHASE.runtime, 'prestart', hooks.prestart),
     ...hookOps('parentHook', HOOK_PHASE.runtime, 'createRuntime', hooks.runtime),
   ];
   return [
+    ...(stdout === '' && stderr === ''
+      ? []
+      : [{ op: 'hookStreams', subject: 'output of hooks', stdout, stderr } as const]),
     ...outside,
     ...(outside.length === 0 ? [] : [{ op: 'sync', subject: 'hooks', phase: HOOK_PHASE.runtime } as const]),
     ...hookOps('hook', HOOK_PHASE.container, 'createContainer', hooks.container),

@@ -173,6 +173,18 @@ export interface ContainerHooks {
   readonly container: readonly Hook[];
   /** In the container, before its program. */
   readonly start: readonly Hook[];
+  readonly streams?: HookStreams;
+}
+
+/** Files of the host that get what hooks write, appended; absent: where the runtime itself writes. */
+export interface HookStreams {
+  readonly stdout?: string;
+  readonly stderr?: string;
+}
+
+export interface NetDevice {
+  readonly name: string;
+  readonly inside: string;
 }
 
 /** Numbers of sched_setattr(2). */
@@ -201,6 +213,8 @@ export interface ProcessSpec {
   readonly plainTerminal?: boolean;
   /** Who gets the terminal's master: a unix socket; absent: whoever started the container. */
   readonly consoleSocket?: string;
+  /** Whose the standard streams become, as the host numbers them; absent: they stay whose they are. */
+  readonly streamsOwner?: { readonly uid: number; readonly gid: number };
   /** Who gets a pidfd of the process: a unix socket. */
   readonly pidfdSocket?: string;
   /** Capability names (`CAP_CHOWN`) of the bounding set; effective and permitted only for uid 0. */
@@ -261,6 +275,10 @@ export interface ContainerSpec extends ProcessSpec {
   readonly network: ContainerNetwork;
   /** Absent ones: mount, uts, ipc, pid and cgroup are new, user and time the host's; network as `network` says. */
   readonly namespaces?: Partial<Record<Exclude<NamespaceKind, 'network'>, NamespaceChoice>>;
+  /** A socket that is made for sd_notify(3), and the service manager's socket, which what is said there is for. */
+  readonly notify?: { readonly path: string; readonly manager: string };
+  /** Network devices of the host's that the container gets, with the names that they have there. */
+  readonly netDevices?: readonly NetDevice[];
   /** For a new user namespace. */
   readonly idMaps?: IdMaps;
   /** For a new time namespace. */

@@ -63,6 +63,31 @@ test('a user namespace has its ids, devices and mounts', () => {
   assert.match(lines, /^\s+0\s+100000\s+65536\ncrw-rw-rw-\n\/sys\/kernel\n0\n$/);
 });
 
+test("a user namespace with the host's network has the host's /sys, and none of its cgroups", () => {
+  const change =
+    (...more: OciConfig['mounts']) =>
+    (config: OciConfig): void => {
+      const { namespaces } = config.linux;
+      config.linux.namespaces = [...namespaces.filter(({ type }) => type !== 'network'), { type: 'user' }];
+      config.linux['uidMappings'] = config.linux['gidMappings'] = [
+        { containerID: 0, hostID: 0, size: 65536 },
+      ];
+      config.mounts = [
+        { destination: '/proc', type: 'proc', source: 'proc' },
+        { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+        ...more,
+      ];
+    };
+  const script =
+    'ls /sys/class/net/lo >/dev/null && ls /sys/fs/cgroup | wc -l; touch /sys/fs/cgroup/x 2>&1; ' +
+    "grep ' /sys' /proc/self/mountinfo | grep -vc ' ro,'; true";
+  const [count, refused, writable] = output(script, change()).split('\n');
+  assert.deepEqual([count, writable], ['0', '0']);
+  assert.match(refused ?? '', /Read-only file system/);
+  const cgroup = { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro'] };
+  assert.match(output('cat /sys/fs/cgroup/*/cgroup.procs | head -n 1', change(cgroup)), /^\d+\n$/);
+});
+
 test('a mount whose ids are mapped shows them mapped', () => {
   const source = join(bundles.directory, 'owned');
   mkdirSync(source);
@@ -187,6 +212,34 @@ test('paths are masked and read-only, a mount inside /proc is refused (CVE-2019-
     config.mounts.push({ destination: '/proc/self/attr', type: 'tmpfs', source: 'tmpfs' }),
   );
   assert.match(refused.stderr, /inside \/proc/);
+});
+
+test('a deadline that makes no sense is told apart from others', () => {
+  const problem = (numbers: object): string =>
+    bundles.run('true', ({ process }) => {
+      process['scheduler'] = { policy: 'SCHED_DEADLINE', ...numbers };
+    }).stderr;
+  const [ms10, ms20, ms30] = [10e6, 20e6, 30e6];
+  assert.match(problem({ deadline: ms20 }), /`SCHED_DEADLINE` requires `runtime`/);
+  assert.match(problem({ runtime: ms10 }), /`SCHED_DEADLINE` requires `deadline`/);
+  assert.match(problem({ runtime: 0, deadline: ms20 }), /runtime must be greater than 0/);
+  assert.match(problem({ runtime: 1023, deadline: ms20 }), /runtime 1023 must be between 1024 and /);
+  assert.match(problem({ runtime: 2 ** 63, deadline: 2 ** 63 }), /runtime \d+ must be between 1024 and /);
+  assert.match(problem({ runtime: ms30, deadline: ms20 }), /runtime 30000000 must be <= deadline 20000000/);
+  assert.match(
+    problem({ runtime: ms10, deadline: ms30, period: ms20 }),
+    /deadline 30000000 must be <= period 20000000/,
+  );
+});
+
+test('two domain names are one too many', () => {
+  const withSysctl = (domainname: string): string =>
+    bundles.run('cat /proc/sys/kernel/domainname', (config) => {
+      Object.assign(config, { domainname: 'one' });
+      config.linux['sysctl'] = { 'kernel.domainname': domainname };
+    }).stderr;
+  assert.equal(withSysctl('one'), '');
+  assert.match(withSysctl('two'), /kernel\.domainname\\?" conflicts with the OCI \\?"domainname\\?" field/);
 });
 
 test('configs that make no sense are refused, naming the member', () => {

@@ -341,6 +341,29 @@ test('realtime shrinks in one update', async (t) => {
   }
 });
 
+test('whoever asks for realtime has some, in the cgroup that is there for all, too', (t) => {
+  const root = '/sys/fs/cgroup/cpu';
+  if (!existsSync(`${root}/cpu.rt_period_us`)) return t.skip('no realtime limits');
+  const given = 'cat /sys/fs/cgroup/cpu/cpu.rt_runtime_us; grep ^policy /proc/self/sched | tr -dc 0-9';
+  const outcome = (change: (config: OciConfig) => void): string => {
+    const { stdout, stderr } = bundles.run(given, change);
+    return `${stdout}${stderr}`;
+  };
+  const scheduler = (policy: string, priority: number) => (config: OciConfig) => {
+    config.process['scheduler'] = { policy, priority };
+  };
+  assert.equal(outcome(scheduler('SCHED_FIFO', 10)), '100000\n1');
+  assert.equal(outcome(scheduler('SCHED_RR', 5)), '100000\n2');
+  const asked = outcome(({ linux }) => {
+    linux['resources'] = { cpu: { realtimeRuntime: 1000, realtimePeriod: 100_000 } };
+  });
+  assert.match(asked, /^1000\n/);
+  assert.match(
+    outcome(({ linux }) => (linux['resources'] = { cpu: { realtimeRuntime: 990_000 } })),
+    /realtimeRuntime .*invalid argument/,
+  );
+});
+
 test('a burst is taken back by an update to 0', async (t) => {
   if (!existsSync('/sys/fs/cgroup/cpu/cpu.cfs_burst_us')) return t.skip('no bursts');
   const path = `/tsbuild/oci-burst-${process.pid}`;
@@ -374,6 +397,22 @@ test('mounts are added to a container that runs, and removed', async () => {
   );
   writeFileSync(file, '[{"destination": "/proc/self/attr", "type": "tmpfs"}]');
   assert.match(bundles.call(['mounts', 'add', 'late', file]).stderr, /inside \/proc/);
+});
+
+test('the usage of a command is in a line, with the name that it was called by', () => {
+  const link = join(bundles.directory, 'crun');
+  symlinkSync(locateNative('tsbuild-runtime'), link);
+  const usage = (command: string): string | undefined =>
+    /^Usage: .*$/m.exec(spawnSync(link, [command, '--help'], { encoding: 'utf8' }).stdout)?.[0];
+  assert.equal(usage('start'), 'Usage: crun [OPTION...] start CONTAINER');
+  assert.equal(usage('update'), 'Usage: crun [OPTION...] update [OPTION]... CONTAINER');
+  assert.equal(usage('mounts'), 'Usage: crun [OPTION...] mounts [add|remove] CONTAINER FILE');
+});
+
+test('an id that would be a hidden directory is refused', () => {
+  const { code, stderr } = bundles.call(['run', '.hidden'], bundles.bundle('true'));
+  assert.equal(code, 1);
+  assert.match(stderr, /invalid container ID format: \.hidden: invalid character `\.` in the ID/);
 });
 
 test('it is called what the symlink that it was started by is called', () => {

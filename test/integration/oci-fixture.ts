@@ -17,8 +17,8 @@ export interface Bundles {
   readonly directory: string;
   /** tsbuild-runtime with these arguments; `bundle` is its working directory. */
   call(args: readonly string[], bundle?: string, descriptors?: readonly number[]): Outcome;
-  /** The same, not waited for. */
-  begin(args: readonly string[], bundle?: string): ChildProcess;
+  /** The same, not waited for; `streams`: its 0 and 1. */
+  begin(args: readonly string[], bundle?: string, streams?: readonly [number, number]): ChildProcess;
   /** A new bundle whose program is `sh -c script`, its config changed. */
   bundle(script: string, change?: (config: OciConfig, rootfs: string) => void): string;
   /** Runs it to the end. */
@@ -61,8 +61,11 @@ export function openBundles(): Bundles {
       });
       return { stdout, stderr, code: status };
     },
-    begin: (args, bundle = directory) =>
-      spawn(program, ['--root', state, ...args], { cwd: bundle, stdio: ['ignore', 'pipe', 'pipe'] }),
+    begin: (args, bundle = directory, streams) =>
+      spawn(program, ['--root', state, ...args], {
+        cwd: bundle,
+        stdio: [...(streams ?? (['ignore', 'pipe'] as const)), 'pipe'],
+      }),
     bundle(script, change) {
       const bundle = join(directory, `bundle-${(count += 1)}`);
       mkdirSync(join(bundle, 'rootfs'), { recursive: true });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,6 +40,12 @@ test('create, start, kill, delete: each state in its turn, nothing left', async 
   assert.equal(created['bundle'], bundle);
   assert.deepEqual(created['annotations'], { 'org.example': 'a "quoted" word' });
   assert.equal(String(created['pid']), readFileSync(join(bundle, 'pid'), 'utf8'));
+  const status = JSON.parse(readFileSync(join(bundles.directory, 'state/life/status'), 'utf8')) as Record<
+    string,
+    unknown
+  >;
+  assert.equal(status['pid'], created['pid']);
+  assert.match(String(status['external_descriptors']), /^\["\/dev\/null","/);
   assert.equal(existsSync(join(bundle, 'rootfs/tmp/started')), false);
   assert.notEqual(bundles.call(['create', 'life'], bundle).code, 0);
   assert.equal(bundles.call(['start', 'life']).code, 0);
@@ -143,6 +149,25 @@ test('a program that cannot be executed is told of at create', () => {
     /exec: \\"nothing-here\\": executable file not found in \$PATH/,
   );
   assert.deepEqual(bundles.left(), []);
+});
+
+test('what fails after the start of a created container is told of by its name', async () => {
+  const failing = async (id: string, hooks: object): Promise<string> => {
+    const bundle = bundles.bundle('true', (config) => {
+      Object.assign(config, { hooks: { poststart: [{ path: '/bin/true' }], ...hooks } });
+    });
+    assert.equal(await detached(['create', '--preserve-fds', '1', id], bundle), 0);
+    if (!('startContainer' in hooks)) rmSync(join(bundle, 'rootfs/bin'), { recursive: true });
+    const { stderr } = bundles.call(['start', id]);
+    bundles.call(['delete', '--force', id]);
+    return stderr;
+  };
+  const hook = { path: '/bin/sh', args: ['sh', '-c', 'exit 3'] };
+  assert.match(
+    await failing('bad-hook', { startContainer: [hook] }),
+    /error running startContainer hook #0: \\"\/bin\/sh\\": exit status 3/,
+  );
+  assert.match(await failing('gone', {}), /exec: \\"sh\\": executable file not found in \$PATH/);
 });
 
 test('descriptors are handed on as they were, and no others', () => {

@@ -8,7 +8,7 @@ import { exitCode, writePidFile } from './lifecycle-commands.ts';
 
 export const EXEC: Command = {
   name: 'exec',
-  usage: '[OPTIONS] CONTAINER COMMAND [ARG…]',
+  usage: 'CONTAINER COMMAND [ARG…]',
   summary: 'run a further process in a container',
   stop: true,
   options: [

@@ -16,7 +16,7 @@ import { containerId, flag, option, type Command } from './command.ts';
 
 export const LIST: Command = {
   name: 'list',
-  usage: '[OPTIONS]',
+  usage: '',
   summary: 'list containers',
   options: [option('format', 'table or json', 'f'), flag('quiet', 'ids alone', 'q')],
   run(args, { context: { store }, print }) {
@@ -56,7 +56,7 @@ function table(rows: readonly (readonly string[])[]): string {
 
 export const PS: Command = {
   name: 'ps',
-  usage: '[OPTIONS] CONTAINER [PS-OPTION…]',
+  usage: 'CONTAINER [PS-OPTION…]',
   summary: 'list the processes of a container',
   stop: true,
   options: [option('format', 'table or json', 'f')],
@@ -90,7 +90,7 @@ function pidsOf(record: ContainerRecord): readonly number[] {
 
 export const EVENTS: Command = {
   name: 'events',
-  usage: '[OPTIONS] CONTAINER',
+  usage: 'CONTAINER',
   summary: 'print statistics and out-of-memory events as JSON lines',
   options: [flag('stats', 'statistics once, then end'), option('interval', 'between statistics, e.g. 5s')],
   async run(args, { context: { store }, print }) {
@@ -133,7 +133,7 @@ function intervalMs(text: string): number {
 
 export const SPEC: Command = {
   name: 'spec',
-  usage: '[OPTIONS]',
+  usage: '',
   summary: 'write a config.json to begin with',
   options: [option('bundle', 'directory to write it to', 'b'), flag('rootless', 'for an unprivileged user')],
   run(args, { cwd, context }) {

@@ -46,6 +46,7 @@ async function create(
     keyring: !args.has('no-new-keyring'),
     preserveFds: (args.number('preserve-fds') ?? 0) + listening,
     env: listening > 0 ? [`LISTEN_FDS=${listening}`, 'LISTEN_PID=1'] : [],
+    ...(env['NOTIFY_SOCKET'] === undefined ? {} : { notifySocket: env['NOTIFY_SOCKET'] }),
     ...(consoleSocket === undefined ? {} : { consoleSocket: resolve(cwd, consoleSocket) }),
     ...(pidfdSocket === undefined ? {} : { pidfdSocket: resolve(cwd, pidfdSocket) }),
     ...mode,
@@ -61,7 +62,7 @@ export function writePidFile(args: Arguments, cwd: string, pid: number): void {
 
 export const CREATE: Command = {
   name: 'create',
-  usage: '[OPTIONS] CONTAINER',
+  usage: '[OPTION]... CONTAINER',
   summary: 'create a container, which waits for its start',
   options: CREATE_OPTIONS,
   async run(args, session) {
@@ -72,7 +73,7 @@ export const CREATE: Command = {
 
 export const RUN: Command = {
   name: 'run',
-  usage: '[OPTIONS] CONTAINER',
+  usage: '[OPTION]... CONTAINER',
   summary: 'create a container and start it',
   options: [
     ...CREATE_OPTIONS,
@@ -131,7 +132,7 @@ export const STATE: Command = {
 
 export const KILL: Command = {
   name: 'kill',
-  usage: '[OPTIONS] CONTAINER [SIGNAL]',
+  usage: 'CONTAINER [SIGNAL]',
   summary: 'send a signal (default: SIGTERM) to the first process of a container',
   options: [flag('all', 'to every process of the container', 'a')],
   async run(args, { context }) {
@@ -143,7 +144,7 @@ export const KILL: Command = {
 
 export const DELETE: Command = {
   name: 'delete',
-  usage: '[OPTIONS] CONTAINER',
+  usage: 'CONTAINER',
   summary: 'delete what a stopped container holds',
   options: [
     flag('force', 'end it first; no error where there is none', 'f'),
@@ -180,7 +181,7 @@ export const PAUSE: Command = {
 
 export const MOUNTS: Command = {
   name: 'mounts',
-  usage: 'add|remove CONTAINER FILE',
+  usage: '[add|remove] CONTAINER FILE',
   summary: 'mount what a document (a list of mounts) says in a container that runs, or unmount it',
   options: [],
   async run(args, { context, cwd }) {

@@ -14,6 +14,8 @@ import { COMMANDS } from './commands.ts';
 import { openLog, type RuntimeLog } from './log.ts';
 
 const VERSION = '0.1.0';
+/** As crun names what it was built with. */
+const ABILITIES = '+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF';
 const DEFAULT_ROOT = '/run/tsbuild-runtime';
 
 const GLOBAL = [
@@ -40,7 +42,7 @@ function commandUsage(program: string, { name, usage: words, summary, options }:
     const names = `--${each.name}${each.short === undefined ? '' : `, -${each.short}`}`;
     return `   ${names.padEnd(22)} ${each.help}`;
   });
-  return `NAME:\n   ${program} ${name} - ${summary}\n\nUSAGE:\n   ${program} ${name} ${words}\n\nOPTIONS:\n${rows.join('\n')}\n`;
+  return `NAME:\n   ${program} ${name} - ${summary}\n\nUsage: ${program} [OPTION...] ${name} ${words}\n\nOPTIONS:\n${rows.join('\n')}\n`;
 }
 
 function print(text: string): void {
@@ -136,7 +138,7 @@ async function main(
   log: RuntimeLog,
 ): Promise<number> {
   if (globals.has('version')) {
-    print(`${program} version ${VERSION}\ncommit: ${VERSION}\nspec: ${OCI_VERSION}\n`);
+    print(`${program} version ${VERSION}\ncommit: ${VERSION}\nspec: ${OCI_VERSION}\n${ABILITIES}\n`);
     return 0;
   }
   const [name, ...argv] = rest;

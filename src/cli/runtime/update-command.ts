@@ -12,7 +12,7 @@ import { containerId, flag, option, type Command } from './command.ts';
 
 export const UPDATE: Command = {
   name: 'update',
-  usage: '[OPTIONS] CONTAINER',
+  usage: '[OPTION]... CONTAINER',
   summary: 'change the limits of a container',
   options: [
     option('resources', 'document (JSON) with limits, - for standard input', 'r'),

@@ -1,4 +1,5 @@
 /** From resources to a cgroup's description: which hierarchies, which directories, which values. Pure. */
+import { posix } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
 import type { PlanOp } from '../../../native/plan-ops.ts';
 import { directoryOf, type CgroupDescription, type CgroupPlace, type PlaceInHierarchy } from './cgroup.ts';
@@ -7,6 +8,7 @@ import { isDeviceRule, ruleText } from './device-rules.ts';
 import type { FileValue } from './file-value.ts';
 import { holderOf, type Hierarchies, type Hierarchy } from './hierarchies.ts';
 import { joinCgroup } from './join.ts';
+import { DEFAULT_PARENT } from './remove.ts';
 import type { DeviceRule, Resources } from './resources.ts';
 import { valuesOf } from './values.ts';
 
@@ -24,6 +26,8 @@ export interface CgroupRequest {
   readonly subject?: string;
   /** Other processes may be in it. */
   readonly shared?: boolean;
+  /** Its program wants to be SCHED_FIFO or SCHED_RR. */
+  readonly isRealtime?: boolean;
 }
 
 /** Throws SPEC_INVALID, KERNEL_UNSUPPORTED. Without any hierarchy the description is empty. */
@@ -37,6 +41,7 @@ export function describeCgroup(request: CgroupRequest): CgroupDescription {
     place,
     before: [
       ...makeOps(place, values, request.shared === true),
+      ...realtimeOps(place, request),
       ...values.flatMap((each) => writeOps(place, each, subject)),
       ...deviceOps(place, devices, `${subject}devices`),
       ...entry.before,
@@ -109,6 +114,25 @@ function makeOps(place: CgroupPlace, values: readonly FileValue[], shared: boole
       path: unified.path.slice(0, unified.path.lastIndexOf('/')) || '/',
       required: [...required],
       optional: unified.controllers.filter((name) => TOLD.includes(name) && !required.has(name)),
+    },
+  ];
+}
+
+/** Of a second, for who asks for realtime and does not say how much: a tenth, since all have less than one. */
+const REALTIME_SHARE = 100_000;
+
+/** v1 gives a new cgroup none, and so does our parent of all containers. */
+function realtimeOps(place: CgroupPlace, { resources, isRealtime }: CgroupRequest): readonly PlanOp[] {
+  const { realtimeRuntime = 0, realtimePeriod = 0 } = resources.cpu ?? {};
+  const holder = holderOf(place, 'cpu');
+  const runtime = realtimeRuntime > 0 || isRealtime !== true ? realtimeRuntime : REALTIME_SHARE;
+  if (runtime <= 0 || holder?.version !== 1) return [];
+  const isOurs = posix.dirname(holder.path) === DEFAULT_PARENT;
+  return [
+    {
+      ...{ op: 'cgroupRealtime', subject: 'realtime', directory: directoryOf(holder) },
+      parent: isOurs ? posix.dirname(directoryOf(holder)) : '',
+      ...{ runtime, period: realtimePeriod },
     },
   ];
 }

@@ -42,6 +42,7 @@ export async function prepareContainerCgroup(
     membership: 'all',
     subject: 'linux.resources.',
     shared: true,
+    isRealtime: isRealtime(config.fields('process').fields('scheduler').text('policy')),
   });
   if (manager !== 'cgroupfs') return prepared;
   // why: whoever enters a frozen cgroup stops there, and nobody would ever hear of it.
@@ -60,6 +61,10 @@ export async function prepareContainerCgroup(
     });
   }
   return prepared;
+}
+
+function isRealtime(policy: string | undefined): boolean {
+  return policy === 'SCHED_FIFO' || policy === 'SCHED_RR';
 }
 
 /** why: without rules of its own a config leaves devices alone. */

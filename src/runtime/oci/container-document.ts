@@ -7,9 +7,10 @@ import { existsSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { PROPAGATION } from '../../../native/plan-ops.ts';
 import { TsbuildError } from '../../base/errors.ts';
-import { keepsGroups } from '../annotations.ts';
+import { hookStreamsOf, keepsGroups, pidfdReceiverOf } from '../annotations.ts';
 import type { CgroupDescription } from '../cgroups/cgroup.ts';
 import type { ContainerSpec, IdMaps, NamespaceChoice, ProcessSpec, TimeOffset } from '../runtime.ts';
+import { borrowsSys } from './borrowed-sys.ts';
 import type { Fields } from './fields.ts';
 import { parseHooks } from './hooks-document.ts';
 import { ownIdMaps, parseIdMaps } from './id-maps.ts';
@@ -18,8 +19,11 @@ import { propagationOf } from './mount-options.ts';
 import { choiceOf, KINDS, parseNamespaces, type Namespaces } from './namespaces-document.ts';
 import { hasBoundDev, parseDevices, parseMounts } from './mounts-document.ts';
 import { parseProcess } from './process-document.ts';
+import type { Notified } from './notify-socket.ts';
+import { netDevicesOf } from './net-devices-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
 import { PROCESS_STATE_VERSION, stateParts } from './state-document.ts';
+import { streamsOwnerOf } from './streams-owner.ts';
 import { checkSysctls } from './sysctls-document.ts';
 
 export interface ContainerRequest {
@@ -34,6 +38,7 @@ export interface ContainerRequest {
   readonly consoleSocket?: string;
   readonly pidfdSocket?: string;
   readonly preserveFds?: ProcessSpec['preserveFds'];
+  readonly notified?: Notified;
   /** A terminal is copied to the caller's. */
   readonly foreground?: boolean;
   /** Appended to the process's own. */
@@ -47,7 +52,9 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
   const namespaces = parseNamespaces(linux);
   const isNewUser = choiceOf(namespaces, 'user') === 'new';
   const idMaps = parseIdMaps(linux) ?? (isNewUser ? ownIdMaps() : undefined);
-  const { id, bundle, cgroup } = request;
+  const { id, bundle, cgroup, notified } = request;
+  const annotations = config.record('annotations');
+  const pidfdSocket = request.pidfdSocket ?? pidfdReceiverOf(annotations);
   const parts = stateParts(config, request);
   const program = parseProcess(config.fields('process'), request.warn);
   const userMaps = userMapsOf(choiceOf(namespaces, 'user'), idMaps);
@@ -55,30 +62,37 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
   const personality = personalityOf(linux);
   return {
     ...program,
-    env: [...program.env, ...request.env],
-    user: { ...program.user, keepGroups: keepsGroups(config.record('annotations')) },
+    env: [...program.env, ...request.env, ...(notified?.env ?? [])],
+    ...(notified === undefined ? {} : { notify: notified.notify }),
+    user: { ...program.user, keepGroups: keepsGroups(annotations) },
     id,
     root: rootOf(config, request),
     ...namesOf(config, namespaces),
     ...spaces(namespaces),
     ...(idMaps === undefined ? {} : { idMaps }),
     ...timeOffsets(linux),
+    netDevices: netDevicesOf(linux, namespaces),
     initialAffinity: 'all',
+    ...streamsOwnerOf(program, userMaps),
     plainTerminal: request.foreground === true,
     kernelMounts: false,
-    mounts: parseMounts(config, {
-      bundle,
-      rootfs: resolve(bundle, config.fields('root').text('path') ?? ''),
-      cgroup: cgroup?.place,
-      hasCgroupNamespace: choiceOf(namespaces, 'cgroup') === 'new',
-      hasMountNamespace: choiceOf(namespaces, 'mount') === 'new',
-      userMaps,
-    }),
+    mounts: [
+      ...parseMounts(config, {
+        bundle,
+        rootfs: resolve(bundle, config.fields('root').text('path') ?? ''),
+        cgroup: cgroup?.place,
+        hasCgroupNamespace: choiceOf(namespaces, 'cgroup') === 'new',
+        hasMountNamespace: choiceOf(namespaces, 'mount') === 'new',
+        borrowsSys: borrowsSys(namespaces),
+        userMaps,
+      }),
+      ...(notified === undefined ? [] : [notified.mount]),
+    ],
     devices: hasBoundDev(config) ? [] : parseDevices(linux),
     maskedPaths: linux.texts('maskedPaths'),
     readonlyPaths: linux.texts('readonlyPaths'),
-    sysctls: checkSysctls(linux.record('sysctl'), namespaces),
-    hooks: parseHooks(config.fields('hooks')),
+    sysctls: checkSysctls(linux.record('sysctl'), namespaces, config.text('domainname')),
+    hooks: { ...parseHooks(config.fields('hooks')), streams: hookStreamsOf(annotations) },
     state: parts,
     seccomp: linux.has('seccomp')
       ? parseSeccomp(linux.fields('seccomp'), (metadata) => listenerParts(parts, metadata))
@@ -89,7 +103,7 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
     ...(cgroup === undefined ? {} : { cgroup }),
     ...(request.startSocket === undefined ? {} : { startSocket: request.startSocket }),
     ...(request.consoleSocket === undefined ? {} : { consoleSocket: request.consoleSocket }),
-    ...(request.pidfdSocket === undefined ? {} : { pidfdSocket: request.pidfdSocket }),
+    ...(pidfdSocket === undefined ? {} : { pidfdSocket: resolve(bundle, pidfdSocket) }),
     ...(request.preserveFds === undefined ? {} : { preserveFds: request.preserveFds }),
     survive: true,
   };

@@ -4,7 +4,7 @@
  * Order: the id is taken, the config read and laid out, the launcher makes cgroup and container, the record is
  * written. What fails on the way leaves neither cgroup nor directory.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { FIRST_HANDED_ON } from '../../../native/launcher.ts';
 import { TsbuildError } from '../../base/errors.ts';
@@ -19,6 +19,7 @@ import { parseFields, type Fields } from './fields.ts';
 import { descriptorsFrom3, startDetached, startForeground, type Foreground, type Launch } from './launch.ts';
 import { OCI_VERSION } from './state-document.ts';
 import { choiceOf, parseNamespaces } from './namespaces-document.ts';
+import { prepareNotify } from './notify-socket.ts';
 import type { ContainerRecord } from './record.ts';
 import type { StateStore } from './store.ts';
 
@@ -50,6 +51,8 @@ export interface CreateRequest {
   /** How many descriptors from 3 on the program gets. */
   readonly preserveFds: number;
   readonly env: readonly string[];
+  /** NOTIFY_SOCKET of the caller. */
+  readonly notifySocket?: string;
   /** Waits for `start`; else the program runs at once. */
   readonly waits: boolean;
   /** A terminal and the end of the program are this process's. */
@@ -77,9 +80,9 @@ export async function createContainer(context: RuntimeContext, request: CreateRe
     const cgroup = prepared?.cgroup;
     const spec = specOf(config, request, context, cgroup);
     store.writeConfig(id, text);
-    const record = recordOf(config, request, context, cgroup);
-    store.write(record);
     const launch = launchOf(spec, context);
+    const record = { ...recordOf(config, request, context, cgroup), ...waitingOf(launch) };
+    store.write(record);
     const attached = request.foreground ? await startForeground(launch) : undefined;
     const pid = attached?.pid ?? (await startDetached(launch));
     const complete = { ...record, pid, pidStart: (processStartTime(pid) ?? 0n).toString() };
@@ -125,8 +128,10 @@ function specOf(
   cgroup: CgroupDescription | undefined,
 ): ContainerSpec {
   const { id, bundle, pivot, keyring, env, preserveFds, consoleSocket, pidfdSocket } = request;
+  const notified = prepareNotify(config, request.notifySocket, store.directoryOf(id));
   return parseContainer(config, {
     ...{ id, bundle, cgroup, pivot, keyring, env, warn, foreground: request.foreground },
+    ...(notified === undefined ? {} : { notified }),
     ...(request.waits ? { startSocket: store.startSocketOf(id) } : {}),
     ...(consoleSocket === undefined ? {} : { consoleSocket: resolve(bundle, consoleSocket) }),
     ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
@@ -155,10 +160,25 @@ function recordOf(
     pidStart: '0',
     ...(cgroup === undefined ? {} : { cgroup: cgroup.place }),
     systemdCgroup: cgroups.manager === 'systemd',
+    external_descriptors: JSON.stringify([0, 1, 2].map(streamName)),
     ...(choiceOf(namespaces, 'mount') === 'host' ? { sharesMounts: true } : {}),
     ...(choiceOf(namespaces, 'pid') === 'new' ? {} : { sharesPids: true }),
     later: ['poststart', 'poststop'].filter((name) => config.fields('hooks').list(name).length > 0),
   };
+}
+
+function waitingOf({ ops }: Launch): Pick<ContainerRecord, 'waiting'> {
+  const at = ops.findIndex(({ op }) => op === 'waitStart');
+  if (at < 0) return {};
+  return { waiting: { at, preserves: ops.some(({ op }) => op === 'preserve') } };
+}
+
+function streamName(fd: number): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return '/dev/null';
+  }
 }
 
 export function launchOf(spec: ContainerSpec, { launcher, machine, warn, debug }: RuntimeContext): Launch {

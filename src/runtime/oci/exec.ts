@@ -9,6 +9,7 @@ import { placeOfProcess } from '../cgroups/place-of.ts';
 import { layOutExec } from '../layout.ts';
 import { execTarget } from '../process-namespaces.ts';
 import type { ExecSpec } from '../runtime.ts';
+import { idMapsOfProcess } from './id-maps.ts';
 import { listenerParts } from './container-document.ts';
 import type { RuntimeContext } from './create.ts';
 import { Fields, readFields } from './fields.ts';
@@ -18,6 +19,7 @@ import { affinityOf, parseProcess } from './process-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
 import { stateParts } from './state-document.ts';
 import type { ContainerRecord } from './record.ts';
+import { streamsOwnerOf } from './streams-owner.ts';
 
 export interface ExecRequest {
   readonly id: string;
@@ -89,8 +91,10 @@ function specOf(
       : inherited(readFields(request.processFile), own);
   const { consoleSocket, pidfdSocket, preserveFds } = request;
   const personality = personalityOf(linux);
+  const program = parseProcess(document, warn);
   return {
-    ...parseProcess(document, warn),
+    ...program,
+    ...streamsOwnerOf(program, idMapsOfProcess(record.pid)),
     ...affinityOf(document),
     ...(personality === undefined ? {} : { personality }),
     plainTerminal: !request.detach,

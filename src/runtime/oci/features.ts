@@ -1,5 +1,6 @@
 /** What this runtime can do, as engines ask for it. Spec: OCI runtime-spec v1.2, features.md and features-linux.md. */
 import type { Json } from '../../base/json.ts';
+import { UNSAFE_ANNOTATIONS } from '../annotations.ts';
 import { ALL_CAPABILITIES } from '../capabilities.ts';
 import { KNOWN_ACTIONS, KNOWN_FLAGS } from '../seccomp/compile-profile.ts';
 import { MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES } from './machine-document.ts';
@@ -30,9 +31,9 @@ export function features(version: string): Json {
       intelRdt: { enabled: false },
       memoryPolicy: { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
       mountExtensions: { idmap: { enabled: true } },
-      netDevices: { enabled: false },
+      netDevices: { enabled: true },
     },
     annotations: { 'org.tsbuild.version': version },
-    potentiallyUnsafeConfigAnnotations: [],
+    potentiallyUnsafeConfigAnnotations: UNSAFE_ANNOTATIONS,
   };
 }

@@ -18,14 +18,30 @@ export function parseIdMaps(fields: Fields): IdMaps | undefined {
 
 /** Every id that we have as itself: what a user namespace without mappings means. */
 export function ownIdMaps(): IdMaps {
-  const read = (name: string): readonly IdMap[] =>
-    readFileSync(`/proc/self/${name}`, 'utf8')
-      .split('\n')
-      .flatMap((line): IdMap[] => {
-        const [inside, , size] = line.trim().split(/\s+/).map(Number);
-        return size === undefined || inside === undefined ? [] : [{ inside, outside: inside, size }];
-      });
+  const asThemselves = (maps: readonly IdMap[]): readonly IdMap[] =>
+    maps.map(({ inside, size }) => ({ inside, outside: inside, size }));
+  const { uids, gids } = idMapsOfProcess('self');
+  return { uids: asThemselves(uids), gids: asThemselves(gids) };
+}
+
+/** Those of its user namespace, as we number ids; none where it is gone. */
+export function idMapsOfProcess(pid: number | 'self'): IdMaps {
+  const read = (name: string): readonly IdMap[] => readMap(`/proc/${pid}/${name}`);
   return { uids: read('uid_map'), gids: read('gid_map') };
+}
+
+function readMap(path: string): readonly IdMap[] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch {
+    return [];
+  }
+  return text.split('\n').flatMap((line): IdMap[] => {
+    const [inside, outside, size] = line.trim().split(/\s+/).map(Number);
+    if (inside === undefined || outside === undefined || size === undefined) return [];
+    return [{ inside, outside, size }];
+  });
 }
 
 /** `uids=0-1000-10#20-2000-5;gids=0-1000-10`: inside, outside, size. Throws SPEC_INVALID. */

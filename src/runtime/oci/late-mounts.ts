@@ -29,7 +29,10 @@ export async function changeMounts(
   const { bundle, rootfs, cgroup } = record;
   const userMaps = parseIdMaps(store.readConfig(id).fields('linux'));
   const document = parseFields(`{"mounts":${readFileSync(file, 'utf8')}}`, file);
-  const place = { bundle, rootfs, cgroup, hasCgroupNamespace: true, userMaps, hasMountNamespace: false };
+  const place = {
+    ...{ bundle, rootfs, cgroup, userMaps },
+    ...{ hasCgroupNamespace: true, hasMountNamespace: false, borrowsSys: false },
+  };
   const mounts = action === 'add' ? mountsOf(document, place).map(attachment) : [];
   const ops =
     action === 'add'

@@ -5,8 +5,9 @@ import { connect } from 'node:net';
 import { constants } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LaunchProblem } from '../../../native/launcher.ts';
+import { FIRST_HANDED_ON, type LaunchProblem } from '../../../native/launcher.ts';
 import { errnoOf, TsbuildError } from '../../base/errors.ts';
+import { hookStreamsOf } from '../annotations.ts';
 import { directoryOf } from '../cgroups/cgroup.ts';
 import { tryWrite } from '../cgroups/files.ts';
 import { endCgroup } from '../cgroups/driver.ts';
@@ -56,7 +57,11 @@ export async function runPoststart(context: RuntimeContext, record: ContainerRec
   const config = context.store.readConfig(record.id);
   const hooks = hooksOf(config.fields('hooks'), 'poststart');
   try {
-    runHooks(hooks, 'poststart', stateText(stateParts(config, record), 'running', record.pid));
+    runHooks(hooks, {
+      name: 'poststart',
+      state: stateText(stateParts(config, record), 'running', record.pid),
+      streams: hookStreamsOf(record.annotations),
+    });
   } catch (error) {
     await endContainer(record);
     throw error;
@@ -90,20 +95,21 @@ async function awaken(path: string): Promise<LaunchProblem | undefined> {
   }
 }
 
-/** The plan is laid out again, to say which part of the config failed. */
+/** What comes after the wait is laid out again, to say which part of the config failed. */
 function startProblem(
   { store, machine, warn }: RuntimeContext,
-  { id, bundle }: ContainerRecord,
+  { id, bundle, waiting = { at: 0, preserves: false } }: ContainerRecord,
   problem: LaunchProblem,
 ): TsbuildError {
   const config = store.readConfig(id);
   const spec = parseContainer(config, {
     ...{ id, bundle, cgroup: undefined, pivot: true, keyring: true, env: [], warn },
     startSocket: store.startSocketOf(id),
+    ...(waiting.preserves ? { preserveFds: { first: FIRST_HANDED_ON, targets: [] } } : {}),
   });
   const ops = layOut(spec, machine);
-  const shift = ops.findIndex(({ op }) => op === 'waitStart');
-  return runtimeError(problem.op > shift ? problem : { ...problem, op: shift }, ops, spec);
+  const at = ops.findIndex(({ op }) => op === 'waitStart');
+  return runtimeError({ ...problem, op: at + Math.max(problem.op - waiting.at, 0) }, ops, spec);
 }
 
 const SIGNALS = constants.signals as Readonly<Record<string, number>>;
@@ -207,7 +213,11 @@ export async function removeContainer(
   store.remove(record.id);
   for (const hook of hooksOf(config.fields('hooks'), 'poststop'))
     try {
-      runHooks([hook], 'poststop', stateText(stateParts(config, record), 'stopped', 0));
+      runHooks([hook], {
+        name: 'poststop',
+        state: stateText(stateParts(config, record), 'stopped', 0),
+        streams: hookStreamsOf(record.annotations),
+      });
     } catch (error) {
       warn(String(error));
     }

@@ -8,6 +8,7 @@ import { isAbsolute, join, posix } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
 import { directoryOf, placesOf, type CgroupPlace } from '../cgroups/cgroup.ts';
 import type { Attachment, ContainerMount, DeviceNode, IdMaps } from '../runtime.ts';
+import { borrowedSys, isSysfs, NO_CGROUPS } from './borrowed-sys.ts';
 import type { Fields } from './fields.ts';
 import { parseIdMaps, parseIdMapText } from './id-maps.ts';
 import { bindAttributes, parseMountOptions, type MountOptions } from './mount-options.ts';
@@ -23,6 +24,8 @@ export interface MountPlace {
   readonly userMaps: IdMaps | undefined;
   /** The container has a mount namespace of its own, where what earlier mounts brought is. */
   readonly hasMountNamespace: boolean;
+  /** The kernel mounts no sysfs for it, see borrowed-sys.ts. */
+  readonly borrowsSys: boolean;
 }
 
 /** Throws SPEC_INVALID. */
@@ -33,7 +36,12 @@ export function parseMounts(config: Fields, place: MountPlace): readonly Contain
 
 /** What is in `mounts`, and no more. Throws SPEC_INVALID. */
 export function mountsOf(config: Fields, place: MountPlace): readonly ContainerMount[] {
-  return config.list('mounts').flatMap((each) => mountOf(each, place));
+  const mounts = config.list('mounts');
+  const hasCgroups = mounts.some((each) => clean(each.text('destination') ?? '') === NO_CGROUPS.target);
+  return mounts.flatMap((each) => [
+    ...mountOf(each, place),
+    ...(place.borrowsSys && !hasCgroups && isSysfs(each) ? [NO_CGROUPS] : []),
+  ]);
 }
 
 /** Whether /dev is the host's, in which nothing is to be made. */
@@ -52,6 +60,7 @@ function mountOf(mount: Fields, place: MountPlace): readonly ContainerMount[] {
   const type = mount.text('type') ?? '';
   const options = parseMountOptions(mount.texts('options'));
   checkTarget(target, type, options);
+  if (place.borrowsSys && isSysfs(mount)) return [borrowedSys(target, options)];
   if (type === 'cgroup' && place.cgroup !== undefined && place.cgroup.v1.length > 0)
     return cgroupMounts(target, options, place, place.cgroup);
   const bind = options.bind || type === 'bind';

@@ -1,8 +1,9 @@
 /** `process` of a config (and what `exec --process` reads) as a process spec. Spec: OCI runtime-spec v1.2, config.md. */
 import { TsbuildError } from '../../base/errors.ts';
 import { ALL_CAPABILITIES } from '../capabilities.ts';
-import type { CapabilitySets, ProcessSpec, Rlimit, Scheduling } from '../runtime.ts';
+import type { CapabilitySets, ProcessSpec, Rlimit } from '../runtime.ts';
 import { parseSet } from './cpu-set.ts';
+import { schedulerOf } from './scheduler-document.ts';
 import type { Fields } from './fields.ts';
 
 /** What a process is besides its document; a further process inherits it from its container. */
@@ -105,18 +106,6 @@ function labels(document: Fields): Pick<ProcessSpec, 'apparmorProfile' | 'selinu
   };
 }
 
-const POLICIES = [
-  ...['SCHED_OTHER', 'SCHED_FIFO', 'SCHED_RR', 'SCHED_BATCH', 'SCHED_ISO', 'SCHED_IDLE', 'SCHED_DEADLINE'],
-];
-const SCHEDULER_FLAGS: Readonly<Record<string, bigint>> = {
-  SCHED_FLAG_RESET_ON_FORK: 0x01n,
-  SCHED_FLAG_RECLAIM: 0x02n,
-  SCHED_FLAG_DL_OVERRUN: 0x04n,
-  SCHED_FLAG_KEEP_POLICY: 0x08n,
-  SCHED_FLAG_KEEP_PARAMS: 0x10n,
-  SCHED_FLAG_UTIL_CLAMP_MIN: 0x20n,
-  SCHED_FLAG_UTIL_CLAMP_MAX: 0x40n,
-};
 const IO_CLASSES = ['', 'IOPRIO_CLASS_RT', 'IOPRIO_CLASS_BE', 'IOPRIO_CLASS_IDLE'];
 
 function scheduling(document: Fields): Pick<ProcessSpec, 'scheduling' | 'ioPriority'> {
@@ -133,25 +122,6 @@ export function affinityOf(document: Fields): Pick<ProcessSpec, 'cpuAffinity' | 
   return {
     initialAffinity: initial === '' ? 'all' : parseSet(initial, 'cpus'),
     ...(final === '' ? {} : { cpuAffinity: parseSet(final, 'cpus') }),
-  };
-}
-
-function schedulerOf(scheduler: Fields): Scheduling {
-  const name = scheduler.required('policy', scheduler.text('policy'));
-  const policy = POLICIES.indexOf(name);
-  if (policy < 0) throw new TsbuildError('SPEC_INVALID', `invalid scheduler policy: ${JSON.stringify(name)}`);
-  const nice = scheduler.number('nice') ?? 0;
-  if (nice < -20 || nice > 19) throw new TsbuildError('SPEC_INVALID', `invalid scheduler.nice: ${nice}`);
-  const big = (field: string): bigint => BigInt(scheduler.number(field) ?? 0);
-  const flags = scheduler.texts('flags').reduce((all, flag) => {
-    const bit = SCHEDULER_FLAGS[flag];
-    if (bit === undefined)
-      throw new TsbuildError('SPEC_INVALID', `invalid scheduler flag: ${JSON.stringify(flag)}`);
-    return all | bit;
-  }, 0n);
-  return {
-    ...{ policy, nice, priority: scheduler.number('priority') ?? 0, flags },
-    ...{ runtime: big('runtime'), deadline: big('deadline'), period: big('period') },
   };
 }
 

@@ -16,10 +16,14 @@ export interface ContainerRecord {
   readonly pidStart: string;
   readonly cgroup?: CgroupPlace;
   readonly systemdCgroup: boolean;
+  /** Of one that waits for its start: which operation of its plan waits, and whether descriptors are handed on after it. */
+  readonly waiting?: { readonly at: number; readonly preserves: boolean };
   /** It has no pid namespace of its own that would end with its first process. */
   readonly sharesPids?: boolean;
   /** Its root is mounted in the runtime's own mount namespace, where deleting unmounts it. */
   readonly sharesMounts?: boolean;
+  /** JSON of what the standard streams are (paths below /proc/PID/fd), as who looks into a runtime's state expects it. */
+  readonly external_descriptors: string;
   /** Hooks that run after the program's start (`poststart`) or end (`poststop`). */
   readonly later: readonly string[];
 }

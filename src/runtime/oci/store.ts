@@ -1,10 +1,11 @@
 /**
  * State directories of the OCI runtime: ROOT/ID with `container.json` (what was made), `config.json` (a copy of the
- * bundle's, as it was then) and, while it waits for its start, `start.sock`.
+ * bundle's, as it was then) and, while it waits for its start, `start.sock`. `status` is `container.json` by the name that
+ * crun has for it, whose `pid`, `bundle`, `rootfs`, `created` and `external_descriptors` are there, too.
  *
  * Whether a container runs is asked of the kernel each time; nothing here goes stale when a process dies.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { errnoOf, TsbuildError } from '../../base/errors.ts';
@@ -32,11 +33,12 @@ export interface StateStore {
   remove(id: string): void;
 }
 
-const ID = /^[A-Za-z0-9_+.-]{1,1024}$/;
+/** why: no hidden directories, nor "." and "..". */
+const ID = /^[A-Za-z0-9_+-][A-Za-z0-9_+.-]{0,1023}$/;
 
 /** Throws SPEC_INVALID for a name that could not be a directory's. */
 export function checkId(id: string): string {
-  if (ID.test(id) && id !== '.' && id !== '..') return id;
+  if (ID.test(id)) return id;
   throw new TsbuildError(
     'SPEC_INVALID',
     id === '' ? 'container id cannot be empty' : `invalid container ID format: ${id}${oddCharacter(id)}`,
@@ -44,7 +46,7 @@ export function checkId(id: string): string {
 }
 
 function oddCharacter(id: string): string {
-  const [odd] = /[^A-Za-z0-9_+.-]/u.exec(id) ?? [];
+  const [odd] = /[^A-Za-z0-9_+.-]/u.exec(id) ?? /^\./.exec(id) ?? [];
   return odd === undefined ? '' : `: invalid character \`${odd}\` in the ID`;
 }
 
@@ -63,6 +65,7 @@ export function openStateStore(root: string, host: Host): StateStore {
         if (errnoOf(error) !== 'EEXIST') throw error;
         throw new TsbuildError('CONTAINER_NAME_IN_USE', `container with given ID already exists: ${id}`);
       }
+      symlinkSync('container.json', join(directoryOf(id), 'status'));
     },
     write(record) {
       writeFileAtomic(host, fileOf(record.id), JSON.stringify(record), { mode: 0o600 });

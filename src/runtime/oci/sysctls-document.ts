@@ -7,10 +7,11 @@ const IPC = new Set([
   ...['kernel.shmmni', 'kernel.shm_rmid_forced'],
 ]);
 
-/** Names as sysctl(8) writes them. Throws SPEC_INVALID. */
+/** Names as sysctl(8) writes them; `domainname` is the config's own member. Throws SPEC_INVALID. */
 export function checkSysctls(
   sysctls: Readonly<Record<string, string>>,
   namespaces: Namespaces,
+  domainname = '',
 ): Readonly<Record<string, string>> {
   const isPrivate = (kind: 'ipc' | 'network' | 'uts' | 'user'): boolean =>
     choiceOf(namespaces, kind) !== 'host';
@@ -26,6 +27,8 @@ export function checkSysctls(
       if (!isPrivate('network')) throw refuse('not allowed in host network namespace');
     } else if (name === 'kernel.domainname') {
       if (!isPrivate('uts')) throw refuse('is not allowed in the hosts UTS namespace');
+      if (domainname !== '' && domainname !== sysctls[given])
+        throw refuse('conflicts with the OCI "domainname" field');
     } else if (name === 'kernel.hostname')
       throw refuse('is not allowed as it conflicts with the OCI "hostname" field');
     else if (name.startsWith('user.') && isPrivate('user')) continue;
