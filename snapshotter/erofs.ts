@@ -9,7 +9,7 @@
  *   committed/<chainID hex>/index, tar   the image, and a hard link of the layer's tar
  *   merged/<chainID hex>/index           the image of a state, over the tars of all its layers
  */
-import { copyFileSync, constants, existsSync, linkSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, constants, existsSync, linkSync, mkdirSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LayerImage, Lower } from '../native/mount.ts';
@@ -26,6 +26,7 @@ import { openSnapshotStore } from './store.ts';
 import { indexTars, type IndexedTar } from './tar-calls.ts';
 import { unpackSnapshot } from './unpacked.ts';
 import { verifiedTar } from './verified-tar.ts';
+import { removeTree } from '../src/base/remove-tree.ts';
 
 /** Bytes of a tar that this process wrote itself below which its few files are unpacked. */
 const SMALL = 1 << 16;
@@ -101,7 +102,7 @@ export function createErofsSnapshotter(options: ErofsOptions): Snapshotter {
       mkdirSync(join(root, 'merged'), { recursive: true, mode: 0o700 });
       renameSync(staged, mergedAt(top));
     } catch (error) {
-      rmSync(staged, { recursive: true, force: true });
+      removeTree(staged);
       const errno = errnoOf(error);
       if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw ioError('index a stack of layers', error);
     }
@@ -136,7 +137,7 @@ export function createErofsSnapshotter(options: ErofsOptions): Snapshotter {
       const notes = { diffID: layer.diffID, root: rootNote(made.root), hidesParents: made.hidesParents };
       return store.commit(staged, info, notes);
     } catch (error) {
-      rmSync(staged, { recursive: true, force: true });
+      removeTree(staged);
       throw ioError('index a layer', error);
     }
   }
@@ -161,7 +162,7 @@ export function createErofsSnapshotter(options: ErofsOptions): Snapshotter {
       await snapshots.remove(name);
       closeImage(join(store.placeOf(name), 'index'));
       closeImage(join(mergedAt(name), 'index'));
-      rmSync(mergedAt(name), { recursive: true, force: true });
+      removeTree(mergedAt(name));
     },
   };
 }

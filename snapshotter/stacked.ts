@@ -5,7 +5,7 @@
  * Documentation/filesystems/overlayfs.rst), so committing is packing it and renaming it. Places that must exist
  * for mounts lie in a directory below all layers: they show where nothing hides them and never reach a layer.
  */
-import { existsSync, mkdirSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Lower, OverlayMount } from '../native/mount.ts';
 import { chainIDOf } from '../src/base/digest.ts';
@@ -28,6 +28,7 @@ import type {
 import type { SnapshotStore } from './store.ts';
 import { keptElsewhere, storedSnapshots } from './stored.ts';
 import { stubDirectory } from './stubs.ts';
+import { removeTree } from '../src/base/remove-tree.ts';
 
 export interface DriverOptions {
   readonly root: string;
@@ -72,7 +73,7 @@ function removeWork(work: string): void {
     unlinkSync(join(work, 'work/incompat/volatile/dirty'));
     for (const each of WORK) rmdirSync(join(work, each));
   } catch {
-    rmSync(work, { recursive: true, force: true });
+    removeTree(work);
   }
 }
 
@@ -138,10 +139,10 @@ export function createStackedSnapshotter(
       mkdirSync(work, { recursive: true, mode: 0o700 });
     }
     // why: the kernel refuses a directory that was mounted volatile once; what it holds is right or gone with a crash.
-    if (home !== undefined) rmSync(join(work, 'work/incompat'), { recursive: true, force: true });
+    if (home !== undefined) removeTree(join(work, 'work/incompat'));
     let open = home === undefined;
     const discard = (): void => {
-      if (open) rmSync(staged, { recursive: true, force: true });
+      if (open) removeTree(staged);
       open = false;
     };
 

@@ -9,7 +9,7 @@
  *
  * A snapshot exists if and only if its directory does: rename(2) is the commit.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hexOf, isDigest, type ChainID } from '../src/base/digest.ts';
 import { errnoOf, ioError, TsbuildError } from '../src/base/errors.ts';
@@ -20,6 +20,7 @@ import { noRetention, type Retention } from '../src/base/retention.ts';
 import { usageOf } from '../src/base/usage.ts';
 import { openUnsyncedNotes } from '../src/layer/unsynced.ts';
 import type { SnapshotInfo, SnapshotName } from './snapshotter.ts';
+import { removeTree } from '../src/base/remove-tree.ts';
 
 /** What lies in a snapshot's directory: its files, or an index of a tar. */
 export type SnapshotForm = 'fs' | 'index';
@@ -123,7 +124,7 @@ export function openSnapshotStore(
       if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw error;
       // Somebody else made the same state in the meantime: theirs is as good, where we can use it.
       if (formOf(name) !== undefined) {
-        rmSync(staged, { recursive: true, force: true });
+        removeTree(staged);
         return;
       }
       discard(place(name), join(staging, host.unique()), clear);
@@ -164,7 +165,7 @@ export function openSnapshotStore(
         notes.note(hexOf(made.name));
         keep(staged, made.name);
       } catch (error) {
-        rmSync(staged, { recursive: true, force: true });
+        removeTree(staged);
         throw ioError('keep a snapshot', error);
       }
       known.delete(made.name);
@@ -218,7 +219,7 @@ function discard(directory: string, gone: string, clear: (directory: string) => 
     throw ioError('remove a snapshot', error);
   }
   clear(gone);
-  rmSync(gone, { recursive: true, force: true });
+  removeTree(gone);
 }
 
 function readDocument(directory: string): JsonObject | undefined {

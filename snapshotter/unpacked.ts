@@ -1,5 +1,5 @@
 /** Unpacks a layer into a directory of its own, as one layer of an overlay. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Lower } from '../native/mount.ts';
 import { getXattr } from '../native/sys.ts';
@@ -15,6 +15,7 @@ import type { SnapshotInfo } from './snapshotter.ts';
 import type { SnapshotStore } from './store.ts';
 import { applyTars } from './tar-calls.ts';
 import { verifiedTar } from './verified-tar.ts';
+import { removeTree } from '../src/base/remove-tree.ts';
 
 const never = new AbortController().signal;
 const SMALL = 1 << 20;
@@ -45,7 +46,7 @@ export async function unpackSnapshot(
     const hidesParents = await unpack(layer, path ?? '', files, below);
     return store.commit(staged, info, { diffID: layer.diffID, hidesParents });
   } catch (error) {
-    rmSync(staged, { recursive: true, force: true });
+    removeTree(staged);
     throw ioError('unpack a layer', error);
   }
 }

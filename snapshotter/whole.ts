@@ -19,6 +19,7 @@ import { keptElsewhere, promiseOf, storedSnapshots } from './stored.ts';
 import { noteStubs } from './noted-stubs.ts';
 import { placeStubs } from './stubs.ts';
 import { verifiedTar } from './verified-tar.ts';
+import { removeTree } from '../src/base/remove-tree.ts';
 
 const never = new AbortController().signal;
 
@@ -45,7 +46,7 @@ export function createWholeSnapshotter(
 
   function discard(staged: string): void {
     clear(staged);
-    rmSync(staged, { recursive: true, force: true });
+    removeTree(staged);
   }
 
   async function stageCopy(parent: SnapshotName | undefined): Promise<{ staged: string; files: string }> {

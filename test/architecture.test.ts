@@ -134,7 +134,9 @@ test('every variable that is read is known to builds that nothing has changed fo
   ];
   const read = new Set(
     [...texts.values()].flatMap((text) =>
-      [...text.matchAll(/\benv(?:ironment)?(?:\.|\[')([A-Z][A-Z_]+)\b/g)].map(([, name = '']) => name),
+      [...text.matchAll(/\benv(?:ironment)?(?:\.|\[')([A-Z][A-Z_]+)\b|\bVARIABLE = '([A-Z_]+)'/g)].map(
+        ([, read, named = '']) => read ?? named,
+      ),
     ),
   );
   const unknown = [...read].filter((name) => !others.includes(name) && !isNoted(name));

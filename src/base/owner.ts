@@ -3,9 +3,10 @@
  * one is making: `PID.STARTED.REST`, where STARTED is the process's start time in clock ticks since boot
  * (proc(5), /proc/PID/stat field 22), so a recycled pid does not count.
  */
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from './errors.ts';
+import { removeTree } from './remove-tree.ts';
 
 /** Start time of a process; undefined where there is none (a zombie is none). */
 export function startTimeOf(pid: number): string | undefined {
@@ -40,7 +41,7 @@ export function sweepUnowned(directory: string): number {
 /** false where something is still writing there (a cp(1) whose tsbuild was killed): the next sweep gets it. */
 function tryRemove(path: string): boolean {
   try {
-    rmSync(path, { recursive: true, force: true });
+    removeTree(path);
     return true;
   } catch (error) {
     if (errnoOf(error) === 'ENOTEMPTY') return false;

@@ -38,7 +38,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 
 export function compose(flags: ParsedFlags, version: string, configuration: Configuration): Composed {
   const { env } = process;
-  const cwd = process.cwd();
+  const cwd = workingDirectory();
   const host = createHost();
   async function registrySettings(): Promise<RegistrySettings> {
     const { readRegistrySettings } = await import('./registry-settings.ts');
@@ -46,6 +46,7 @@ export function compose(flags: ParsedFlags, version: string, configuration: Conf
     return readRegistrySettings(flags, { env, cwd, version, trace });
   }
   let engine: Engine | undefined;
+  let asksRegistries = false;
   const abort = new AbortController();
   let handler: ((signal: NodeJS.Signals) => void) | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -75,6 +76,7 @@ export function compose(flags: ParsedFlags, version: string, configuration: Conf
       },
       signal: abort.signal,
       registrySettings,
+      asksRegistries: () => asksRegistries,
       engine: () =>
         (engine ??= openAsRoot({
           root,
@@ -96,6 +98,7 @@ export function compose(flags: ParsedFlags, version: string, configuration: Conf
           ...storageMaxOf(flags, env, configuration),
           ...driver,
           async openRegistry() {
+            asksRegistries = true;
             const { createRegistry } = await import('../registry/client.ts');
             return createRegistry(await registrySettings(), host);
           },
@@ -107,6 +110,17 @@ export function compose(flags: ParsedFlags, version: string, configuration: Conf
       for (const signal of SIGNALS) process.off(signal, onSignal);
     },
   };
+}
+
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (error) {
+    throw new TsbuildError('USAGE', 'the working directory is gone', {
+      cause: error,
+      hint: 'go to one that is there',
+    });
+  }
 }
 
 /** The flag, then the environment, then the configuration. `0` and `none`: no limit. */

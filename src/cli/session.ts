@@ -16,6 +16,8 @@ export interface Session {
   readonly signal: AbortSignal;
   readonly engine: () => Engine;
   readonly registrySettings: () => Promise<RegistrySettings>;
+  /** Whether a registry was asked for anything so far. */
+  readonly asksRegistries: () => boolean;
   /** Takes a handler off the process's signals while a container in the foreground has them. */
   readonly onSignal: (handler: ((signal: NodeJS.Signals) => void) | undefined) => void;
 }

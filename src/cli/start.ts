@@ -24,7 +24,7 @@ import { pathToFileURL } from 'node:url';
 import type * as V8 from 'node:v8';
 import { Script } from 'node:vm';
 import { lazyBuiltins } from './lazy-builtins.ts';
-import { answerUnchanged, thisCommand } from './unchanged-build.ts';
+import { answerUnchanged } from './unchanged-build.ts';
 
 /** The part with which the program begins. */
 declare const PROGRAM: string;
@@ -98,7 +98,7 @@ interface Pack {
 
 const argv = process.argv.slice(2);
 const command = commandOf(argv);
-if (command === 'build' && answerUnchanged(thisCommand())) process.exit(0);
+if (command === 'build' && answerUnchanged()) process.exit(0);
 const home = join(__dirname, 'program');
 const directory = join(home, 'compiled');
 const loaded: Pack[] = [];

@@ -48,6 +48,7 @@ export const VARIABLES = [
   'NO_COLOR',
   'SOURCE_DATE_EPOCH',
   'TERM',
+  'TSBUILD_CGROUP_DRIVER',
   'TSBUILD_CONFIG',
   'TSBUILD_ROOT',
   'TSBUILD_STORAGE_DRIVER',
@@ -91,8 +92,10 @@ export function stampOf(path: string, follow: boolean): string {
 }
 
 /** Prints what the build printed the last time, where it would end as it did then. False: it has to be looked into. */
-export function answerUnchanged(command: Command): boolean {
+export function answerUnchanged(): boolean {
   try {
+    // Where nobody can say what the working directory is, the build says so.
+    const command = thisCommand();
     const identity = identityOf(command);
     const path = join(unchangedDirectory(rootOf(command)), noteName(identity));
     const note = JSON.parse(readFileSync(path, 'utf8')) as UnchangedNote;
@@ -127,14 +130,17 @@ function isSame(stamps: readonly string[], follow: boolean): boolean {
   return true;
 }
 
-/** why: `process.stdout` costs as much as all of this; a pipe that somebody made non-blocking may be full for a while. */
+/**
+ * Throws where it is not taken: then the build itself ends as it does. why not `process.stdout`: it costs as much as all of
+ * this. A pipe that somebody made non-blocking may be full for a while.
+ */
 function writeAll(fd: number, text: string): void {
   const bytes = Buffer.from(text);
   for (let at = 0; at < bytes.length; )
     try {
       at += writeSync(fd, bytes, at);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return;
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
     }
 }

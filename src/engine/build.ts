@@ -32,7 +32,7 @@ export interface BuildResult {
   readonly cached: number;
   /** Steps whose files nobody has, and nobody needed. */
   readonly skipped: number;
-  /** Its sources are directories and images of the store: nothing that somebody may change elsewhere. */
+  /** Its sources are directories, and images of the store for this machine: nothing that somebody may change elsewhere. */
   readonly isLocal: boolean;
   /** Digest of the manifest (or index) that was pushed or exported, where there is one. */
   readonly manifest?: Digest;
@@ -130,7 +130,7 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
       images,
       references,
       ...counts,
-      isLocal: graphs.every(({ target }) => isLocal(target)),
+      isLocal: graphs.every(({ target }) => isLocal(target, engine.options.platform)),
       ...(manifest === undefined ? {} : { manifest }),
     };
   } catch (error) {
@@ -183,11 +183,13 @@ function ownImage(images: readonly StoredImage[], machine: Platform): StoredImag
   return own;
 }
 
-function isLocal(target: Vertex): boolean {
+function isLocal(target: Vertex, machine: Platform): boolean {
   const seen = new Set<Vertex>([target]);
   // A set's iteration comes to what is added meanwhile.
   for (const { op, inputs } of seen) {
     if (op.kind === 'http' || op.kind === 'git') return false;
+    // Whether its programs can be executed here is found out each time.
+    if (op.kind === 'image' && op.platform.architecture !== machine.architecture) return false;
     for (const input of inputs) seen.add(input);
   }
   return true;

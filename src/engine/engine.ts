@@ -29,6 +29,7 @@ import { openBudget, type Budget } from './gc/budget.ts';
 import { openLeases, type Leases } from './gc/leases.ts';
 import { openVolumes, type Volumes } from './volumes.ts';
 import type { StepNetwork } from './step-network.ts';
+import { endNotes } from './unchanged-notes.ts';
 import type { Driver } from '../../snapshotter/driver.ts';
 import type { Snapshotter } from '../../snapshotter/snapshotter.ts';
 
@@ -174,7 +175,7 @@ export function openEngine(options: EngineOptions): Engine {
     images,
     layerFiles,
     forms: createForms({ content, layers, compressed, blobs, files: layerFiles }),
-    records: openRecordStore(join(root, 'records'), host),
+    records: openRecordStore(join(root, 'records'), host, () => endNotes(root, host)),
     stepLocks: {
       acquire: async (key, waiting) =>
         (await import('./step-locks.ts')).openStepLocks(root).acquire(key, waiting),

@@ -1,5 +1,5 @@
 /** What killed processes left in the state root: told by the owners in the names, and by locks that nobody holds. */
-import { closeSync, existsSync, openSync, readdirSync, rmSync, type Dirent } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, type Dirent } from 'node:fs';
 import { join } from 'node:path';
 import { tryLock } from '../../native/sys.ts';
 import { namesIn } from '../base/directory-names.ts';
@@ -7,6 +7,7 @@ import { errnoOf } from '../base/errors.ts';
 import { isOwnerAlive, sweepUnowned } from '../base/owner.ts';
 import { trashDirectory } from './gc/collect.ts';
 import { leasesDirectory } from './gc/leases.ts';
+import { removeTree } from '../base/remove-tree.ts';
 
 /** Removes it; returns how many things there were. */
 export function sweepLeft(root: string): number {
@@ -93,7 +94,7 @@ function removeUnheld(path: string): boolean {
   try {
     if (!tryLock(fd, 'exclusive')) return false;
     // While it is locked: whoever opened it meanwhile sees that it has no name any more, and makes another.
-    rmSync(path, { recursive: true, force: true });
+    removeTree(path);
     return true;
   } finally {
     closeSync(fd);

@@ -28,6 +28,7 @@ import { isJsonObject, type JsonObject } from '../base/json.ts';
 import { isOwnerAlive, sweepUnowned } from '../base/owner.ts';
 import { usageOf } from '../base/usage.ts';
 import { isVolumeName, VOLUME_NAME_RULE } from './volume-name.ts';
+import { removeTree } from '../base/remove-tree.ts';
 
 export interface Volume {
   readonly name: string;
@@ -161,7 +162,7 @@ export function openVolumes({ root, host, random, containerExists }: VolumesOpti
     try {
       mkdirSync(join(root, '.removing'), { recursive: true, mode: 0o700 });
       renameSync(at(name), away);
-      rmSync(away, { recursive: true, force: true });
+      removeTree(away);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw ioError(`remove volume ${JSON.stringify(name)}`, error);
     }

@@ -1,8 +1,9 @@
 /** Destinations appear when they are complete: a sibling with a temporary name, renamed at the end. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
+import { removeTree } from '../base/remove-tree.ts';
 
 export interface Staged extends Disposable {
   readonly path: string;
@@ -25,7 +26,7 @@ export function stage(destination: string, host: Host): Staged {
       }
     },
     [Symbol.dispose]() {
-      if (!done) rmSync(path, { recursive: true, force: true });
+      if (!done) removeTree(path);
     },
   };
 }

@@ -21,6 +21,7 @@ import {
 } from './container.ts';
 import { readConfig, readState } from './container-files.ts';
 import { randomName } from './container-name.ts';
+import { removeTree } from '../base/remove-tree.ts';
 
 export interface ContainerStore {
   /** The directory of all of them. */
@@ -182,7 +183,7 @@ export function openContainerStore({ root, host, random }: ContainerStoreOptions
         renameSync(staged, directoryOf(id));
         return { id, config, state: readState(directoryOf(id)), directory: directoryOf(id) };
       } catch (error) {
-        rmSync(staged, { recursive: true, force: true });
+        removeTree(staged);
         rmSync(nameFile(name), { force: true });
         throw ioError('create a container', error);
       }
@@ -215,7 +216,7 @@ export function openContainerStore({ root, host, random }: ContainerStoreOptions
       }
       if (name !== undefined && readTextIfExists(nameFile(name))?.startsWith(id) === true)
         rmSync(nameFile(name), { force: true });
-      rmSync(gone, { recursive: true, force: true });
+      removeTree(gone);
     },
     sweep() {
       const stale = namesIn(join(root, 'names')).filter((name) => {

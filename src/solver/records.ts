@@ -4,7 +4,7 @@
  * A record is written after everything that it names, so whoever finds one finds its layer too, unless it was
  * removed since; the solver checks that. A record that does not parse counts as absent.
  */
-import { statSync, utimesSync } from 'node:fs';
+import { existsSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJsonIfExists, writeFileAtomic } from '../base/atomic-file.ts';
 import { canonicalJson, isJsonObject, type Json } from '../base/json.ts';
@@ -36,7 +36,8 @@ export interface RecordStore {
   putContentDigest(key: CacheKey, digest: Digest): void;
 }
 
-export function openRecordStore(root: string, host: Host): RecordStore {
+/** `onReplace` is called before and after one record takes another's place: what was said of results may not be so any more. */
+export function openRecordStore(root: string, host: Host, onReplace?: () => void): RecordStore {
   const place = (folder: string, key: Digest): string => {
     const hex = hexOf(key);
     return join(root, folder, hex.slice(0, 2), `${hex.slice(2)}.json`);
@@ -47,7 +48,12 @@ export function openRecordStore(root: string, host: Host): RecordStore {
       return parseRecord(readJsonIfExists(place('steps', key)), key);
     },
     put(record) {
-      writeFileAtomic(host, place('steps', record.key), canonicalJson(record as unknown as Json));
+      const path = place('steps', record.key);
+      const replaces = onReplace !== undefined && existsSync(path);
+      // why twice: whoever is killed in between leaves nothing that is wrong.
+      if (replaces) onReplace();
+      writeFileAtomic(host, path, canonicalJson(record as unknown as Json));
+      if (replaces) onReplace();
     },
     touch(key) {
       const seconds = host.now() / 1000;

@@ -3,7 +3,7 @@
  * is printed then comes from there.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -23,7 +23,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
-import { importBusybox, openWorkspace, type Workspace } from './fixture.ts';
+import { CLI, importBusybox, openWorkspace, type Workspace } from './fixture.ts';
 
 const FILES = {
   Dockerfile: 'FROM bb:1\nCOPY . /c\nRUN cat /c/a /c/d/b > /both\n',
@@ -139,6 +139,9 @@ const CHANGES: Readonly<Record<string, (context: string) => void>> = {
   },
   'the result is removed': () => space.ok(['rmi', `p${count}:1`]),
   'the cache is removed': () => space.ok(['prune', '--all']),
+  'a step is executed again and has another result': (at) => {
+    assert.equal(space.tsbuild(['-q', '--no-cache', at]).code, 0);
+  },
 };
 
 for (const [what, change] of Object.entries(CHANGES))
@@ -221,6 +224,97 @@ test('a note that is damaged, old, or of another boot is none', async () => {
     writeFileSync(path, JSON.stringify(other));
     assert.match(project.build(), /^sha256:/);
   }
+});
+
+const LINKED: Readonly<Record<string, string>> = {
+  'the target of a link that is copied': 'COPY link /l',
+  'a file below a link to a directory': 'COPY dlink/y /l',
+  'a directory behind a link': 'COPY dlink/ /l/',
+  'a directory behind a link that is mounted': 'RUN --mount=type=bind,source=dlink,target=/m cat /m/y > /l',
+};
+
+for (const [what, instruction] of Object.entries(LINKED))
+  test(`what is ignored is not, where a link of the context leads there: ${what}`, async () => {
+    const name = `links${(count += 1)}`;
+    const context = space.context(name, {
+      Dockerfile: `FROM bb:1\n${instruction}\n`,
+      '.dockerignore': 'ignored\n',
+      'ignored/x': 'one\n',
+      'ignored/sub/y': 'one\n',
+    });
+    symlinkSync('ignored/x', join(context, 'link'));
+    symlinkSync('ignored/sub', join(context, 'dlink'));
+    const args = ['-q', context];
+    const first = space.tsbuild(args);
+    await wait(TICK_MS);
+    space.tsbuild(args);
+    for (const file of ['ignored/x', 'ignored/sub/y']) writeFileSync(join(context, file), 'two\n');
+    const [answer, looked] = [
+      space.tsbuild(args),
+      space.tsbuild([...args, '--iidfile', join(space.directory, 'iid')]),
+    ];
+    assert.equal(answer.stdout, looked.stdout);
+    assert.equal(first.code, looked.code);
+  });
+
+test('no note is left where a name is no UTF-8, which paths cannot tell', async () => {
+  const context = space.context(`latin${(count += 1)}`, { Dockerfile: 'FROM scratch\nCOPY . /c\n' });
+  const file = Buffer.concat([Buffer.from(`${context}/caf`), Buffer.of(0xe9)]);
+  writeFileSync(file, 'one\n');
+  const args = ['-q', context];
+  for (let round = 0; round < 2; round += 1) {
+    space.ok(args);
+    await wait(TICK_MS);
+  }
+  const before = space.ok(args).stdout;
+  writeFileSync(file, 'two\n');
+  assert.notEqual(space.ok(args).stdout, before);
+});
+
+test('an edit within the same second is seen where a file system keeps whole seconds', async () => {
+  const disk = join(space.directory, 'seconds.img');
+  const mounted = join(space.directory, 'seconds');
+  mkdirSync(mounted);
+  execFileSync('truncate', ['-s', '16M', disk]);
+  execFileSync('mkfs.ext4', ['-q', '-F', '-I', '128', disk], { stdio: 'ignore' });
+  execFileSync('mount', ['-o', 'loop', disk, mounted]);
+  try {
+    writeFileSync(join(mounted, 'Dockerfile'), 'FROM scratch\nCOPY a /a\n');
+    const ids = new Set<string>();
+    for (let round = 0; round < 6; round += 1) {
+      writeFileSync(join(mounted, 'a'), `${round}\n`);
+      for (let again = 0; again < 3; again += 1) {
+        ids.add(`${round} ${space.ok(['-q', mounted]).stdout}`);
+        await wait(TICK_MS);
+      }
+    }
+    assert.equal(ids.size, 6);
+    assert.equal(new Set([...ids].map((each) => each.slice(2))).size, 6);
+  } finally {
+    execFileSync('umount', [mounted]);
+  }
+});
+
+test('an answer that cannot be written is an error, as what a build prints is', async () => {
+  const { args } = await noted();
+  const shell = (more: readonly string[]): number | null =>
+    spawnSync('sh', ['-c', 'exec "$@" > /dev/full', 'sh', process.execPath, CLI, ...args, ...more], {
+      env: { ...process.env, TSBUILD_ROOT: space.root },
+    }).status;
+  assert.notEqual(shell([]), 0);
+  assert.equal(shell([]), shell(['--iidfile', join(space.directory, 'iid')]));
+});
+
+test('in a directory that is gone the build says what is wrong', async () => {
+  const gone = join(space.directory, 'gone');
+  mkdirSync(gone);
+  const { status, stderr } = spawnSync(
+    'sh',
+    ['-c', 'cd "$1" && rmdir "$1" && exec "$2" "$3" -q .', 'sh', gone, process.execPath, CLI],
+    { encoding: 'utf8', env: { ...process.env, TSBUILD_ROOT: space.root } },
+  );
+  assert.notEqual(status, 0);
+  assert.doesNotMatch(stderr, /\bat .*start\.ts|node:internal/);
 });
 
 test('edits between builds that follow each other at once are never missed', () => {

@@ -247,6 +247,36 @@ test('contents that an earlier layer has come from there, to the same bytes', as
   assert.equal(earlier.find({ which: 'another' }), undefined);
 });
 
+test('a thousand directories that are named one by one are packed again from an earlier layer', async () => {
+  for (let index = 0; index < 1000; index += 1) {
+    mkdirSync(join(root, `ctx/p/${index}`), { recursive: true });
+    for (let file = 0; file < 5; file += 1)
+      writeFileSync(join(root, `ctx/p/${index}/f${file}`), `${index} ${file}`);
+  }
+  using source = openDirectoryTree(join(root, 'ctx'));
+  const layers = openLayerStore(join(root, 'layers'), testHost);
+  const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
+  const wanted: Case = { from: ['p/*'], destination: '/x/', parents: true };
+  const packOnce = async (): Promise<number> => {
+    const { plan, gathered } = await planOf(source, emptyTree(), wanted);
+    await readContents({ tree: source }, gathered, signal);
+    using writer = layers.create();
+    const carriedOut = await carryOut(plan, writer, { signal, source: () => ({}), earlier, identity: 1 });
+    const { diffID, size } = writer.commit();
+    carriedOut.keep(diffID);
+    using found = earlier.find(1);
+    assert.equal(found?.contents.byteLength, 5000 * 48);
+    return size;
+  };
+  const size = await packOnce();
+  writeFileSync(join(root, 'ctx/p/7/f0'), 'other');
+  assert.equal(await packOnce(), size);
+  const { plan } = await planOf(source, emptyTree(), wanted);
+  using found = earlier.find(1);
+  assert.ok(found !== undefined);
+  await packBothWays(plan, root, { earlier: found });
+});
+
 test('an earlier layer that was removed, or whose notes are torn, is none', async () => {
   using source = openDirectoryTree(join(root, 'ctx'));
   for (let index = 0; index < 300; index += 1)

@@ -27,8 +27,8 @@ describeSnapshotter('overlay', { small: 0 }, 'overlay with all layers unpacked n
 
 test('a layer is unpacked natively as it is here: types, owners, times, attributes, links, depth', async () => {
   using temporary = temporaryDirectory();
-  const deep = Array.from({ length: 700 }, (_, index) => ({ path: 'd/'.repeat(index + 1).slice(0, -1) }));
-  const bottom = 'd/'.repeat(700);
+  const deep = Array.from({ length: 1200 }, (_, index) => ({ path: 'd/'.repeat(index + 1).slice(0, -1) }));
+  const bottom = 'd/'.repeat(1200);
   const items: readonly Item[] = [
     ...[
       { path: 'plain', content: 'x'.repeat(3_000_000) },
@@ -56,7 +56,20 @@ test('a layer is unpacked natively as it is here: types, owners, times, attribut
   };
   const here = await shown('here', Number.POSITIVE_INFINITY);
   assert.deepEqual(await shown('natively', 0), here);
-  assert.ok(here.length >= 700 + 12, `${here.length} entries`);
+  assert.ok(here.length >= 1200 + 12, `${here.length} entries`);
+});
+
+test('a layer with paths that no path from the root reaches is refused, and what was made of it is removed', async () => {
+  using temporary = temporaryDirectory();
+  const layers = openLayerStore(join(temporary.path, 'layers'), testHost);
+  const options = { root: temporary.path, host: testHost, layers, driver: 'overlay' } as const;
+  const snapshots = openSnapshotter({ ...options, small: 0 });
+  const deep = Array.from({ length: 16 }, (_, index) => ({
+    path: `${'n'.repeat(250)}/`.repeat(index + 1).slice(0, -1),
+  }));
+  const layer = storeLayer(layers, tarOf(...deep));
+  await assert.rejects(snapshots.apply(NOTHING, layer), (error) => isTsbuildError(error, 'IO_FAILED'));
+  assert.deepEqual(readdirSync(join(temporary.path, 'overlay/staging')), []);
 });
 
 test('a layer whose bytes are others than its name says is not kept, and leaves nothing', async () => {

@@ -22,7 +22,7 @@ import { parseCacheDestinations, parseCacheSources } from './cache-flag.ts';
 import { checkHost } from './extra-host.ts';
 import { parseNamedContext, remoteContext } from './context-flag.ts';
 import { readCompressionFlags } from './compression-flags.ts';
-import { isNotable, noteUnchanged } from './note-unchanged.ts';
+import { beginNote, noteUnchanged } from './note-unchanged.ts';
 import { parseOutputs, pushForm } from './output-flag.ts';
 import { readResources } from './resource-flags.ts';
 import { readInput } from './read-input.ts';
@@ -34,9 +34,10 @@ const MAX_STDIN = 16 << 20;
 
 export async function runBuild(flags: ParsedFlags, session: Session): Promise<number> {
   if (flags.boolean('check') || flags.has('call')) return (await import('./call.ts')).runCall(flags, session);
+  const began = beginNote(flags, session);
   const request = await readRequest(flags, session);
-  const heard: string[] | undefined = isNotable(flags, session) ? [] : undefined;
-  const renderer = createRenderer(flags, session, (text) => void heard?.push(text));
+  const heard: string[] = [];
+  const renderer = createRenderer(flags, session, (text) => void heard.push(text));
   let result: BuildResult;
   try {
     result = await build(session.engine(), request, { sink: renderer, signal: session.signal });
@@ -46,8 +47,8 @@ export async function runBuild(flags: ParsedFlags, session: Session): Promise<nu
   const { stdout, stderr } = report(result, request, flags, session);
   if (stdout !== '') session.stdout.write(stdout);
   if (stderr !== '') session.stderr.write(stderr);
-  if (heard !== undefined)
-    noteUnchanged(flags, session, { request, result, stdout, stderr: `${heard.join('')}${stderr}` });
+  if (began !== undefined)
+    noteUnchanged(flags, session, began, { request, result, stdout, stderr: `${heard.join('')}${stderr}` });
   return 0;
 }
 

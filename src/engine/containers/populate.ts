@@ -12,7 +12,6 @@ import {
   mkdirSync,
   readdirSync,
   renameSync,
-  rmSync,
 } from 'node:fs';
 import { ioError } from '../../base/errors.ts';
 import { fsPath, toByteString } from '../../base/byte-string.ts';
@@ -26,6 +25,7 @@ import type { SnapshotName } from '../../../snapshotter/snapshotter.ts';
 import type { Engine } from '../engine.ts';
 import { isEmptyVolume, type Volume } from '../volumes.ts';
 import { spoolTar } from './spool-tar.ts';
+import { removeTree } from '../../base/remove-tree.ts';
 
 /** Fills the empty volumes among `mounts`. Throws DISK_FULL, IO_FAILED. */
 export async function populateVolumes(
@@ -78,6 +78,6 @@ async function populate(
   } catch (error) {
     throw ioError(`fill volume ${JSON.stringify(volume.name)}`, error);
   } finally {
-    rmSync(staged, { recursive: true, force: true });
+    removeTree(staged);
   }
 }

@@ -20,12 +20,13 @@ import { isJsonObject } from '../../base/json.ts';
 import { sweepUnowned } from '../../base/owner.ts';
 import type { ContainerStore } from '../../runtime/container-store.ts';
 import { mergedPath, readRecords, takeInventory, type Inventory } from './inventory.ts';
-import { unchangedDirectory } from '../unchanged-notes.ts';
+import { endNotes } from '../unchanged-notes.ts';
 import { collectingNote, leasesDirectory } from './leases.ts';
 import { chooseUnits, type Chosen } from './order.ts';
 import { readImages, rootsOf, type ImageEntry } from './roots.ts';
 import { openSizeNotes } from './tree-size.ts';
 import { findUnits, type Unit } from './units.ts';
+import { removeTree } from '../../base/remove-tree.ts';
 
 export interface Collector {
   readonly root: string;
@@ -70,13 +71,15 @@ export function collect(collector: Collector, options: CollectOptions): Collecte
   const removed: Chosen[] = [];
   {
     using _note = noteCollecting(root, host);
-    trash.move(unchangedDirectory(root));
+    // Before and after, for who is killed in between.
+    endNotes(root, host);
     const needed = neededPaths(collector, inventory, (image) => !known.has(image.id) || options.keeps(image));
     for (const each of chosen) {
       if (each.paths.some((path) => needed.has(path))) continue;
       for (const path of each.paths) trash.move(path);
       removed.push(each);
     }
+    endNotes(root, host);
   }
   return { removed, freed: freedBy(removed) };
 }
@@ -211,9 +214,9 @@ function openTrash(root: string, host: Host): Trash {
   return {
     move(path) {
       closeImage(join(path, 'index'));
-      if (!tryMove(path)) rmSync(path, { recursive: true, force: true });
+      if (!tryMove(path)) removeTree(path);
       notes.drop(path);
     },
-    [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
+    [Symbol.dispose]: () => removeTree(directory),
   };
 }

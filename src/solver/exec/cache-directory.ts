@@ -2,9 +2,10 @@
  * The directory of a cache mount. Whoever uses one holds a shared lock on it, which dies with its holder. One that gets
  * a successor is renamed, and removed by whoever uses it last.
  */
-import { closeSync, fstatSync, openSync, readlinkSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readlinkSync, renameSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, ioError } from '../../base/errors.ts';
+import { removeTree } from '../../base/remove-tree.ts';
 
 /** flock(2) of a descriptor, without waiting; false where another has it. */
 export type TryLock = (fd: number, kind: 'shared' | 'exclusive') => boolean;
@@ -55,7 +56,7 @@ export async function enterDirectory(
 function leave(fd: number, tryLock: TryLock): void {
   try {
     const path = readlinkSync(`/proc/self/fd/${fd}`);
-    if (path.endsWith(OLD) && tryLock(fd, 'exclusive')) rmSync(path, { recursive: true, force: true });
+    if (path.endsWith(OLD) && tryLock(fd, 'exclusive')) removeTree(path);
   } finally {
     closeSync(fd);
   }

@@ -5,7 +5,7 @@
  * Whoever uses one holds a lock on its directory, which dies with its holder: a directory that nobody uses may be
  * exchanged (src/engine/cache/mounts) or removed.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestOf, hexOf, type DiffID } from '../../base/digest.ts';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
@@ -22,6 +22,7 @@ import type { VertexContext } from '../handler.ts';
 import { identityOf, type Result } from '../result.ts';
 import { dropDirectory, enterDirectory, type TryLock } from './cache-directory.ts';
 import { createCacheHolds } from './cache-holds.ts';
+import { removeTree } from '../../base/remove-tree.ts';
 
 export type CacheMount = Extract<RunMount, { kind: 'cache' }>;
 
@@ -104,7 +105,7 @@ export function createCacheMounts(options: CacheMountOptions): CacheMounts {
       renameSync(temp, directory);
     } catch (error) {
       // Another step was faster.
-      rmSync(temp, { recursive: true, force: true });
+      removeTree(temp);
       const errno = errnoOf(error);
       if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw ioError('make a cache', error);
     }

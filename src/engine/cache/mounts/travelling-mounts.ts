@@ -10,7 +10,6 @@ import {
   mkdirSync,
   readdirSync,
   renameSync,
-  rmSync,
   chmodSync,
   chownSync,
   closeSync,
@@ -33,6 +32,7 @@ import { findMount, readEntries, type RemoteMount } from './remote-mount.ts';
 import { filesOf, restoreTree } from './restore-tree.ts';
 import { saveMount } from './save-mount.ts';
 import { scanMount } from './scan.ts';
+import { removeTree } from '../../../base/remove-tree.ts';
 
 export interface TravellingMounts {
   /** Before a step uses a cache mount. Once per build and mount; never throws. */
@@ -140,7 +140,7 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
         await exchange(mount, target, entries);
       });
     } finally {
-      rmSync(target, { recursive: true, force: true });
+      removeTree(target);
     }
 
     async function exchange(use: MountUse, made: string, entries: readonly MountEntry[]): Promise<void> {
@@ -150,7 +150,7 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
       const old = `${directory}.${host.unique()}.old`;
       if (existsSync(directory)) renameSync(directory, old);
       renameSync(made, directory);
-      rmSync(old, { recursive: true, force: true });
+      removeTree(old);
       if (lock === undefined) return;
       // why: taking away the old names changed the times of the files; whoever changes them next must leave others.
       await new Promise((resolve) => setTimeout(resolve, TICK_MS));
