@@ -73,7 +73,12 @@ export function beginNote(flags: ParsedFlags, session: Session): Beginning | und
   if ((session.env['DOCKER_DEFAULT_PLATFORM'] ?? '') !== '') return undefined;
   if (!isPlain(flags, session)) return undefined;
   const directory = resolve(session.cwd, flags.words[0] ?? '.');
-  return { directory, files: stampsOf(filesOf(flags, session, directory), true) };
+  try {
+    return { directory, files: stampsOf(filesOf(flags, session, directory), true) };
+  } catch {
+    // What cannot be looked at is the build's to tell.
+    return undefined;
+  }
 }
 
 function isPlain(flags: ParsedFlags, { env }: Session): boolean {
