@@ -1,7 +1,7 @@
 /** What containers once got wrong, each test named after the symptom. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { holderOf } from '../../src/runtime/cgroups/hierarchies.ts';
@@ -24,6 +24,12 @@ after(() => {
 
 function run(...args: readonly string[]): string {
   return space.ok(['run', '-d', '--network', 'none', ...args]).stdout.trim();
+}
+
+/** As `run`, and back when the program has said `up`. */
+async function runUp(...args: readonly string[]): Promise<void> {
+  const log = join(space.root, 'containers', run(...args), 'log');
+  await eventually(() => assert.match(readFileSync(log, 'utf8'), / up$/m));
 }
 
 function inspect(name: string, template: string): string {
@@ -151,7 +157,7 @@ function running(name: string, what: string): boolean {
 }
 
 const FOR_EVER =
-  'echo $$ > /pid; stty -echo 2>/dev/null; echo up; n=0; while :; do n=$((n+1)); echo $n > /count; sleep 0.05; done';
+  'echo $$ > /pid; echo 0 > /count; stty -echo 2>/dev/null; echo up; n=0; while :; do n=$((n+1)); echo $n > /count; sleep 0.05; done';
 
 async function stillCounts(name: string): Promise<void> {
   const count = (): number => Number(space.ok(['exec', name, 'cat', '/count']).stdout);
@@ -201,7 +207,8 @@ test('exec died with its command', async () => {
   space.ok(['exec', 'goes', 'sh', '-c', 'kill -9 $(cat /pid)']);
 
   // At a terminal: what it writes is read on, or it would stop when the terminal is full.
-  const chatty = 'echo up; n=0; while :; do n=$((n+1)); echo $n > /count; seq 1 500; sleep 0.01; done';
+  const chatty =
+    'echo 0 > /count; echo up; n=0; while :; do n=$((n+1)); echo $n > /count; seq 1 500; sleep 0.01; done';
   type('up>KILL', ['exec', '-it', 'goes', 'sh', '-c', chatty]);
   await stillCounts('goes');
 });
@@ -257,8 +264,9 @@ test('a container that ran out of memory did not say so', { skip: !hasMemory }, 
   assert.equal(space.tsbuild(['run', '--rm', ...limits, 'bb:1', 'true']).stderr, '');
 });
 
-test('--ipc=container:NAME shared no /dev/shm', () => {
-  run('--name', 'donor', '--shm-size', '3m', 'bb:1', 'sh', '-c', 'echo theirs > /dev/shm/f; sleep 1000');
+test('--ipc=container:NAME shared no /dev/shm', async () => {
+  const serve = 'echo theirs > /dev/shm/f; echo up; sleep 1000';
+  await runUp('--name', 'donor', '--shm-size', '3m', 'bb:1', 'sh', '-c', serve);
   const joined = ['run', '--rm', '--network', 'none', '--ipc', 'container:donor'];
   const script =
     'cat /dev/shm/f; echo mine > /dev/shm/g; df -m /dev/shm | tail -1; grep -c /dev/shm /proc/mounts';
@@ -271,8 +279,9 @@ test('--ipc=container:NAME shared no /dev/shm', () => {
   assert.equal(space.ok(['exec', 'second', 'cat', '/dev/shm/f']).stdout, 'theirs\n');
 });
 
-test('a user namespace with the ipc namespace of somebody else did not start for /dev/mqueue', () => {
-  run('--name', 'queues', 'bb:1', 'sh', '-c', 'echo theirs > /dev/shm/f; touch /dev/mqueue/q; sleep 1000');
+test('a user namespace with the ipc namespace of somebody else did not start for /dev/mqueue', async () => {
+  const serve = 'echo theirs > /dev/shm/f; touch /dev/mqueue/q; echo up; sleep 1000';
+  await runUp('--name', 'queues', 'bb:1', 'sh', '-c', serve);
   const mapped = ['run', '--rm', '--network', 'none', '--userns', 'auto'];
   const script = 'cat /dev/shm/f; ls /dev/mqueue';
   const joined = space.ok([...mapped, '--ipc', 'container:queues', 'bb:1', 'sh', '-c', script]).stdout;

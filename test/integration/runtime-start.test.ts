@@ -161,7 +161,7 @@ test('the program is PID 1 and nothing in its pid namespace survives it', async 
   const started = Date.now();
   const { status, stdout } = await box.sh('sleep 1000 & echo x');
   assert.deepEqual([status, stdout], [ok, 'x\n']);
-  assert.ok(Date.now() - started < 5000);
+  assert.ok(Date.now() - started < 60_000, 'it was not waited for');
 });
 
 test('stdin is /dev/null', async () => {
