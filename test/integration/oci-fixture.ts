@@ -73,6 +73,8 @@ export function openBundles(): Bundles {
       const config = structuredClone(defaultConfig(false)) as unknown as OciConfig;
       config.process.terminal = false;
       config.process.args = ['sh', '-c', script];
+      // why: that of the id alone is one for the whole machine, whatever the state directory.
+      config.linux['cgroupsPath'] = `/tsbuild/oci-${process.pid}-${count}`;
       change?.(config, join(bundle, 'rootfs'));
       writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
       return bundle;
