@@ -17,6 +17,8 @@ export interface Watched extends AsyncDisposable {
   readonly host: string;
   /** `METHOD path`, without queries. */
   readonly requests: string[];
+  /** Those of them that the registry has answered, and well. */
+  readonly answered: string[];
   /** In both directions, everything that TCP carries. */
   bytes(): number;
   /** Forgets what was counted. */
@@ -59,12 +61,14 @@ export async function watch(behind: string): Promise<Watched> {
   const watched: Watched = {
     host: '',
     requests: [],
+    answered: [],
     bytes: () =>
       gone +
       [...sockets].reduce((sum, { bytesRead, bytesWritten }) => sum + bytesRead + bytesWritten, 0) -
       before,
     reset() {
       watched.requests.length = 0;
+      watched.answered.length = 0;
       before += watched.bytes();
     },
     fault: undefined,
@@ -91,7 +95,9 @@ export async function watch(behind: string): Promise<Watched> {
       return;
     }
     const forwarded = request({ host, port, path: url, method, headers: incoming.headers }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 500, relocated(answer.headers, behind, watched.host));
+      const { statusCode = 500 } = answer;
+      if (statusCode < 300) watched.answered.push(`${method} ${url.split('?')[0] ?? ''}`);
+      outgoing.writeHead(statusCode, relocated(answer.headers, behind, watched.host));
       answer.pipe(outgoing);
     });
     forwarded.on('error', () => outgoing.destroy());

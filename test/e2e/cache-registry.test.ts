@@ -108,7 +108,7 @@ test('what a killed build had finished is found by the next one', async () => {
   const child = machine(space, 'killed-1').start('--cache-to', cache('killed'), context);
   const gone = ended(child);
   const steps = (): number =>
-    watched.requests.filter((each) => /PUT \/v2\/cache\/killed\/manifests\/tsb-/.test(each)).length;
+    watched.answered.filter((each) => /PUT \/v2\/cache\/killed\/manifests\/tsb-/.test(each)).length;
   await eventually(() => assert.equal(steps(), 2), 60_000);
   child.kill('SIGKILL');
   await gone;

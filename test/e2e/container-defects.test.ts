@@ -147,7 +147,7 @@ function type(
   const ended = spawnSync('python3', [script, steps, process.execPath, CLI, ...args], {
     env: { ...process.env, TSBUILD_ROOT: space.root },
     encoding: 'latin1',
-    timeout: 60_000,
+    timeout: 120_000,
   });
   return { code: ended.status, shown: ended.stdout };
 }

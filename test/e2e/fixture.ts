@@ -208,7 +208,7 @@ export function leftovers(root: string): readonly string[] {
 }
 
 /** Waits until `check` throws no more. */
-export async function eventually(check: () => void, withinMs = 20000): Promise<void> {
+export async function eventually(check: () => void, withinMs = 30_000): Promise<void> {
   const until = Date.now() + withinMs;
   for (;;)
     try {
@@ -273,7 +273,7 @@ export async function startRegistry(
       () => 0,
     );
     if (status === 200 || status === 401 || (tls !== undefined && status === 400)) break;
-    if (tried > 100) throw new Error('docker-registry did not come up');
+    if (tried > 600) throw new Error('docker-registry did not come up');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return {

@@ -31,7 +31,7 @@ function podman(...args: readonly string[]): Outcome {
       ...[...globals, '--storage-driver=vfs', '--cgroup-manager=cgroupfs', '--events-backend=file'],
       ...['--runtime', locateNative('tsbuild-runtime'), ...args],
     ],
-    { encoding: 'utf8', timeout: 60_000 },
+    { encoding: 'utf8', timeout: 180_000 },
   );
   return { stdout, stderr, code: status };
 }

@@ -55,7 +55,7 @@ async function untilUp(url: string): Promise<void> {
       () => 0,
     );
     if (status === 200) return;
-    assert.ok(tried < 200, `${url} did not come up: ${space.tsbuild(['logs', 'registry']).stderr}`);
+    assert.ok(tried < 600, `${url} did not come up: ${space.tsbuild(['logs', 'registry']).stderr}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -182,7 +182,7 @@ test('1.5 type=ssh: a real agent, for a user of the container, over a socket tha
   const socket = join(space.directory, 'agent.sock');
   const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
   try {
-    for (let tries = 0; tries < 100 && spawnSync('test', ['-S', socket]).status !== 0; tries += 1)
+    for (let tries = 0; tries < 1000 && spawnSync('test', ['-S', socket]).status !== 0; tries += 1)
       await new Promise((resolve) => setTimeout(resolve, 20));
     const key = join(space.directory, 'key');
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);

@@ -56,7 +56,7 @@ export function openBundles(): Bundles {
       const { stdout, stderr, status } = spawnSync(program, ['--root', state, ...args], {
         cwd: bundle,
         encoding: 'utf8',
-        timeout: 30_000,
+        timeout: 100_000,
         stdio: ['ignore', 'pipe', 'pipe', ...descriptors],
       });
       return { stdout, stderr, code: status };

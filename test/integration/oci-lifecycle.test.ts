@@ -16,7 +16,7 @@ function stateOf(id: string): Record<string, unknown> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  for (let round = 0; round < 200 && !condition(); round += 1) await sleep(20);
+  for (let round = 0; round < 1500 && !condition(); round += 1) await sleep(20);
   assert.ok(condition());
 }
 

@@ -274,6 +274,6 @@ test('the server keeps nothing of its children but what is theirs to give', asyn
     await refused('COMMAND_NOT_FOUND', ['no-such-program']);
   }
   // why: a refusal is told before the streams of what was refused are closed.
-  for (let round = 0; round < 200 && !isDeepStrictEqual(state(), had); round += 1) await sleep(10);
+  for (let round = 0; round < 3000 && !isDeepStrictEqual(state(), had); round += 1) await sleep(10);
   assert.deepEqual(state(), had);
 });

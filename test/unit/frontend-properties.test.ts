@@ -265,7 +265,7 @@ test('what is no array of strings is the shell form or DOCKERFILE_SYNTAX', () =>
 /** In a graph or a TsbuildError, within a second; a machine that is busy with something else is asked again. */
 async function endsSoon(request: FrontendRequest): Promise<void> {
   let took = Infinity;
-  for (let attempt = 0; attempt < 3 && took >= 1000; attempt += 1) {
+  for (let attempt = 0; attempt < 5 && took >= 1000; attempt += 1) {
     const started = performance.now();
     try {
       await createBuildGraph(request);
