@@ -3,6 +3,7 @@ import { execFileSync, type ChildProcess } from 'node:child_process';
 import { createServer, request, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
+import type { Commands } from './commands.ts';
 import {
   importBusybox,
   openWorkspace,
@@ -137,13 +138,16 @@ export interface Machine {
   start(...args: readonly string[]): ChildProcess;
 }
 
-export function machine(space: Workspace, name: string): Machine {
+/** With `commands`, `run` is carried out by them; what runs beside something else is for `start`. */
+export function machine(space: Workspace, name: string, commands?: Commands): Machine {
   const root = join(space.directory, name);
   const start = (...args: readonly string[]): ChildProcess => space.start(args, { TSBUILD_ROOT: root });
   return {
     root,
     start,
     async run(...args) {
+      if (commands !== undefined)
+        return commands.ok(args, space.directory, { ...space.env, TSBUILD_ROOT: root });
       const done = await ended(start(...args));
       if (done.code !== 0)
         throw new Error(`tsbuild ${args.join(' ')} ended with ${done.code}:\n${done.stderr}`);

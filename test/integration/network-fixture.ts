@@ -118,7 +118,7 @@ print(s.recv(100).decode())
 
 /** Answers `NAME PEER` over TCP and UDP, both families, at a port of a namespace, until the test ends. */
 export async function listen(t: TestContext, netns: string, name: string, port: number): Promise<void> {
-  const [program = '', ...args] = enter(netns, ['python3', '-c', SERVER, name, String(port)]);
+  const [program = '', ...args] = enter(netns, ['python3', '-IS', '-c', SERVER, name, String(port)]);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
   await ready(child);
@@ -140,7 +140,7 @@ export function ask(
   port: number,
   seconds = 20,
 ): string | undefined {
-  const client = ['python3', '-c', CLIENT, kind, address, String(port), String(seconds)];
+  const client = ['python3', '-IS', '-c', CLIENT, kind, address, String(port), String(seconds)];
   const [program = '', ...args] = enter(netns, client);
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8' });
   return status === 0 ? stdout.trim() : undefined;
