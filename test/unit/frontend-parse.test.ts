@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DockerfileParser } from 'dockerfile-ast';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { isTsbuildError, type ErrorCode } from '../../src/base/errors.ts';
 import { heredocText, parseLines } from '../../frontend/parse/lines.ts';
 import { parseJsonForm, takeFlags } from '../../frontend/parse/arguments.ts';

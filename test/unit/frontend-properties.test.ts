@@ -1,7 +1,7 @@
 /** Properties of the frontend: what holds for any text, against models that are too slow or too simple to ship. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { createIgnoreMatcher } from '../../src/layer/ignore-patterns.ts';
 import { expandWord } from '../../frontend/expand/expand.ts';
