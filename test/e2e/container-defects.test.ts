@@ -112,9 +112,10 @@ test('network ls --format took no templates', () => {
 });
 
 /** Types at the terminal of a command: `steps` are what to wait for and what to type then. Prints what was shown. */
-const TYPIST = `import os, pty, signal, sys, time
+const TYPIST = `import fcntl, os, pty, signal, struct, sys, termios, time
 pid, fd = pty.fork()
 if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 31, 77, 0, 0))
     os.execv(sys.argv[2], sys.argv[2:])
 seen = b''
 for step in sys.argv[1].split('|'):
@@ -218,6 +219,12 @@ test('exec -d -t gave no terminal', async () => {
   space.ok(['exec', '-dt', 'dt', 'sh', '-c', 'tty > /tty; seq 1 100000; echo over > /over']);
   await eventually(() => assert.equal(space.ok(['exec', 'dt', 'cat', '/over']).stdout, 'over\n'));
   assert.match(space.ok(['exec', 'dt', 'cat', '/tty']).stdout, /^\/dev\/pts\/\d+\n$/);
+});
+
+test('a program that exec started looked at its terminal at once and saw no size', () => {
+  run('--name', 'sized', 'bb:1', 'sleep', '1000');
+  const sizes = Array.from({ length: 8 }, () => type('>', ['exec', '-it', 'sized', 'stty', 'size']).shown);
+  assert.deepEqual(new Set(sizes), new Set(['31 77\r\n']));
 });
 
 test('exec -t without -i read the input all the same', () => {

@@ -163,6 +163,15 @@ test('a terminal has the size that it was given, and its output is one stream', 
   assert.match(one.log(), / stdout F 40 90\r\n/);
 });
 
+test('a program that looked at its terminal at once saw no size', async () => {
+  const size = { rows: 31, columns: 77 };
+  for (let round = 0; round < 40; round += 1) {
+    const one = stand.sh('stty size', { input: { terminal: true }, size });
+    await one.finished;
+    assert.equal(one.stdout(), '31 77\r\n');
+  }
+});
+
 test('a client that does not read holds the output back, and nothing but the output', async () => {
   const one = stand.sh('echo up; yes 0123456789 | head -c 4000000; echo; echo end', { attachment: NOTHING });
   await one.started;
