@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,6 +69,11 @@ pid_t begin(int plan_fd, int status_fd, void (*on_terminal)(int), int *master)
 	if (!bytes || plan_read(&plan, bytes, size, &bad) < 0) {
 		send_problem(status_fd, FRAME_ERROR, 0, bad, (uint32_t)errno, "reading the plan");
 		return -1;
+	}
+	struct winsize window;
+	if (on_terminal && (ioctl(0, TIOCGWINSZ, &window) == 0 || ioctl(1, TIOCGWINSZ, &window) == 0)) {
+		plan.rows = window.ws_row;
+		plan.columns = window.ws_col;
 	}
 	if (plan.start_flags & START_TELLS)
 		plan.told = status_fd;

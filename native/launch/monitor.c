@@ -63,6 +63,14 @@ static void signals_ready(void *owner, short revents)
 
 /* --- what clients want --- */
 
+static void resize(uint32_t rows, uint32_t columns)
+{
+	/* For the next start, too. */
+	m.plan.rows = rows > 65535 ? 65535 : rows;
+	m.plan.columns = columns > 65535 ? 65535 : columns;
+	streams_resize(rows, columns);
+}
+
 static void answer(struct client *client, uint32_t error)
 {
 	client_send(client, FRAME_DONE, &error, sizeof error);
@@ -101,7 +109,7 @@ static void on_frame(struct client *client, uint32_t type, const uint8_t *payloa
 	else if (type == FRAME_STOP && size == 8)
 		life_stop(values[0] < (uint32_t)_NSIG ? values[0] : 0, (int32_t)values[1] > (int32_t)MAX_SECONDS ? -1 : (int32_t)values[1]);
 	else if (type == FRAME_RESIZE && size == 8)
-		streams_resize(values[0], values[1]);
+		resize(values[0], values[1]);
 	else if (type == FRAME_PAUSED && size == 4)
 		answer(client, life_pause(values[0] != 0));
 	else if (type == FRAME_POLICY && size == 8)
@@ -208,7 +216,7 @@ static int watch_signals(void)
 static int read_instructions(int fd)
 {
 	struct frame head;
-	uint32_t bad = 0;
+	uint32_t bad = 0, size[2] = { 0, 0 };
 	int has_settings = 0;
 	while (read_all(fd, &head, sizeof head) > 0 && head.length <= PLAN_MAX_BYTES) {
 		/* Kept for as long as this process lives. */
@@ -226,14 +234,14 @@ static int read_instructions(int fd)
 			m.ports = payload;
 			m.ports_size = head.length;
 		} else if (head.type == FRAME_RESIZE && head.length == 8) {
-			uint32_t size[2];
 			memcpy(size, payload, sizeof size);
-			streams_resize(size[0], size[1]);
 		} else if (head.type == FRAME_ATTACH && head.length == 4)
 			memcpy(&m.attached, payload, sizeof m.attached);
-		else if (head.type == FRAME_START && has_settings)
-			return plan_read(&m.plan, payload, head.length, &bad);
-		else
+		else if (head.type == FRAME_START && has_settings) {
+			int done = plan_read(&m.plan, payload, head.length, &bad);
+			resize(size[0], size[1]);
+			return done;
+		} else
 			break;
 	}
 	errno = EPROTO;

@@ -146,6 +146,8 @@ struct plan {
 	char **argv, **envp, **candidates;
 	uint32_t environment; /* entries of envp */
 	uint32_t propagation, start_flags;
+	/* Of the caller's terminal, by whoever starts the plan; 0: as OP_TERMINAL says. */
+	uint32_t rows, columns;
 	int terminal;
 	int has_after; /* the child must wait for its parent, or wants to know its own pid */
 	int is_ready;  /* has OP_READY, without which descriptors would leak */

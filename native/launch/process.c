@@ -37,6 +37,11 @@ int op_terminal(struct sandbox *s, struct cursor c)
 	int peer = ioctl(ptmx, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (peer < 0 || fchown(peer, uid, gid) < 0)
 		return -1;
+	/* why here: once the master has gone home, the program may look before anybody there has set it. */
+	if (s->plan->rows && s->plan->columns) {
+		rows = s->plan->rows;
+		columns = s->plan->columns;
+	}
 	struct winsize size = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns };
 	if (rows && columns && ioctl(ptmx, TIOCSWINSZ, &size) < 0)
 		return -1;

@@ -3,6 +3,7 @@ import { execFileSync, type ChildProcess } from 'node:child_process';
 import { createServer, request, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
+import type { Commands } from './commands.ts';
 import {
   importBusybox,
   openWorkspace,
@@ -17,6 +18,8 @@ export interface Watched extends AsyncDisposable {
   readonly host: string;
   /** `METHOD path`, without queries. */
   readonly requests: string[];
+  /** Those of them that the registry has answered, and well. */
+  readonly answered: string[];
   /** In both directions, everything that TCP carries. */
   bytes(): number;
   /** Forgets what was counted. */
@@ -59,12 +62,14 @@ export async function watch(behind: string): Promise<Watched> {
   const watched: Watched = {
     host: '',
     requests: [],
+    answered: [],
     bytes: () =>
       gone +
       [...sockets].reduce((sum, { bytesRead, bytesWritten }) => sum + bytesRead + bytesWritten, 0) -
       before,
     reset() {
       watched.requests.length = 0;
+      watched.answered.length = 0;
       before += watched.bytes();
     },
     fault: undefined,
@@ -91,7 +96,9 @@ export async function watch(behind: string): Promise<Watched> {
       return;
     }
     const forwarded = request({ host, port, path: url, method, headers: incoming.headers }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 500, relocated(answer.headers, behind, watched.host));
+      const { statusCode = 500 } = answer;
+      if (statusCode < 300) watched.answered.push(`${method} ${url.split('?')[0] ?? ''}`);
+      outgoing.writeHead(statusCode, relocated(answer.headers, behind, watched.host));
       answer.pipe(outgoing);
     });
     forwarded.on('error', () => outgoing.destroy());
@@ -131,13 +138,16 @@ export interface Machine {
   start(...args: readonly string[]): ChildProcess;
 }
 
-export function machine(space: Workspace, name: string): Machine {
+/** With `commands`, `run` is carried out by them; what runs beside something else is for `start`. */
+export function machine(space: Workspace, name: string, commands?: Commands): Machine {
   const root = join(space.directory, name);
   const start = (...args: readonly string[]): ChildProcess => space.start(args, { TSBUILD_ROOT: root });
   return {
     root,
     start,
     async run(...args) {
+      if (commands !== undefined)
+        return commands.ok(args, space.directory, { ...space.env, TSBUILD_ROOT: root });
       const done = await ended(start(...args));
       if (done.code !== 0)
         throw new Error(`tsbuild ${args.join(' ')} ended with ${done.code}:\n${done.stderr}`);

@@ -11,8 +11,10 @@ import {
   machine,
   openCacheStand,
   type CacheStand,
+  type Machine,
   type Watched,
 } from './cache-fixture.ts';
+import { startCommands, type Commands } from './commands.ts';
 import { eventually, type RunningRegistry, type Workspace } from './fixture.ts';
 
 let stand: CacheStand;
@@ -20,11 +22,18 @@ let space: Workspace;
 let registry: RunningRegistry;
 let watched: Watched;
 let base: string;
+let commands: Commands;
 before(async () => {
   stand = await openCacheStand();
   ({ space, registry, watched, base } = stand);
+  commands = startCommands(space.env);
 });
-after(() => stand[Symbol.asyncDispose]());
+after(() => {
+  commands[Symbol.dispose]();
+  return stand[Symbol.asyncDispose]();
+});
+
+const at = (name: string): Machine => machine(space, name, commands);
 
 const cache = (name: string): string => `${watched.host}/cache/${name}`;
 
@@ -48,7 +57,7 @@ const layersAsked = (): readonly string[] =>
 
 test('an unchanged build on a fresh machine asks four times and moves no layer', async () => {
   const context = app('unchanged');
-  const one = machine(space, 'unchanged-1');
+  const one = at('unchanged-1');
   const made = await one.run(
     '-t',
     'app',
@@ -57,7 +66,7 @@ test('an unchanged build on a fresh machine asks four times and moves no layer',
     context,
   );
   assert.equal(countsOf(made), '6 executed, 0 cached');
-  const two = machine(space, 'unchanged-2');
+  const two = at('unchanged-2');
   watched.reset();
   const found = await two.run('-t', 'app', '--cache-from', cache('unchanged'), context);
   assert.equal(countsOf(found), '0 executed, 6 cached');
@@ -71,13 +80,13 @@ test('an unchanged build on a fresh machine asks four times and moves no layer',
 
 test('mode=min: an unchanged build needs no stage, a changed one executes it', async () => {
   const context = app('min');
-  await machine(space, 'min-1').run('--cache-to', cache('min'), context);
-  const two = machine(space, 'min-2');
+  await at('min-1').run('--cache-to', cache('min'), context);
+  const two = at('min-2');
   const unchanged = await two.run('--cache-from', cache('min'), '--progress', 'plain', context);
   assert.equal(countsOf(unchanged), '0 executed, 4 cached, 2 skipped');
   assert.match(unchanged.stderr, /#\d+ \[build 3\/3\] RUN cp .*\n#\d+ SKIPPED: no step needs its files\n/);
   space.context('min', { 'source.txt': 'other\n' });
-  const changed = await machine(space, 'min-3').run('--cache-from', cache('min'), context);
+  const changed = await at('min-3').run('--cache-from', cache('min'), context);
   // WORKDIR alone stays: what was built is another file.
   assert.equal(countsOf(changed), '5 executed, 1 cached');
 });
@@ -85,18 +94,12 @@ test('mode=min: an unchanged build needs no stage, a changed one executes it', a
 test('a changed last step fetches what it stands upon, and its record is found without a plan', async () => {
   const context = app('changed');
   const to = `type=registry,ref=${cache('changed')},mode=max`;
-  await machine(space, 'changed-1').run('--cache-to', to, context);
+  await at('changed-1').run('--cache-to', to, context);
   app('changed', 'echo other > /last');
-  const two = await machine(space, 'changed-2').run(
-    '--cache-from',
-    cache('changed'),
-    '--cache-to',
-    to,
-    context,
-  );
+  const two = await at('changed-2').run('--cache-from', cache('changed'), '--cache-to', to, context);
   assert.equal(countsOf(two), '1 executed, 5 cached');
   watched.fault = (method, url) => (method === 'GET' && url.endsWith('/manifests/latest') ? 404 : undefined);
-  const three = await machine(space, 'changed-3').run('--cache-from', cache('changed'), context);
+  const three = await at('changed-3').run('--cache-from', cache('changed'), context);
   watched.fault = undefined;
   assert.equal(countsOf(three), '0 executed, 6 cached');
 });
@@ -108,26 +111,26 @@ test('what a killed build had finished is found by the next one', async () => {
   const child = machine(space, 'killed-1').start('--cache-to', cache('killed'), context);
   const gone = ended(child);
   const steps = (): number =>
-    watched.requests.filter((each) => /PUT \/v2\/cache\/killed\/manifests\/tsb-/.test(each)).length;
+    watched.answered.filter((each) => /PUT \/v2\/cache\/killed\/manifests\/tsb-/.test(each)).length;
   await eventually(() => assert.equal(steps(), 2), 60_000);
   child.kill('SIGKILL');
   await gone;
   space.context('killed', { Dockerfile: `FROM ${base}\nRUN echo one > /one\nRUN echo two > /two\n` });
-  const found = await machine(space, 'killed-2').run('--cache-from', cache('killed'), context);
+  const found = await at('killed-2').run('--cache-from', cache('killed'), context);
   assert.equal(countsOf(found), '0 executed, 2 cached');
 });
 
 test('a full hit is pushed without touching a layer: mounted from the cache, tagged, and unchanged the next time', async () => {
   const context = app('push');
-  await machine(space, 'push-1').run('--cache-to', cache('push'), context);
+  await at('push-1').run('--cache-to', cache('push'), context);
   const name = `${watched.host}/team/push:1`;
   watched.reset();
-  const two = machine(space, 'push-2');
+  const two = at('push-2');
   await two.run('-t', name, '--push', '--cache-from', cache('push'), context);
   assert.equal(layersAsked().length, 1, layersAsked().join('\n'));
   const uploaded = watched.requests.filter((each) => each.startsWith('PUT') && each.includes('/blobs/'));
   assert.equal(uploaded.length, 1, 'the config alone is uploaded');
-  assert.equal((await machine(space, 'push-3').run('run', '--rm', name)).stdout, 'last\n');
+  assert.equal((await at('push-3').run('run', '--rm', name)).stdout, 'last\n');
   const layers = inspectRaw(registry.host, 'team/push:1').layers.map(({ digest }) => digest);
   const kept = inspectRaw(registry.host, 'cache/push:latest').layers.map(({ digest }) => digest);
   assert.ok(
@@ -144,15 +147,15 @@ test('two builds that write one cache at a time lose nothing of each other', asy
     contexts.map((context, n) => machine(space, `both-w${n}`).run('--cache-to', cache('both'), context)),
   );
   for (const [n, context] of contexts.entries()) {
-    const found = await machine(space, `both-r${n}`).run('--cache-from', cache('both'), context);
+    const found = await at(`both-r${n}`).run('--cache-from', cache('both'), context);
     assert.equal(countsOf(found), '0 executed, 2 cached');
   }
 });
 
 test('why asks the cache, compares with what was executed elsewhere, and moves no layer', async () => {
   const context = app('why');
-  await machine(space, 'why-1').run('--cache-to', cache('why'), context);
-  const two = machine(space, 'why-2');
+  await at('why-1').run('--cache-to', cache('why'), context);
+  const two = at('why-2');
   const why = async (...args: readonly string[]): Promise<readonly WhyStep[]> => {
     const { stdout } = await two.run('why', '--format', 'json', ...args, context);
     return (JSON.parse(stdout) as { readonly steps: readonly WhyStep[] }).steps;
@@ -184,7 +187,7 @@ test('why asks the cache, compares with what was executed elsewhere, and moves n
   const built = await two.run('--cache-from', cache('why'), '--progress', 'plain', context);
   assert.match(built.stderr, /executing: the instruction changed from "RUN echo last > \/last" to/);
   space.context('why', { 'source.txt': 'other\n' });
-  const three = machine(space, 'why-3');
+  const three = at('why-3');
   const { stdout } = await three.run('why', '--cache-from', cache('why'), context, 'COPY source.txt');
   assert.match(
     stdout,
@@ -194,14 +197,8 @@ test('why asks the cache, compares with what was executed elsewhere, and moves n
 
 test('several caches are asked; the first that has a step gives it', async () => {
   const context = app('several');
-  await machine(space, 'several-1').run(
-    '--cache-to',
-    cache('several-a'),
-    '--cache-to',
-    cache('several-b'),
-    context,
-  );
-  const two = await machine(space, 'several-2').run(
+  await at('several-1').run('--cache-to', cache('several-a'), '--cache-to', cache('several-b'), context);
+  const two = await at('several-2').run(
     '--cache-from',
     cache('several-none'),
     '--cache-from',
@@ -223,14 +220,14 @@ test('a cache that is refused, absent or garbage costs a warning that names it, 
     'plain',
     context,
   ];
-  await machine(space, 'failing-0').run(...both);
+  await at('failing-0').run(...both);
   for (const [name, fault] of [
     ['401', 401],
     ['403', 403],
     ['garbage', 'garbage'],
   ] as const) {
     watched.fault = (_method, url) => (url.includes('/cache/failing/') ? fault : undefined);
-    const done = await machine(space, `failing-${name}`).run(...both);
+    const done = await at(`failing-${name}`).run(...both);
     watched.fault = undefined;
     assert.equal(countsOf(done), '6 executed, 0 cached', name);
     const warnings = done.stderr.split('\n').filter((line) => line.startsWith('WARN: cannot read the cache'));
@@ -240,29 +237,17 @@ test('a cache that is refused, absent or garbage costs a warning that names it, 
   watched.fault = (method, url) =>
     (method === 'POST' || method === 'PUT') && url.includes('/cache/failing/') ? 403 : undefined;
   space.context('failing', { 'source.txt': 'written\n' });
-  const written = await machine(space, 'failing-write').run(...both);
+  const written = await at('failing-write').run(...both);
   watched.fault = undefined;
   assert.equal(written.stderr.match(/WARN: cannot write the cache/g)?.length, 1, written.stderr);
 });
 
 test('a registry that is not there, or never answers, is given up', async () => {
   const context = app('silent');
-  const dead = await machine(space, 'silent-1').run(
-    '--cache-from',
-    '127.0.0.1:1/x/y',
-    '--progress',
-    'plain',
-    context,
-  );
+  const dead = await at('silent-1').run('--cache-from', '127.0.0.1:1/x/y', '--progress', 'plain', context);
   assert.match(dead.stderr, /WARN: cannot read the cache 127\.0\.0\.1:1\/x\/y:latest: /);
   watched.fault = (_method, url) => (url.includes('/cache/silent/') ? 'hang' : undefined);
-  const silent = await machine(space, 'silent-2').run(
-    '--cache-from',
-    cache('silent'),
-    '--progress',
-    'plain',
-    context,
-  );
+  const silent = await at('silent-2').run('--cache-from', cache('silent'), '--progress', 'plain', context);
   watched.fault = undefined;
   assert.match(silent.stderr, /WARN: cannot read the cache \S+\/cache\/silent:latest: no answer within 10 s/);
   assert.equal(countsOf(silent), '6 executed, 0 cached');
@@ -270,7 +255,7 @@ test('a registry that is not there, or never answers, is given up', async () => 
 
 test('layers that the registry has lost are made again, by build and by push', async () => {
   const context = app('lost');
-  await machine(space, 'lost-1').run('--cache-to', `type=registry,ref=${cache('lost')},mode=max`, context);
+  await at('lost-1').run('--cache-to', `type=registry,ref=${cache('lost')},mode=max`, context);
   const lose = (): void => {
     watched.fault = (method, url) =>
       method !== 'PUT' && /\/cache\/lost\/blobs\/sha256/.test(url) && !isPlan(url) ? 404 : undefined;
@@ -279,7 +264,7 @@ test('layers that the registry has lost are made again, by build and by push', a
   const isPlan = (url: string): boolean => url.includes(plan);
   app('lost', 'cat /one > /last; cat /app/built.txt >> /last');
   lose();
-  const built = await machine(space, 'lost-2').run(
+  const built = await at('lost-2').run(
     '--cache-from',
     cache('lost'),
     '--progress',
@@ -294,7 +279,7 @@ test('layers that the registry has lost are made again, by build and by push', a
   );
   app('lost');
   const name = `${watched.host}/team/lost:1`;
-  await machine(space, 'lost-3').run(
+  await at('lost-3').run(
     '--cache-from',
     cache('lost'),
     '-t',
@@ -303,7 +288,7 @@ test('layers that the registry has lost are made again, by build and by push', a
     context,
   );
   watched.fault = undefined;
-  assert.equal((await machine(space, 'lost-4').run('run', '--rm', name)).stdout, 'last\n');
+  assert.equal((await at('lost-4').run('run', '--rm', name)).stdout, 'last\n');
 });
 
 test('an image is never overwritten by a cache that is sent to its name', async () => {
@@ -311,7 +296,7 @@ test('an image is never overwritten by a cache that is sent to its name', async 
   const context = space.context('kept', {
     Dockerfile: `FROM ${base}\nRUN echo kept > /k\nCMD ["cat", "/k"]\n`,
   });
-  const done = await machine(space, 'kept-1').run(
+  const done = await at('kept-1').run(
     '-t',
     name,
     '--push',
@@ -322,12 +307,12 @@ test('an image is never overwritten by a cache that is sent to its name', async 
     context,
   );
   assert.match(done.stderr, /WARN: the cache \S+\/team\/kept:1 names something else/);
-  assert.equal((await machine(space, 'kept-2').run('run', '--rm', name)).stdout, 'kept\n');
+  assert.equal((await at('kept-2').run('run', '--rm', name)).stdout, 'kept\n');
 });
 
 test('no state but the cache is needed: records of a machine whose root is gone', async () => {
   const context = app('gone');
-  const one = machine(space, 'gone-1');
+  const one = at('gone-1');
   await one.run('--cache-to', cache('gone'), context);
   rmSync(one.root, { recursive: true });
   const again = await one.run('--cache-from', cache('gone'), context);

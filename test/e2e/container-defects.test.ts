@@ -1,7 +1,7 @@
 /** What containers once got wrong, each test named after the symptom. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { holderOf } from '../../src/runtime/cgroups/hierarchies.ts';
@@ -24,6 +24,12 @@ after(() => {
 
 function run(...args: readonly string[]): string {
   return space.ok(['run', '-d', '--network', 'none', ...args]).stdout.trim();
+}
+
+/** As `run`, and back when the program has said `up`. */
+async function runUp(...args: readonly string[]): Promise<void> {
+  const log = join(space.root, 'containers', run(...args), 'log');
+  await eventually(() => assert.match(readFileSync(log, 'utf8'), / up$/m));
 }
 
 function inspect(name: string, template: string): string {
@@ -106,9 +112,10 @@ test('network ls --format took no templates', () => {
 });
 
 /** Types at the terminal of a command: `steps` are what to wait for and what to type then. Prints what was shown. */
-const TYPIST = `import os, pty, signal, sys, time
+const TYPIST = `import fcntl, os, pty, signal, struct, sys, termios, time
 pid, fd = pty.fork()
 if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 31, 77, 0, 0))
     os.execv(sys.argv[2], sys.argv[2:])
 seen = b''
 for step in sys.argv[1].split('|'):
@@ -141,7 +148,7 @@ function type(
   const ended = spawnSync('python3', [script, steps, process.execPath, CLI, ...args], {
     env: { ...process.env, TSBUILD_ROOT: space.root },
     encoding: 'latin1',
-    timeout: 60_000,
+    timeout: 120_000,
   });
   return { code: ended.status, shown: ended.stdout };
 }
@@ -151,7 +158,7 @@ function running(name: string, what: string): boolean {
 }
 
 const FOR_EVER =
-  'echo $$ > /pid; stty -echo 2>/dev/null; echo up; n=0; while :; do n=$((n+1)); echo $n > /count; sleep 0.05; done';
+  'echo $$ > /pid; echo 0 > /count; stty -echo 2>/dev/null; echo up; n=0; while :; do n=$((n+1)); echo $n > /count; sleep 0.05; done';
 
 async function stillCounts(name: string): Promise<void> {
   const count = (): number => Number(space.ok(['exec', name, 'cat', '/count']).stdout);
@@ -201,7 +208,8 @@ test('exec died with its command', async () => {
   space.ok(['exec', 'goes', 'sh', '-c', 'kill -9 $(cat /pid)']);
 
   // At a terminal: what it writes is read on, or it would stop when the terminal is full.
-  const chatty = 'echo up; n=0; while :; do n=$((n+1)); echo $n > /count; seq 1 500; sleep 0.01; done';
+  const chatty =
+    'echo 0 > /count; echo up; n=0; while :; do n=$((n+1)); echo $n > /count; seq 1 500; sleep 0.01; done';
   type('up>KILL', ['exec', '-it', 'goes', 'sh', '-c', chatty]);
   await stillCounts('goes');
 });
@@ -211,6 +219,12 @@ test('exec -d -t gave no terminal', async () => {
   space.ok(['exec', '-dt', 'dt', 'sh', '-c', 'tty > /tty; seq 1 100000; echo over > /over']);
   await eventually(() => assert.equal(space.ok(['exec', 'dt', 'cat', '/over']).stdout, 'over\n'));
   assert.match(space.ok(['exec', 'dt', 'cat', '/tty']).stdout, /^\/dev\/pts\/\d+\n$/);
+});
+
+test('a program that exec started looked at its terminal at once and saw no size', () => {
+  run('--name', 'sized', 'bb:1', 'sleep', '1000');
+  const sizes = Array.from({ length: 8 }, () => type('>', ['exec', '-it', 'sized', 'stty', 'size']).shown);
+  assert.deepEqual(new Set(sizes), new Set(['31 77\r\n']));
 });
 
 test('exec -t without -i read the input all the same', () => {
@@ -257,8 +271,9 @@ test('a container that ran out of memory did not say so', { skip: !hasMemory }, 
   assert.equal(space.tsbuild(['run', '--rm', ...limits, 'bb:1', 'true']).stderr, '');
 });
 
-test('--ipc=container:NAME shared no /dev/shm', () => {
-  run('--name', 'donor', '--shm-size', '3m', 'bb:1', 'sh', '-c', 'echo theirs > /dev/shm/f; sleep 1000');
+test('--ipc=container:NAME shared no /dev/shm', async () => {
+  const serve = 'echo theirs > /dev/shm/f; echo up; sleep 1000';
+  await runUp('--name', 'donor', '--shm-size', '3m', 'bb:1', 'sh', '-c', serve);
   const joined = ['run', '--rm', '--network', 'none', '--ipc', 'container:donor'];
   const script =
     'cat /dev/shm/f; echo mine > /dev/shm/g; df -m /dev/shm | tail -1; grep -c /dev/shm /proc/mounts';
@@ -271,8 +286,9 @@ test('--ipc=container:NAME shared no /dev/shm', () => {
   assert.equal(space.ok(['exec', 'second', 'cat', '/dev/shm/f']).stdout, 'theirs\n');
 });
 
-test('a user namespace with the ipc namespace of somebody else did not start for /dev/mqueue', () => {
-  run('--name', 'queues', 'bb:1', 'sh', '-c', 'echo theirs > /dev/shm/f; touch /dev/mqueue/q; sleep 1000');
+test('a user namespace with the ipc namespace of somebody else did not start for /dev/mqueue', async () => {
+  const serve = 'echo theirs > /dev/shm/f; touch /dev/mqueue/q; echo up; sleep 1000';
+  await runUp('--name', 'queues', 'bb:1', 'sh', '-c', serve);
   const mapped = ['run', '--rm', '--network', 'none', '--userns', 'auto'];
   const script = 'cat /dev/shm/f; ls /dev/mqueue';
   const joined = space.ok([...mapped, '--ipc', 'container:queues', 'bb:1', 'sh', '-c', script]).stdout;

@@ -32,12 +32,20 @@ function run(...args: readonly string[]): string {
   return space.ok(['run', '-d', '--network', 'none', ...args]).stdout.trim();
 }
 
+/** As `run`, and back when the program has said `up`: to signals before that it is deaf. */
+async function runUp(...args: readonly string[]): Promise<string> {
+  const id = run(...args);
+  const log = join(space.root, 'containers', id, 'log');
+  await eventually(() => assert.match(readFileSync(log, 'utf8'), / up$/m));
+  return id;
+}
+
 function status(name: string): string {
   return space.ok(['ps', '-a', '--filter', `name=^${name}$`, '--format', '{{.Status}}']).stdout.trim();
 }
 
-test('run -d prints the id, and the container is there until it is removed', () => {
-  const id = run('--name', 'one', 'bb:1', 'sh', '-c', UP);
+test('run -d prints the id, and the container is there until it is removed', async () => {
+  const id = await runUp('--name', 'one', 'bb:1', 'sh', '-c', UP);
   assert.match(id, /^[0-9a-f]{64}$/);
   assert.match(status('one'), /^Up /);
   assert.equal(space.tsbuild(['rm', 'one']).code, 1);
@@ -96,11 +104,11 @@ test('--rm leaves nothing, in the foreground and in the background', async () =>
   assert.equal(status('gone'), '');
 });
 
-test('stop waits for the program, kills it after its time, and takes the signal of the image', () => {
-  run('--name', 'deaf', 'bb:1', 'sh', '-c', 'trap "" TERM; echo up; while :; do sleep 0.05; done');
+test('stop waits for the program, kills it after its time, and takes the signal of the image', async () => {
+  await runUp('--name', 'deaf', 'bb:1', 'sh', '-c', 'trap "" TERM; echo up; while :; do sleep 0.05; done');
   space.ok(['stop', '-t', '1', 'deaf']);
   assert.match(status('deaf'), /^Exited \(137\) /);
-  run('--name', 'usr', 'img');
+  await runUp('--name', 'usr', 'img');
   space.ok(['stop', 'usr']);
   assert.match(status('usr'), /^Exited \(33\) /);
   run('--name', 'own', '--stop-signal', 'KILL', '--stop-timeout', '100', 'img');
@@ -109,7 +117,7 @@ test('stop waits for the program, kills it after its time, and takes the signal 
 });
 
 test('kill sends what it is told, SIGKILL by default', async () => {
-  run('--name', 'sig', 'bb:1', 'sh', '-c', UP);
+  await runUp('--name', 'sig', 'bb:1', 'sh', '-c', UP);
   assert.equal(space.ok(['kill', '-s', 'USR1', 'sig']).stdout, 'sig\n');
   await eventually(() => assert.match(space.ok(['logs', 'sig']).stdout, /usr1/));
   space.ok(['kill', 'sig']);
@@ -198,7 +206,7 @@ test('exec runs as it is told in what the container has', async () => {
 });
 
 test('pause freezes, unpause lets go on, and stop ends what is paused', async () => {
-  run('--name', 'pz', 'bb:1', 'sh', '-c', UP);
+  await runUp('--name', 'pz', 'bb:1', 'sh', '-c', UP);
   space.ok(['pause', 'pz']);
   assert.match(status('pz'), /\(Paused\)/);
   assert.equal(space.tsbuild(['pause', 'pz']).code, 1);
@@ -221,9 +229,9 @@ test('rename frees the old name at once', () => {
 });
 
 test('restart starts it anew, running or not', async () => {
-  run('--name', 'rs', 'bb:1', 'sh', '-c', `echo again; ${UP}`);
+  await runUp('--name', 'rs', 'bb:1', 'sh', '-c', `echo again; ${UP}`);
   space.ok(['restart', '-t', '5', 'rs']);
-  space.ok(['stop', 'rs']);
+  space.ok(['stop', '-t', '1', 'rs']);
   space.ok(['restart', 'rs']);
   await eventually(() => assert.equal(space.ok(['logs', 'rs']).stdout.match(/again/g)?.length, 3));
 });
@@ -269,8 +277,9 @@ test("the image's health check is told by ps, and --no-healthcheck switches it o
   await eventually(() => assert.match(status('hc'), /\(healthy\)/));
 });
 
-test('--init is pid 1 and hands signals on', () => {
-  run('--name', 'in', '--init', 'bb:1', 'sh', '-c', 'trap "exit 5" TERM; while :; do sleep 0.05; done');
+test('--init is pid 1 and hands signals on', async () => {
+  const script = 'trap "exit 5" TERM; echo up; while :; do sleep 0.05; done';
+  await runUp('--name', 'in', '--init', 'bb:1', 'sh', '-c', script);
   assert.match(space.ok(['exec', 'in', 'cat', '/proc/1/comm']).stdout, /tsbuild-init/);
   space.ok(['stop', 'in']);
   assert.match(status('in'), /^Exited \(5\)/);
@@ -362,7 +371,7 @@ test('kill -9 of a monitor ends its container; the next look puts it right', asy
   await eventually(() => assert.match(status('lost'), /^Exited \(137\)/));
   assert.equal(existsSync(join(space.root, 'containers', id, 'held.json')), false);
   space.ok(['start', 'lost']);
-  space.ok(['stop', 'lost']);
+  space.ok(['stop', '-t', '1', 'lost']);
   assert.match(space.ok(['system', 'check']).stdout, /no damage/);
 });
 

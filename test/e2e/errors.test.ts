@@ -7,15 +7,14 @@
  * writes expected.txt anew.
  */
 import assert from 'node:assert/strict';
-import { fork, spawnSync, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { startCommands } from './commands.ts';
 import { importBusybox, openWorkspace, packageRoot, type Ended } from './fixture.ts';
-import type { CommandEnded, CommandLine } from './many-commands.ts';
 
 const FIXTURES = join(packageRoot(), 'fixtures', 'errors');
 const OWN_FILES = ['args.json', 'setup.json', 'expected.txt'];
@@ -62,7 +61,7 @@ before(async () => {
   site = `127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
 after(() => {
-  for (const each of processes) each.disconnect();
+  for (const each of processes) each[Symbol.dispose]();
   server.close();
   workspace[Symbol.dispose]();
 });
@@ -76,13 +75,7 @@ const environment = {
   LC_ALL: 'C.UTF-8',
 };
 
-/** why: the start of Node would be half of the time of these hundreds of commands. */
-function startCommands(): ChildProcess {
-  return fork(join(import.meta.dirname, 'many-commands.js'), { env: environment, stdio: 'inherit' });
-}
-
-/** Each carries out one command at a time. */
-const processes = [startCommands(), startCommands()];
+const processes = [startCommands(environment), startCommands(environment)];
 const idle = [...processes];
 
 async function run(command: string, args: readonly string[], cwd: string): Promise<Ended> {
@@ -90,12 +83,10 @@ async function run(command: string, args: readonly string[], cwd: string): Promi
     const { status, stdout, stderr } = spawnSync(command, args, { cwd, env: environment, encoding: 'utf8' });
     return { code: status, stdout, stderr };
   }
-  const child = idle.pop();
-  assert.ok(child !== undefined, 'more cases at a time than processes');
-  const line: CommandLine = { args, cwd };
-  child.send(line);
-  const [ended] = (await once(child, 'message')) as [CommandEnded];
-  idle.push(child);
+  const commands = idle.pop();
+  assert.ok(commands !== undefined, 'more cases at a time than processes');
+  const ended = await commands.run(args, cwd);
+  idle.push(commands);
   return ended;
 }
 

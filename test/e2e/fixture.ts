@@ -1,4 +1,5 @@
 /** The built command as users run it, in a state root and directory of its own, with a busybox base image. */
+import { createHash } from 'node:crypto';
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import {
   copyFileSync,
@@ -7,13 +8,15 @@ import {
   mkdtempSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export interface Ended {
@@ -25,6 +28,8 @@ export interface Ended {
 export interface Workspace extends Disposable {
   readonly directory: string;
   readonly root: string;
+  /** Of its commands. */
+  readonly env: NodeJS.ProcessEnv;
   /** Runs tsbuild to its end. */
   tsbuild(
     args: readonly string[],
@@ -59,6 +64,7 @@ export function openWorkspace(): Workspace {
   const workspace: Workspace = {
     directory,
     root,
+    env,
     tsbuild(args, options = {}) {
       const ended = spawnSync(process.execPath, [CLI, ...args], {
         env: { ...env, ...options.env },
@@ -108,7 +114,7 @@ export function removeBridges(): void {
 /** As `tsbuild` of a workspace, with bytes on standard input. */
 export function runTsbuild(workspace: Workspace, args: readonly string[], input: Uint8Array): Ended {
   const ended = spawnSync(process.execPath, [CLI, ...args], {
-    env: { ...process.env, TSBUILD_ROOT: workspace.root, NO_COLOR: '1' },
+    env: workspace.env,
     cwd: workspace.directory,
     input,
     maxBuffer: 1 << 28,
@@ -116,11 +122,54 @@ export function runTsbuild(workspace: Workspace, args: readonly string[], input:
   return { code: ended.status, stdout: ended.stdout.toString('utf8'), stderr: ended.stderr.toString('utf8') };
 }
 
-/** Imports a busybox root as `bb:1`. */
+/** Has a busybox root as `bb:1`, and what it was imported from as `busybox.tar` beside the state. */
 export function importBusybox(workspace: Workspace): void {
   const tar = join(workspace.directory, 'busybox.tar');
-  if (!existsSync(tar)) makeBusyboxTar(join(workspace.directory, 'busybox-root'), tar);
-  workspace.ok(['import', '--progress', 'quiet', tar, 'bb:1']);
+  const imported = busyboxState();
+  if (!existsSync(tar)) copyFileSync(join(imported, 'busybox.tar'), tar);
+  if (existsSync(workspace.root)) workspace.ok(['import', '--progress', 'quiet', tar, 'bb:1']);
+  else execFileSync('cp', ['-a', join(imported, 'state'), workspace.root]);
+}
+
+/**
+ * A directory with an archive of a busybox root, and a state root that imported it: made by the first test that asks,
+ * anew for every build of the program, and copied by all of them.
+ */
+function busyboxState(): string {
+  const parent = join(packageRoot(), 'build', 'busybox');
+  const directory = join(parent, identityOf('dist', 'native/build'));
+  if (existsSync(directory)) return directory;
+  mkdirSync(parent, { recursive: true });
+  const unfinished = mkdtempSync(join(parent, 'making-'));
+  const tar = join(unfinished, 'busybox.tar');
+  makeBusyboxTar(join(unfinished, 'root'), tar);
+  const env = { ...process.env, TSBUILD_ROOT: join(unfinished, 'state') };
+  execFileSync(process.execPath, [CLI, 'import', '--progress', 'quiet', tar, 'bb:1'], { env });
+  try {
+    renameSync(unfinished, directory);
+  } catch (error) {
+    // Another test was faster.
+    if (!existsSync(directory)) throw error;
+    rmSync(unfinished, { recursive: true });
+    return directory;
+  }
+  rmSync(join(directory, 'root'), { recursive: true });
+  for (const name of readdirSync(parent))
+    if (!name.startsWith('making-') && name !== basename(directory))
+      rmSync(join(parent, name), { recursive: true, force: true });
+  return directory;
+}
+
+/** Changes with any file below these directories of the package. */
+function identityOf(...directories: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const top of directories)
+    for (const name of readdirSync(join(packageRoot(), top), { recursive: true, encoding: 'utf8' }).sort()) {
+      if (name.startsWith('program/compiled')) continue;
+      const { mtimeMs, size } = statSync(join(packageRoot(), top, name));
+      hash.update(`${top}/${name} ${mtimeMs} ${size}\n`);
+    }
+  return hash.digest('hex').slice(0, 16);
 }
 
 function makeBusyboxTar(root: string, tar: string): void {
@@ -159,7 +208,7 @@ export function leftovers(root: string): readonly string[] {
 }
 
 /** Waits until `check` throws no more. */
-export async function eventually(check: () => void, withinMs = 20000): Promise<void> {
+export async function eventually(check: () => void, withinMs = 30_000): Promise<void> {
   const until = Date.now() + withinMs;
   for (;;)
     try {
@@ -224,7 +273,7 @@ export async function startRegistry(
       () => 0,
     );
     if (status === 200 || status === 401 || (tls !== undefined && status === 400)) break;
-    if (tried > 100) throw new Error('docker-registry did not come up');
+    if (tried > 600) throw new Error('docker-registry did not come up');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return {

@@ -7,6 +7,8 @@ import { program } from '../../src/cli/program.ts';
 export interface CommandLine {
   readonly args: readonly string[];
   readonly cwd: string;
+  /** On top of what the process began with. */
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 export interface CommandEnded {
@@ -15,8 +17,11 @@ export interface CommandEnded {
   readonly stderr: string;
 }
 
-process.on('message', ({ args, cwd }: CommandLine) => {
+const begun = { ...process.env };
+
+process.on('message', ({ args, cwd, env }: CommandLine) => {
   process.chdir(cwd);
+  process.env = { ...begun, ...env };
   process.exitCode = 0;
   const output = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr'] as const)

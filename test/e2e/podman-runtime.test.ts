@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { locateNative } from '../../native/locate.ts';
+import { eventually, freePort } from './fixture.ts';
 import { makeBusyboxRoot } from '../integration/runtime-fixture.ts';
 
 // why: Debian's podman asks for more than the hard limits of a container without CAP_SYS_RESOURCE.
@@ -31,7 +31,7 @@ function podman(...args: readonly string[]): Outcome {
       ...[...globals, '--storage-driver=vfs', '--cgroup-manager=cgroupfs', '--events-backend=file'],
       ...['--runtime', locateNative('tsbuild-runtime'), ...args],
     ],
-    { encoding: 'utf8', timeout: 60_000 },
+    { encoding: 'utf8', timeout: 180_000 },
   );
   return { stdout, stderr, code: status };
 }
@@ -67,7 +67,7 @@ test('run in the foreground: output and exit code', () => {
   assert.equal(podman('run', '--rm', ...BOX, 'box:1', '/etc/passwd').code, 126);
 });
 
-test('a detached container: ps, exec, logs, top, stats, pause, update, stop, start, kill, rm', () => {
+test('a detached container: ps, exec, logs, top, stats, pause, update, stop, start, kill, rm', async () => {
   ok('run', '-d', '--name', 'service', ...BOX, 'box:1', 'sh', '-c', SERVICE);
   assert.match(ok('ps'), /service/);
   assert.equal(ok('exec', 'service', 'cat', '/proc/1/comm'), 'sh');
@@ -76,7 +76,7 @@ test('a detached container: ps, exec, logs, top, stats, pause, update, stop, sta
     '1000\n/tmp\nb',
   );
   assert.equal(podman('exec', 'service', 'sh', '-c', 'exit 9').code, 9);
-  assert.equal(ok('logs', 'service'), 'started');
+  await eventually(() => assert.equal(ok('logs', 'service'), 'started'));
   assert.match(ok('top', 'service'), /sleep 0\.1|sh -c/);
   assert.match(ok('stats', '--no-stream', 'service'), /service/);
   ok('pause', 'service');
@@ -148,12 +148,3 @@ test('a published port answers on the host', async () => {
   assert.equal(page.stdout, 'page\n');
   ok('rm', '-f', '-t', '0', 'web');
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  assert.ok(address !== null && typeof address === 'object');
-  return address.port;
-}

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, beforeEach, test } from 'node:test';
 import { countsOf, machine, watch, type Machine, type Watched } from './cache-fixture.ts';
+import { startCommands, type Commands } from './commands.ts';
 import { openWorkspace, startRegistry, type RunningRegistry, type Workspace } from './fixture.ts';
 
 const LAYERS = 4;
@@ -11,13 +12,16 @@ let space: Workspace;
 let registry: RunningRegistry;
 let watched: Watched;
 let here: Machine;
+let commands: Commands;
 before(async () => {
   space = openWorkspace();
   registry = await startRegistry(space.directory);
   watched = await watch(registry.host);
-  here = { ...machine(space, 'state'), root: space.root };
+  commands = startCommands(space.env);
+  here = { ...machine(space, 'state', commands), root: space.root };
 });
 after(async () => {
+  commands[Symbol.dispose]();
   await watched[Symbol.asyncDispose]();
   await registry[Symbol.asyncDispose]();
   space[Symbol.dispose]();
@@ -86,7 +90,7 @@ test('an image that is not there is pushed, although nothing had to be made', as
   const context = app('gone');
   await here.run('-t', 'gone', context);
   await here.run('-t', nameOf('gone'), '--push', context);
-  await machine(space, 'gone').run('pull', '-q', nameOf('gone'));
+  await machine(space, 'gone', commands).run('pull', '-q', nameOf('gone'));
   // The same in another repository: layers are mounted.
   watched.reset();
   await here.run('-t', nameOf('gone-2'), '--push', context);
@@ -95,7 +99,7 @@ test('an image that is not there is pushed, although nothing had to be made', as
     1,
     'the config',
   );
-  await machine(space, 'gone-2').run('pull', '-q', nameOf('gone-2'));
+  await machine(space, 'gone-2', commands).run('pull', '-q', nameOf('gone-2'));
 });
 
 test('where a step is executed, permission comes first and the layers follow', async () => {
@@ -120,5 +124,5 @@ test('what may not be looked for is pushed all the same', async () => {
     url.includes('/manifests/') && method !== 'PUT' && watched.requests.length < 4 ? 403 : undefined;
   await here.run('-t', nameOf('blind'), '--push', context);
   watched.fault = undefined;
-  await machine(space, 'blind').run('pull', '-q', nameOf('blind'));
+  await machine(space, 'blind', commands).run('pull', '-q', nameOf('blind'));
 });

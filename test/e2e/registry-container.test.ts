@@ -55,7 +55,7 @@ async function untilUp(url: string): Promise<void> {
       () => 0,
     );
     if (status === 200) return;
-    assert.ok(tried < 200, `${url} did not come up: ${space.tsbuild(['logs', 'registry']).stderr}`);
+    assert.ok(tried < 600, `${url} did not come up: ${space.tsbuild(['logs', 'registry']).stderr}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -99,6 +99,7 @@ test('a private registry in a container: built, published, pushed to, pulled fro
   assert.equal(state.Status, 'exited');
   // Its own: a Go program that gets SIGTERM as pid 1 cannot end by the signal, and exits with 2 instead.
   assert.equal(state.ExitCode, 2);
-  assert.ok(Date.parse(state.FinishedAt) - before < 1000, `it ended ${state.FinishedAt}`);
-  assert.ok(took < 1000, `stop took ${took} ms`);
+  // Well before SIGKILL would have come, after ten seconds; how fast is for the machine to say.
+  assert.ok(Date.parse(state.FinishedAt) - before < 8000, `it ended ${state.FinishedAt}`);
+  assert.ok(took < 9000, `stop took ${took} ms`);
 });

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
+import { startCommands, type Commands } from './commands.ts';
 import { importBusybox, openWorkspace, type Workspace } from './fixture.ts';
 
 const SECRET = 'Tr0ub4dor&3/horse+staple';
@@ -82,28 +83,24 @@ function traces(space: Workspace, output: string): Buffer {
   return Buffer.concat([Buffer.from(output), archive.stdout, ...files.map((file) => readFileSync(file))]);
 }
 
+let commands: Commands;
+before(() => {
+  commands = startCommands({ ...process.env, NO_COLOR: '1' });
+});
+after(() => commands[Symbol.dispose]());
+
 for (const [name, run] of TRICKS)
-  test(`a step that ${name} does not make the secret public`, () => {
+  test(`a step that ${name} does not make the secret public`, async () => {
     using space = openWorkspace();
     importBusybox(space);
     writeFileSync(join(space.directory, 'tok'), SECRET);
     const context = space.context('c', { Dockerfile: `FROM bb:1\n${run}\n` });
     for (const progress of ['plain', 'json']) {
-      const ended = space.tsbuild([
-        'build',
-        '--no-cache',
-        '-t',
-        'x',
-        '--progress',
-        progress,
-        '--secret',
-        'id=tok,src=tok',
-        '--metadata-file',
-        'm.json',
-        '--output',
-        'type=oci,compression=uncompressed,dest=out.tar',
-        context,
-      ]);
+      const flags = [
+        ...['--no-cache', '-t', 'x', '--progress', progress, '--secret', 'id=tok,src=tok'],
+        ...['--metadata-file', 'm.json', '--output', 'type=oci,compression=uncompressed,dest=out.tar'],
+      ];
+      const ended = await commands.run(['build', ...flags, context], space.directory, space.env);
       assert.equal(ended.code, run.endsWith('false') ? 1 : 0, ended.stderr);
       const logs = [...ended.stderr.matchAll(/"data":"([^"]*)"/g)].map(([, data = '']) =>
         Buffer.from(data, 'base64').toString(),
@@ -185,7 +182,7 @@ test('1.5 type=ssh: a real agent, for a user of the container, over a socket tha
   const socket = join(space.directory, 'agent.sock');
   const agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' });
   try {
-    for (let tries = 0; tries < 100 && spawnSync('test', ['-S', socket]).status !== 0; tries += 1)
+    for (let tries = 0; tries < 1000 && spawnSync('test', ['-S', socket]).status !== 0; tries += 1)
       await new Promise((resolve) => setTimeout(resolve, 20));
     const key = join(space.directory, 'key');
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);

@@ -212,7 +212,7 @@ test('CVE-2024-9676: an /etc/passwd that never ends, or is no file, or leads out
     assert.equal(refused.code, 1, name);
     if (name === 'huge') assert.match(refused.stderr, /20971520 bytes; at most 1048576 are read/);
     assert.notEqual(space.tsbuild(['run', '--rm', '-u', 'evil', `${name}:1`, 'true']).code, 0, name);
-    assert.ok(Date.now() - began < 20_000, `${name} took long`);
+    assert.ok(Date.now() - began < 60_000, `${name} took long`);
   }
 });
 

@@ -23,6 +23,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { startCommands, type Commands } from './commands.ts';
 import { CLI, importBusybox, openWorkspace, type Workspace } from './fixture.ts';
 
 const FILES = {
@@ -36,12 +37,18 @@ const FILES = {
 const TICK_MS = 60;
 
 let space: Workspace;
+/** For builds that leave no note yet. */
+let commands: Commands;
 let count = 0;
 before(() => {
   space = openWorkspace();
   importBusybox(space);
+  commands = startCommands(space.env);
 });
-after(() => space[Symbol.dispose]());
+after(() => {
+  commands[Symbol.dispose]();
+  space[Symbol.dispose]();
+});
 
 interface Noted {
   readonly context: string;
@@ -70,7 +77,7 @@ async function noted(files: Readonly<Record<string, string>> = FILES): Promise<N
   const context = space.context(name, files);
   const args = ['-q', '-t', `${name}:1`, context];
   rmSync(join(space.root, 'unchanged'), { recursive: true, force: true });
-  space.ok(args);
+  await commands.ok(args, space.directory);
   await wait(TICK_MS);
   space.ok(args);
   markNotes();

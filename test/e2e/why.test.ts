@@ -19,6 +19,7 @@ import { after, before, beforeEach, test } from 'node:test';
 import type { WhyStep } from '../../src/engine/why.ts';
 import type { Cause, FileChange } from '../../src/progress/cause.ts';
 import type { ProgressEvent } from '../../src/progress/progress.ts';
+import { startCommands, type Commands } from './commands.ts';
 import { importBusybox, openWorkspace, type Workspace } from './fixture.ts';
 
 const DOCKERFILE = `# a comment
@@ -66,6 +67,7 @@ const FILES: Readonly<Record<string, string>> = {
 const SECRET = ['--secret', 'id=tok,env=TOKEN'];
 
 let space: Workspace;
+let commands: Commands;
 let context: string;
 
 function reset(): void {
@@ -83,9 +85,12 @@ before(() => {
   space.context('other-base', { Dockerfile: 'FROM bb:1\nRUN echo other > /other\n' });
   space.ok(['-q', '-t', 'bb:2', join(space.directory, 'other-base')]);
   reset();
-  space.ok(['-q', ...SECRET, context], { env: { TOKEN: 'one' } });
+  commands = startCommands(space.env);
 });
-after(() => space[Symbol.dispose]());
+after(() => {
+  commands[Symbol.dispose]();
+  space[Symbol.dispose]();
+});
 beforeEach(reset);
 
 type Expected = Readonly<Record<string, readonly Cause[]>>;
@@ -562,17 +567,19 @@ function executedIn(stderr: string): readonly { readonly name: string; readonly 
 }
 
 for (const { name, edit: change, flags = [], env: given = {}, causes } of MUTATIONS)
-  test(`${name}: ${Object.keys(causes).length === 0 ? 'no cause of its own' : 'exactly that is the cause'}`, () => {
+  test(`${name}: ${Object.keys(causes).length === 0 ? 'no cause of its own' : 'exactly that is the cause'}`, async () => {
+    const ok = (given: readonly string[], values: NodeJS.ProcessEnv) =>
+      commands.ok(given, space.directory, values);
     // What is compared with is what was built last.
-    space.ok(['-q', ...SECRET, context], { env: { TOKEN: 'one' } });
+    await ok(['-q', ...SECRET, context], { TOKEN: 'one' });
     change?.();
     const args = [...SECRET, ...flags, context];
-    const options = { env: { TOKEN: 'one', ...given } };
-    const asked = space.ok(['why', '--format', 'json', '--progress', 'quiet', ...args], options);
+    const values = { TOKEN: 'one', ...given };
+    const asked = await ok(['why', '--format', 'json', '--progress', 'quiet', ...args], values);
     const { steps } = JSON.parse(asked.stdout) as { readonly steps: readonly WhyStep[] };
     const expected = steps.filter(({ state }) => state === 'executed');
     check('tsbuild why', causes, expected);
-    const executed = executedIn(space.ok(['--progress', 'json', ...args], options).stderr);
+    const executed = executedIn((await ok(['--progress', 'json', ...args], values)).stderr);
     check('progress', causes, executed);
     // What was said before is what happened, but for steps that came out as before.
     const depending = steps.flatMap((step) => (step.state === 'depends' ? [step.name] : []));

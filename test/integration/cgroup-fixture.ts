@@ -85,9 +85,9 @@ export function directoriesLeft(place: CgroupPlace): readonly string[] {
   return placesOf(place).map(directoryOf).filter(existsSync);
 }
 
-/** Waits until something holds; fails with `what` after ten seconds. */
+/** Waits until something holds; fails with `what` after half a minute. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let round = 0; round < 1000; round += 1) {
+  for (let round = 0; round < 3000; round += 1) {
     if (holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

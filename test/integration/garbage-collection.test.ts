@@ -122,7 +122,7 @@ test('nobody waits for a collection that was killed', () => {
   using _work = builder.leases.enter();
   const started = performance.now();
   const made = layer(builder, 10, 1);
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(performance.now() - started < 10_000);
   pruneCache(engine(), { all: true });
   assert.ok(has(builder, made));
   assert.equal(existsSync(join(root, 'locks/collecting')), false);

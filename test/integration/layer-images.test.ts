@@ -1,10 +1,12 @@
 /** Layers that are mounted from their tars: every way in which a kernel mounts them, here and in containers. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { LayerImage, Mount } from '../../native/mount.ts';
 import { closeImage } from '../../native/overlay.ts';
 import { digestOf, type DiffID } from '../../src/base/digest.ts';
@@ -149,21 +151,18 @@ describe('images of layers', () => {
       setInterval(() => {}, 1000);`;
     const lower = [{ ...own, device: 'loop', attached: false }, box.root];
     const url = new URL('../../native/overlay.js', import.meta.url).href;
-    const run = spawnSync('timeout', [
-      '-s',
-      'KILL',
-      '3',
-      process.execPath,
-      '--input-type=module',
-      '-e',
-      script,
-      url,
-      JSON.stringify(lower),
-    ]);
-    assert.ok(run.stdout.toString().includes(own.index), run.stderr.toString());
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script, url, JSON.stringify(lower)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const gone = once(child, 'exit');
+    let said = '';
+    child.stdout.on('data', (data: Buffer) => (said += data.toString()));
+    for (let waited = 0; !said.includes(own.index) && waited < 30_000; waited += 20) await sleep(20);
+    child.kill('SIGKILL');
+    await gone;
+    assert.ok(said.includes(own.index), said);
     // The kernel takes loop devices down a moment later.
-    for (let waited = 0; usersOf(own.index).length > 0 && waited < 5000; waited += 100)
-      await new Promise((resolve) => setTimeout(resolve, 100));
+    for (let waited = 0; usersOf(own.index).length > 0 && waited < 30_000; waited += 100) await sleep(100);
     assert.deepEqual(usersOf(join(directory, 'killed')), []);
   });
 });

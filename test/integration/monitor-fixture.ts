@@ -196,7 +196,7 @@ function converse(open: (events: MonitorEvents) => MonitorConnection): Conversat
 }
 
 /** Tries until it holds; throws with what it said last. */
-export async function eventually(check: () => void, withinMs = 10000): Promise<void> {
+export async function eventually(check: () => void, withinMs = 30_000): Promise<void> {
   const until = Date.now() + withinMs;
   for (;;)
     try {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -163,6 +163,15 @@ test('a terminal has the size that it was given, and its output is one stream', 
   assert.match(one.log(), / stdout F 40 90\r\n/);
 });
 
+test('a program that looked at its terminal at once saw no size', async () => {
+  const size = { rows: 31, columns: 77 };
+  for (let round = 0; round < 40; round += 1) {
+    const one = stand.sh('stty size', { input: { terminal: true }, size });
+    await one.finished;
+    assert.equal(one.stdout(), '31 77\r\n');
+  }
+});
+
 test('a client that does not read holds the output back, and nothing but the output', async () => {
   const one = stand.sh('echo up; yes 0123456789 | head -c 4000000; echo; echo end', { attachment: NOTHING });
   await one.started;
@@ -278,16 +287,18 @@ test('the exit command runs where no client cleans up, and not where one does', 
 
 test('init hands signals on, reaps orphans and ends as its program does', async () => {
   const one = stand.sh(
-    'trap "exit 9" TERM; (sh -c "sleep 0.1 & exit" &) ; echo pid $$; while :; do sleep 0.05; done',
+    'trap "exit 9" TERM; (sh -c "sleep 0.1; echo orphan over" &) ; echo pid $$; while :; do sleep 0.05; done',
     { init: true },
   );
   await one.saw('pid 2');
   const first = await one.started;
   assert.equal(readFileSync(`/proc/${first}/comm`, 'latin1'), 'tsbuild-init\n');
   assert.equal(readFileSync(`/proc/${first}/environ`, 'latin1'), '');
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  const children = readFileSync(`/proc/${first}/task/${first}/children`, 'latin1').trim().split(' ');
-  assert.equal(children.length, 1);
+  await one.saw('orphan over');
+  await eventually(() => {
+    const children = readFileSync(`/proc/${first}/task/${first}/children`, 'latin1').trim().split(' ');
+    assert.equal(children.length, 1);
+  });
   assert.equal(await one.connection.kill(SIGTERM), 0);
   assert.equal((await one.finished).exitCode, 9);
   assert.equal((await stand.sh('kill -KILL $$', { init: true }).finished).exitCode, 137);
@@ -307,9 +318,9 @@ test('health goes from starting to healthy to unhealthy, and is told with its ou
   writeFileSync(flag, '');
   const one = stand.sh(UP, {
     health: {
-      args: ['sh', '-c', 'echo checked; test -e /tmp/well'],
+      args: ['sh', '-c', 'until test -e /tmp/go; do sleep 0.02; done; echo checked; test -e /tmp/well'],
       intervalMs: 100,
-      timeoutMs: 5000,
+      timeoutMs: 60_000,
       startPeriodMs: 0,
       startIntervalMs: 100,
       retries: 2,
@@ -317,8 +328,8 @@ test('health goes from starting to healthy to unhealthy, and is told with its ou
   });
   await one.started;
   assert.equal(one.state().health?.status, 'starting');
+  writeFileSync(join(stand.box.root, 'tmp/go'), '');
   await eventually(() => assert.equal(one.state().health?.status, 'healthy'));
-  const { rmSync } = await import('node:fs');
   rmSync(flag);
   await eventually(() => assert.equal(one.state().health?.status, 'unhealthy'));
   const { failingStreak = 0, log = [] } = one.state().health ?? {};

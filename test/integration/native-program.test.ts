@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -144,11 +152,14 @@ test('five hundred programs, twenty at a time, end as they do, and leave neither
 });
 
 test('a program whose socket outlives it is waited for at once, and ends with the socket', async () => {
-  const program = sh('(sleep 1; echo later) & exit 0');
+  using temporary = temporaryDirectory();
+  const go = join(temporary.path, 'go');
+  const program = sh(`(until [ -e ${go} ]; do sleep 0.05; done; echo later) & exit 0`);
   const text = outputOf(program);
   const isThere = (): boolean => existsSync(`/proc/${program.pid}`);
-  for (let tries = 0; tries < 40 && isThere(); tries += 1) await sleep(20);
+  for (let tries = 0; tries < 1000 && isThere(); tries += 1) await sleep(20);
   assert.ok(!isThere());
+  writeFileSync(go, '');
   assert.equal(await text, 'later\n');
   assert.equal(await program.ended, undefined);
 });

@@ -8,6 +8,7 @@ import { parsePortSpec } from '../../src/runtime/network/port-spec.ts';
 import {
   ask,
   inNamespaces,
+  isSilent,
   leftovers,
   listen,
   openOutside,
@@ -43,7 +44,7 @@ inNamespaces(import.meta.url, () => {
     assert.match(sh('ip netns list'), /tsb-aaaaaaaaaaaa/);
     // Nothing from outside reaches a container by its own address.
     sh(`ip -n outside route add ${ipOf(b)} via 192.0.2.2`);
-    assert.equal(ask(outside.netns, 'tcp', ipOf(b), 80), undefined);
+    assert.ok(isSilent(outside.netns, 'tcp', ipOf(b), 80));
     for (const { containerId } of [a, b]) await networks.detach(containerId);
   });
 
@@ -59,15 +60,15 @@ inNamespaces(import.meta.url, () => {
     await listen(t, b.netns, 'b', 80);
     await listen(t, outside.netns, 'outside', 80);
     assert.equal(ask(c.netns, 'tcp', ipOf(b), 80), `b ${ipOf(c)}`);
-    assert.equal(ask(a.netns, 'tcp', ipOf(b), 80), undefined);
-    assert.equal(ask(b.netns, 'tcp', ipOf(a), 80), undefined);
-    assert.equal(ask(b.netns, 'tcp', '192.0.2.1', 80), undefined);
+    assert.ok(isSilent(a.netns, 'tcp', ipOf(b), 80));
+    assert.ok(isSilent(b.netns, 'tcp', ipOf(a), 80));
+    assert.ok(isSilent(b.netns, 'tcp', '192.0.2.1', 80));
     assert.equal(ask(a.netns, 'tcp', '192.0.2.1', 80), 'outside 192.0.2.2');
     // Not even where the container sets a route of its own.
     sh(
       `ip -n tsb-bbbbbbbbbbbb route add default via ${(await networks.find('two')).subnets[0]?.gateway ?? ''}`,
     );
-    assert.equal(ask(b.netns, 'tcp', '192.0.2.1', 80), undefined);
+    assert.ok(isSilent(b.netns, 'tcp', '192.0.2.1', 80));
     for (const { containerId } of [a, b, c]) await networks.detach(containerId);
     for (const name of ['one', 'two']) await networks.remove(name);
   });
@@ -88,7 +89,7 @@ inNamespaces(import.meta.url, () => {
         assert.match(ask(from.netns, kind, '192.0.2.2', 8080) ?? '', /^a /, from.netns);
     }
     for (const { containerId } of [a, b, c]) await networks.detach(containerId);
-    assert.equal(ask('host', 'tcp', '127.0.0.1', 8080), undefined);
+    assert.ok(isSilent('host', 'tcp', '127.0.0.1', 8080));
     await networks.remove('other');
   });
 
@@ -100,15 +101,15 @@ inNamespaces(import.meta.url, () => {
     await listen(t, a.netns, 'a', 80);
     await listen(t, 'host', 'host', 9000);
     assert.match(ask('host', 'tcp', '127.0.0.1', 8081) ?? '', /^a /);
-    assert.equal(ask(outside.netns, 'tcp', '192.0.2.2', 8081), undefined);
+    assert.ok(isSilent(outside.netns, 'tcp', '192.0.2.2', 8081));
     // moby#45610: a neighbour addresses 127.0.0.1 to the host's hardware address.
     sh(`ip netns exec outside sh -c 'sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.eth0.route_localnet=1
       ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1 via 192.0.2.2 src 192.0.2.1'`);
-    assert.equal(ask(outside.netns, 'tcp', '127.0.0.1', 8081), undefined);
+    assert.ok(isSilent(outside.netns, 'tcp', '127.0.0.1', 8081));
     // CVE-2020-8558: the same out of a container, since its bridge routes 127.0.0.0/8.
     sh(`ip netns exec tsb-bbbbbbbbbbbb sh -c 'sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.eth0.route_localnet=1
       ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1 via ${b.endpoints[0]?.gateway ?? ''} src ${ipOf(b)}'`);
-    assert.equal(ask(b.netns, 'tcp', '127.0.0.1', 9000), undefined);
+    assert.ok(isSilent(b.netns, 'tcp', '127.0.0.1', 9000));
     for (const { containerId } of [a, b]) await networks.detach(containerId);
   });
 
@@ -256,7 +257,7 @@ inNamespaces(import.meta.url, () => {
     await listen(t, outside.netns, 'outside', 80);
     assert.equal(ask(a.netns, 'tcp', '192.0.2.1', 80), 'outside 192.0.2.2', 'the way out moved');
     await networks.disconnect(a.containerId, 'late');
-    assert.equal(ask(b.netns, 'tcp', endpoint.ip ?? '', 80), undefined);
+    assert.ok(isSilent(b.netns, 'tcp', endpoint.ip ?? '', 80));
     assert.equal(sh('ip -n tsb-aaaaaaaaaaaa -o link').trim().split('\n').length, 1);
     for (const { containerId } of [a, b]) await networks.detach(containerId);
     await networks.remove('late');
@@ -300,7 +301,7 @@ inNamespaces(import.meta.url, () => {
     ]) {
       await place.networks.find('late').catch(() => place.networks.create({ name: 'late' }));
       sh('nft flush ruleset');
-      assert.equal(ask(a.netns, 'tcp', '192.0.2.1', 80), undefined);
+      assert.ok(isSilent(a.netns, 'tcp', '192.0.2.1', 80));
       const notes = await remake();
       if (remake.length === 0 && notes.length > 0) assert.match(notes.join('\n'), said);
       assert.equal(ask(a.netns, 'tcp', '192.0.2.1', 80), 'outside 192.0.2.2', String(remake));
@@ -341,7 +342,7 @@ inNamespaces(import.meta.url, () => {
     ]);
     assert.deepEqual(readdirSync(`${gone.root}/networks/attached`).length, 2);
     assert.doesNotMatch(sh('nft list table inet tsbuild'), /8090/);
-    assert.equal(ask('host', 'tcp', ipOf(dead), 80), undefined);
+    assert.ok(isSilent('host', 'tcp', ipOf(dead), 80));
     await gone.networks.detach(alive.containerId);
     gone[Symbol.dispose]();
     using place = openRoot();

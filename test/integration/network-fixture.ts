@@ -110,7 +110,7 @@ const CLIENT = `
 import socket, sys
 kind, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_STREAM if kind == 'tcp' else socket.SOCK_DGRAM)
-s.settimeout(1)
+s.settimeout(int(sys.argv[4]))
 s.connect((address, port))
 if kind == 'udp': s.send(b'?')
 print(s.recv(100).decode())
@@ -118,7 +118,7 @@ print(s.recv(100).decode())
 
 /** Answers `NAME PEER` over TCP and UDP, both families, at a port of a namespace, until the test ends. */
 export async function listen(t: TestContext, netns: string, name: string, port: number): Promise<void> {
-  const [program = '', ...args] = enter(netns, ['python3', '-c', SERVER, name, String(port)]);
+  const [program = '', ...args] = enter(netns, ['python3', '-IS', '-c', SERVER, name, String(port)]);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
   await ready(child);
@@ -132,11 +132,23 @@ export function ready(child: ChildProcess): Promise<void> {
   });
 }
 
-/** What is answered there, or undefined where nothing is within a second. */
-export function ask(netns: string, kind: 'tcp' | 'udp', address: string, port: number): string | undefined {
-  const [program = '', ...args] = enter(netns, ['python3', '-c', CLIENT, kind, address, String(port)]);
+/** What is answered there within `seconds`: many, since a busy machine is slow, and fewer where no answer is expected. */
+export function ask(
+  netns: string,
+  kind: 'tcp' | 'udp',
+  address: string,
+  port: number,
+  seconds = 20,
+): string | undefined {
+  const client = ['python3', '-IS', '-c', CLIENT, kind, address, String(port), String(seconds)];
+  const [program = '', ...args] = enter(netns, client);
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8' });
   return status === 0 ? stdout.trim() : undefined;
+}
+
+/** Whether nothing answers there. */
+export function isSilent(netns: string, kind: 'tcp' | 'udp', address: string, port: number): boolean {
+  return ask(netns, kind, address, port, 1) === undefined;
 }
 
 /** The world outside: a namespace with 192.0.2.1 and 2001:db8::1; the host is .2 and ::2 there. */
@@ -153,7 +165,7 @@ export function openOutside(): Disposable & { readonly netns: string } {
   };
 }
 
-const SOON_MS = 5000;
+const SOON_MS = 30_000;
 
 /** Everything of ours that the host has; the kernel is given its time to remove the interfaces of ended namespaces. */
 export async function leftovers(): Promise<readonly string[]> {

@@ -84,7 +84,7 @@ async function serve(t: TestContext, { nameService }: Attachment): Promise<void>
 }
 
 function query({ netns }: Attachment, name: string, type = 'A', kind: 'udp' | 'tcp' = 'udp'): string {
-  const [program = '', ...args] = enter(netns, ['python3', '-c', QUERY, kind, name, type]);
+  const [program = '', ...args] = enter(netns, ['python3', '-IS', '-c', QUERY, kind, name, type]);
   const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
   return status === 0 ? stdout.trim() : stderr;
 }
@@ -92,7 +92,7 @@ function query({ netns }: Attachment, name: string, type = 'A', kind: 'udp' | 't
 inNamespaces(import.meta.url, () => {
   let upstream: ReturnType<typeof spawn>;
   before(async () => {
-    upstream = spawn('python3', ['-c', UPSTREAM], { stdio: ['ignore', 'pipe', 'inherit'] });
+    upstream = spawn('python3', ['-IS', '-c', UPSTREAM], { stdio: ['ignore', 'pipe', 'inherit'] });
     await ready(upstream);
   });
   after(() => upstream.kill('SIGKILL'));

@@ -214,7 +214,7 @@ test('SIGKILL is for everybody where the first process is not that of a pid name
 test('a created container ends by SIGTERM', async () => {
   await detached(['create', 'waiting'], bundles.bundle('true'));
   assert.equal(bundles.call(['kill', 'waiting', 'TERM']).code, 0);
-  for (let round = 0; round < 100; round += 1) {
+  for (let round = 0; round < 1000; round += 1) {
     if (bundles.call(['state', 'waiting']).stdout.includes('"status":"stopped"')) return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

@@ -56,7 +56,7 @@ export function openBundles(): Bundles {
       const { stdout, stderr, status } = spawnSync(program, ['--root', state, ...args], {
         cwd: bundle,
         encoding: 'utf8',
-        timeout: 30_000,
+        timeout: 100_000,
         stdio: ['ignore', 'pipe', 'pipe', ...descriptors],
       });
       return { stdout, stderr, code: status };
@@ -73,6 +73,8 @@ export function openBundles(): Bundles {
       const config = structuredClone(defaultConfig(false)) as unknown as OciConfig;
       config.process.terminal = false;
       config.process.args = ['sh', '-c', script];
+      // why: that of the id alone is one for the whole machine, whatever the state directory.
+      config.linux['cgroupsPath'] = `/tsbuild/oci-${process.pid}-${count}`;
       change?.(config, join(bundle, 'rootfs'));
       writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
       return bundle;

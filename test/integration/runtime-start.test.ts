@@ -161,7 +161,7 @@ test('the program is PID 1 and nothing in its pid namespace survives it', async 
   const started = Date.now();
   const { status, stdout } = await box.sh('sleep 1000 & echo x');
   assert.deepEqual([status, stdout], [ok, 'x\n']);
-  assert.ok(Date.now() - started < 5000);
+  assert.ok(Date.now() - started < 60_000, 'it was not waited for');
 });
 
 test('stdin is /dev/null', async () => {
@@ -274,6 +274,6 @@ test('the server keeps nothing of its children but what is theirs to give', asyn
     await refused('COMMAND_NOT_FOUND', ['no-such-program']);
   }
   // why: a refusal is told before the streams of what was refused are closed.
-  for (let round = 0; round < 200 && !isDeepStrictEqual(state(), had); round += 1) await sleep(10);
+  for (let round = 0; round < 3000 && !isDeepStrictEqual(state(), had); round += 1) await sleep(10);
   assert.deepEqual(state(), had);
 });

@@ -58,7 +58,7 @@ test('O_NOFOLLOW: an open directory gives neither directory nor file by a symlin
   assert.ok(!existsSync(join(directory.path, 'victim/new')));
 });
 
-test('O_NONBLOCK: a fifo in the place of a file keeps nobody waiting', { timeout: 20_000 }, () => {
+test('O_NONBLOCK: a fifo in the place of a file keeps nobody waiting', { timeout: 60_000 }, () => {
   using directory = temporaryDirectory();
   execFileSync('mkfifo', [join(directory.path, 'fifo')]);
   using opened = new FdDirectory(openSync(directory.path, constants.O_RDONLY | constants.O_DIRECTORY));

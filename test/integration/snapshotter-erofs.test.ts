@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import type { ChainID } from '../../src/base/digest.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';

@@ -5,7 +5,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { TAR_SOURCES } from '../../bench/native-fuzzers.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { encodeHeader, padding, type TarEntryType } from '../../src/layer/tar-header.ts';

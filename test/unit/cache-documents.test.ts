@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { chainIDOf, digestOf, type DiffID } from '../../src/base/digest.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { canonicalJson, type Json } from '../../src/base/json.ts';

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { digestOf, type Digest } from '../../src/base/digest.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { cutOf, MAX_CHUNK, MIN_CHUNK } from '../../src/engine/cache/mounts/chunker.ts';
@@ -74,6 +74,7 @@ test('chunks are of the sizes that were promised, whatever the bytes', () => {
 test('what is inserted or removed moves the cuts around it alone', () => {
   const bytes = noise(4_000_000, 'b');
   const known = new Set(cuts(bytes).map(shaOf));
+  const counts: number[] = [];
   fc.assert(
     fc.property(fc.nat(bytes.byteLength), fc.nat(5000), fc.nat(5000), (at, removed, inserted) => {
       const changed = Buffer.concat([
@@ -82,10 +83,14 @@ test('what is inserted or removed moves the cuts around it alone', () => {
         bytes.subarray(at + removed),
       ]);
       const fresh = cuts(changed).filter((chunk) => !known.has(shaOf(chunk)));
-      assert.ok(fresh.length <= 4, `${fresh.length} chunks are new`);
+      counts.push(fresh.length);
+      // Of some thirty-five: nearly always one, and each further one is a tenth as likely.
+      assert.ok(fresh.length <= 12, `${fresh.length} chunks are new`);
     }),
     { numRuns: 60 },
   );
+  const sum = counts.reduce((all, each) => all + each, 0);
+  assert.ok(sum <= 3 * counts.length, `${sum} new chunks of ${counts.length} changes`);
 });
 
 const pack = digestOf('pack');

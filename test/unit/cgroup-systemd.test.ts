@@ -1,7 +1,7 @@
 /** D-Bus on the wire, and a container's limits as systemd's properties. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { decodeMessage, encodeCall, messageSize } from '../../src/runtime/cgroups/systemd/dbus-message.ts';
 import {

@@ -1,7 +1,7 @@
 /** From resources to files, for machines of every kind; conversions; the device program, interpreted. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { ioWeightOfBlkio, swapOnly, weightOfShares } from '../../src/runtime/cgroups/conversions.ts';
 import { cgroupPath, describeCgroup } from '../../src/runtime/cgroups/describe.ts';

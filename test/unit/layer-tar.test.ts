@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { extract, type Header } from 'tar-stream';
 import { isTsbuildError, type ErrorCode } from '../../src/base/errors.ts';
 import { encodeHeader, type TarEntry } from '../../src/layer/tar-header.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { isIPv6 } from 'node:net';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import {
   bytesOf,

@@ -1,7 +1,7 @@
 /** C17: what is a reference, and what it means. The cases are those that distribution's own tests decide. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { familiarName, formatReference, parseReference } from '../../src/oci/reference.ts';
 

@@ -1,7 +1,7 @@
 /** Secrets in output: struck out in every form that one command makes, and nothing else is. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { createMask } from '../../src/solver/exec/secret-mask.ts';
 
 const SECRET = 'Tr0ub4dor&3/horse+staple';

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../suites/properties.ts';
 import { digestOf, type CacheKey } from '../../src/base/digest.ts';
 import type { Host } from '../../src/base/host.ts';
 import type { Cause } from '../../src/progress/cause.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { after, test } from 'node:test';
-import fc from 'fast-check';
+import fc from '../../suites/properties.ts';
 import { filterDevices } from '../../../native/sys.ts';
 import { isTsbuildError } from '../../../src/base/errors.ts';
 import { directoryOf, type CgroupDescription } from '../../../src/runtime/cgroups/cgroup.ts';
