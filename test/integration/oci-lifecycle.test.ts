@@ -43,7 +43,7 @@ test('create, start, kill, delete: each state in its turn, nothing left', async 
   assert.equal(created['bundle'], bundle);
   assert.deepEqual(created['annotations'], { 'org.example': 'a "quoted" word' });
   assert.equal(String(created['pid']), readFileSync(join(bundle, 'pid'), 'utf8'));
-  const status = JSON.parse(readFileSync(join(bundles.directory, 'state/life/status'), 'utf8')) as Record<
+  const status = JSON.parse(readFileSync(join(bundles.directory, 'state', life, 'status'), 'utf8')) as Record<
     string,
     unknown
   >;
