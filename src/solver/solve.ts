@@ -294,6 +294,7 @@ export async function solve(target: Vertex, options: SolveOptions): Promise<Solu
     // why: looking for the cause is work of this thread; the step's process or native call begins before it.
     await setImmediate();
     const { causes, nearest } = await explainMiss(vertex, key, description);
+    (await openExplainer()).keep(description);
     const result = await (running ?? run());
     counts.executed += 1;
     made.add(context.vertex.id);

@@ -39,7 +39,9 @@ export interface Explanation {
 export interface Explainer {
   /** `key` has no record that could be used. */
   explain(vertex: Vertex, key: CacheKey, description: CacheMap): Explanation;
-  /** The record as it is to be kept, after what it refers to was. */
+  /** Keeps what a record with this description refers to; when a step is executed, before `complete`. */
+  keep(description: CacheMap): void;
+  /** The record as it is to be kept. */
   complete(record: StepRecord, vertex: Vertex, description: CacheMap, causes: readonly Cause[]): StepRecord;
   /** Writes the journals; once, at the end of a build. */
   save(): void;
@@ -100,9 +102,11 @@ export function createExplainer(options: ExplainerOptions): Explainer {
       return explanation;
     },
 
-    complete(record, vertex, description, causes) {
-      const { ignoreFile, listings = [] } = description;
+    keep({ listings = [] }) {
       for (const listing of listings) documents.putListing(listing);
+    },
+
+    complete(record, vertex, { ignoreFile }, causes) {
       const ignore =
         ignoreFile === undefined || ignoreFile.text === ''
           ? undefined
