@@ -66,8 +66,8 @@ export async function checkStore(engine: Engine): Promise<CheckReport> {
   };
 }
 
+/** Also what state roots left that are gone: whoever looks is the one who can. */
 async function sweepNetworks(engine: Engine): Promise<readonly string[]> {
-  if (!existsSync(join(engine.options.root, 'networks'))) return [];
   const isAlive = (id: string): boolean => {
     const container = engine.containers.get(id);
     return container !== undefined && !isAbandoned(container);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { CLI, eventually, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
@@ -126,6 +126,23 @@ test('kill -9 of tsbuild does not touch the container, and --rm holds all the sa
     assert.deepEqual(leftovers(space.root), []);
     assert.doesNotMatch(space.ok(['ps', '-a']).stdout, /orphan/);
   });
+});
+
+test('the bridge of a state root that is gone is taken away by a check of any other one', () => {
+  using other = openWorkspace();
+  importBusybox(other);
+  other.ok(['run', '--rm', 'bb:1', 'true']);
+  const bridges = (): readonly string[] =>
+    readdirSync('/sys/class/net')
+      .filter((name) => name.startsWith('tsb-'))
+      .filter((name) =>
+        execFileSync('ip', ['link', 'show', name], { encoding: 'utf8' }).includes(other.root),
+      );
+  assert.equal(bridges().length, 1);
+  rmSync(other.root, { recursive: true });
+  using fresh = openWorkspace();
+  assert.match(fresh.ok(['system', 'check']).stdout, /bridge tsb-/);
+  assert.equal(bridges().length, 0);
 });
 
 test('-t gives the program a terminal', () => {

@@ -141,7 +141,8 @@ export function openNetworks(options: NetworksOptions): Networks {
           leases.release(id, address, containerId);
           removed.push(`lease of ${address}`);
         }
-      for (const interfaceName of await sweepBridges(bringUp)) removed.push(`bridge ${interfaceName}`);
+      for (const interfaceName of await lock(() => sweepBridges(bringUp)))
+        removed.push(`bridge ${interfaceName}`);
       removed.push(...(await lock(() => bringUp.restore())));
       return removed;
     },
