@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { CLI, eventually, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
@@ -133,15 +133,13 @@ test('the bridge of a state root that is gone is taken away by a check of any ot
   importBusybox(other);
   other.ok(['run', '--rm', 'bb:1', 'true']);
   const bridges = (): readonly string[] =>
-    readdirSync('/sys/class/net')
-      .filter((name) => name.startsWith('tsb-'))
-      .filter((name) =>
-        execFileSync('ip', ['link', 'show', name], { encoding: 'utf8' }).includes(other.root),
-      );
+    execFileSync('ip', ['-o', 'link'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.includes(`bridge of ${other.root}`));
   assert.equal(bridges().length, 1);
   rmSync(other.root, { recursive: true });
   using fresh = openWorkspace();
-  assert.match(fresh.ok(['system', 'check']).stdout, /bridge tsb-/);
+  fresh.ok(['system', 'check']);
   assert.equal(bridges().length, 0);
 });
 
