@@ -8,11 +8,16 @@ export interface GrowingBlob {
   /** Nothing more comes. */
   end(): void;
   fail(error: unknown): void;
-  /** From the beginning, any number of times. Throws what it failed with, ABORTED or IO_FAILED. */
+  /**
+   * From the beginning, any number of times; a chunk's bytes hold until the next but one is asked for. Throws what it
+   * failed with, ABORTED or IO_FAILED.
+   */
   readonly read: (signal: AbortSignal) => AsyncGenerator<Uint8Array>;
 }
 
 const CHUNK = 256 << 10;
+/** Chunks whose bytes hold: who sends one asks for the next when the one before has been written. */
+const HELD = 3;
 
 /** `path`: where the file lies now; it may be renamed between two calls. */
 export function createGrowingBlob(path: () => string): GrowingBlob {
@@ -64,12 +69,13 @@ export function createGrowingBlob(path: () => string): GrowingBlob {
     },
     async *read(signal) {
       let file: FileHandle | undefined;
+      // why taken in turns: a new buffer each makes V8 collect all garbage every few dozen of them, a second per GiB.
+      const chunks: Buffer[] = [];
       try {
-        for (let at = 0; await hasMore(at, signal); ) {
+        for (let at = 0, turn = 0; await hasMore(at, signal); turn = (turn + 1) % HELD) {
           file ??= await openWhereItIs(path);
-          // why a buffer each: whoever sends it may hold it until it was sent.
-          const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, size - at));
-          const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, at);
+          const chunk = (chunks[turn] ??= Buffer.allocUnsafeSlow(CHUNK));
+          const { bytesRead } = await file.read(chunk, 0, Math.min(CHUNK, size - at), at);
           if (bytesRead === 0) throw new TsbuildError('IO_FAILED', 'a blob became shorter while it was read');
           at += bytesRead;
           yield chunk.subarray(0, bytesRead);
