@@ -373,21 +373,42 @@ static int take_earlier(const struct pack_plan *plan, struct request *r, struct 
 	return r->bad || earlier->descriptor >= plan->descriptor_count ? -1 : 0;
 }
 
+static int take_checkpoints(struct pack_plan *plan, struct request *r)
+{
+	struct earlier_tar *earlier = &plan->earlier;
+	earlier->descriptor = take_u32(r);
+	earlier->count = take_u32(r);
+	earlier->checkpoints = take_fixed(r, (uint64_t)earlier->count * CHECKPOINT_SIZE);
+	return r->bad || earlier->descriptor >= plan->descriptor_count ? -1 : 0;
+}
+
+static int expand_block(struct pack_plan *plan, struct request *r, struct bytes *flat, struct earlier *earlier)
+{
+	uint32_t kind = take_u32(r);
+	if (r->bad)
+		return -1;
+	switch (kind) {
+	case BLOCK_ENTRIES:
+		return copy_entries(plan, r, flat);
+	case BLOCK_TREE:
+		return expand_tree(plan, r, flat, earlier);
+	case BLOCK_EARLIER:
+		return take_earlier(plan, r, earlier);
+	case BLOCK_CHECKPOINTS:
+		return take_checkpoints(plan, r);
+	default:
+		return -1;
+	}
+}
+
 int pack_expand(struct pack_plan *plan, struct request *r, struct bytes *flat)
 {
 	struct earlier earlier = { 0 };
 	uint32_t blocks = take_u32(r);
 	int failed = 0;
 	plan->entry_count = 0;
-	for (uint32_t i = 0; i < blocks && !failed; i++) {
-		uint32_t kind = take_u32(r);
-		if (r->bad || kind > BLOCK_EARLIER)
-			failed = 1;
-		else if (kind == BLOCK_EARLIER)
-			failed = take_earlier(plan, r, &earlier) < 0;
-		else
-			failed = (kind == BLOCK_TREE ? expand_tree(plan, r, flat, &earlier) : copy_entries(plan, r, flat)) < 0;
-	}
+	for (uint32_t i = 0; i < blocks && !failed; i++)
+		failed = expand_block(plan, r, flat, &earlier) < 0;
 	free(earlier.index);
 	return !failed && r->at == r->end ? 0 : -1;
 }

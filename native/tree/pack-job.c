@@ -4,7 +4,8 @@
  * request: u32 flags (1: write a tar), a plan (pack-expand.h). descriptors: with a tar its empty file, then those
  * of the plan.
  * DATA: of each entry with a source, in order, u64 where its content lies in the tar, and 32 bytes SHA-256 of that,
- * zeros where it is not wanted. DONE: 32 bytes SHA-256 of the tar, u64 its size.
+ * zeros where it is not wanted. DONE: 32 bytes SHA-256 of the tar, u64 its size, and its checkpoints, as in
+ * BLOCK_CHECKPOINTS.
  */
 #include "pack.h"
 #include "listing.h"
@@ -30,7 +31,6 @@ void pack_job(struct request *r)
 	int writes = (int)(take_u32(r) & 1);
 	struct pack_plan plan;
 	struct bytes frame = { 0 };
-	uint8_t end[SHA256_SIZE + 8];
 	struct bytes flat = { 0 };
 	if (plan_begin(&plan, r, FIRST_FD + writes, (uint32_t)(descriptors(writes) - writes)) < 0 ||
 	    pack_expand(&plan, r, &flat) < 0)
@@ -41,7 +41,10 @@ void pack_job(struct request *r)
 	struct packed packed = pack(&plan, entries, writes ? FIRST_FD : -1, tell, &frame);
 	if (frame.used > 0)
 		answer(ANSWER_DATA, frame.data, frame.used);
-	memcpy(end, packed.digest, SHA256_SIZE);
-	memcpy(end + SHA256_SIZE, &packed.size, sizeof packed.size);
-	done(end, sizeof end);
+	struct bytes end = { 0 };
+	memcpy(extend(&end, SHA256_SIZE), packed.digest, SHA256_SIZE);
+	memcpy(extend(&end, sizeof packed.size), &packed.size, sizeof packed.size);
+	if (packed.checkpoints.used > 0)
+		memcpy(extend(&end, packed.checkpoints.used), packed.checkpoints.data, packed.checkpoints.used);
+	done(end.data, end.used);
 }

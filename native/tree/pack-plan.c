@@ -25,8 +25,7 @@ static uint64_t take_number(struct request *r, size_t size)
 
 int plan_begin(struct pack_plan *plan, struct request *r, int first_fd, uint32_t descriptor_count)
 {
-	plan->first_fd = first_fd;
-	plan->descriptor_count = descriptor_count;
+	*plan = (struct pack_plan){ .first_fd = first_fd, .descriptor_count = descriptor_count };
 	plan->root_count = take_u32(r);
 	if (r->bad || plan->root_count > (size_t)(r->end - r->at) / 12)
 		return -1;

@@ -36,9 +36,23 @@ struct pack_root {
 	const uint8_t *prefix;
 };
 
+/* SHA-256 of a tar, at one place on the way through it. */
+struct checkpoint {
+	uint64_t offset; /* a multiple of 64 */
+	uint32_t state[8];
+};
+
+/* A tar that much of the plan's lies in too; all zeros: there is none. */
+struct earlier_tar {
+	uint32_t descriptor;
+	const uint8_t *checkpoints; /* by ascending offsets */
+	size_t count;
+};
+
 struct pack_plan {
 	struct pack_root *roots;
 	uint32_t root_count, entry_count;
+	struct earlier_tar earlier;
 	/* What the plan calls descriptor 0. */
 	int first_fd;
 	uint32_t descriptor_count;

@@ -25,6 +25,7 @@ struct slot *take_slot(struct slots *slots, uint64_t number)
 	if (!slot->bytes)
 		slot->bytes = allocate(SLOT_SIZE);
 	slot->used = slot->contents.used = 0;
+	slot->is_same = 0;
 	return slot;
 }
 

@@ -10,6 +10,7 @@ struct slot {
 	uint8_t *bytes;
 	size_t used;
 	struct bytes contents; /* of pack.h */
+	int is_same; /* the earlier tar has it at the same place */
 	int is_filled, users;
 };
 

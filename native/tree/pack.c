@@ -1,4 +1,6 @@
 #include "pack.h"
+#include "pack-earlier.h"
+#include "pack-hash.h"
 #include "pack-slots.h"
 #include "pack-source.h"
 #include <errno.h>
@@ -22,6 +24,8 @@ struct filling {
 	struct engine *engine;
 	struct slot *slot;
 	uint64_t number, offset;
+	/* Larger than a slot, and in the earlier tar at the same place. */
+	int is_same;
 	struct source source;
 };
 
@@ -41,6 +45,7 @@ static void write_slot(const struct filling *filling)
 static void end_slot(struct filling *filling)
 {
 	struct engine *engine = filling->engine;
+	filling->slot->is_same |= filling->is_same;
 	publish_slot(engine->slots, filling->slot);
 	if (engine->out >= 0)
 		write_slot(filling);
@@ -116,10 +121,16 @@ static void fill_entry(struct filling *filling, const struct planned *planned)
 static void fill_unit(struct filling *filling, const struct unit *unit, char *path)
 {
 	struct plan_reader reader = { filling->engine->plan, unit->at, path, unit->path_length };
-	memcpy(path, unit->path, unit->path_length);
 	filling->number = unit->first_slot;
 	filling->offset = unit->offset;
 	filling->slot = take_slot(filling->engine->slots, filling->number);
+	int writes = filling->engine->out >= 0, fits = unit->size <= SLOT_SIZE;
+	filling->is_same = writes && !fits && is_in_earlier(reader.plan, unit, path);
+	if (writes && fits && fill_from_earlier(reader.plan, unit, filling->slot, path)) {
+		end_slot(filling);
+		return;
+	}
+	memcpy(path, unit->path, unit->path_length);
 	for (uint32_t i = 0; i < unit->count; i++) {
 		struct planned planned;
 		if (plan_next(&reader, &planned) < 0)
@@ -146,13 +157,14 @@ static void *read_units(void *context)
 	return NULL;
 }
 
-static uint64_t end_tar(int out, uint64_t size, struct sha256 *hash)
+static void end_tar(int out, struct pack_hash *hash, struct packed *packed)
 {
 	static const uint8_t end[TAR_END];
-	sha256_add(hash, end, sizeof end);
-	if (pwrite(out, end, sizeof end, (off_t)size) != sizeof end)
+	if (pwrite(out, end, sizeof end, (off_t)hash->at) != sizeof end)
 		fail(errno, "write the layer");
-	return size + sizeof end;
+	pack_hash_end(hash, end, sizeof end, packed->digest);
+	packed->size = hash->at + sizeof end;
+	packed->checkpoints = hash->checkpoints;
 }
 
 struct packed pack(const struct pack_plan *plan, struct request entries, int out,
@@ -166,21 +178,19 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 	pthread_t threads[MAX_READERS];
 	for (int i = 0; i < readers; i++)
 		start_thread(&threads[i], read_units, &engine);
-	struct sha256 hash;
+	struct pack_hash hash;
 	struct packed packed = { 0 };
-	sha256_begin(&hash);
+	pack_hash_begin(&hash, plan);
 	for (uint64_t number = 0; number < engine.units.slots; number++) {
 		struct slot *slot = next_slot(engine.slots, number);
 		if (out >= 0)
-			sha256_add(&hash, slot->bytes, slot->used);
+			pack_hash_slot(&hash, slot);
 		tell(context, slot->contents.data, slot->contents.used);
 		leave_slot(engine.slots, slot);
 	}
 	for (int i = 0; i < readers; i++)
 		pthread_join(threads[i], NULL);
-	if (out >= 0) {
-		packed.size = end_tar(out, engine.units.size, &hash);
-		sha256_end(&hash, packed.digest);
-	}
+	if (out >= 0)
+		end_tar(out, &hash, &packed);
 	return packed;
 }

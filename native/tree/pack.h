@@ -6,12 +6,14 @@
  */
 #ifndef TSB_PACK_H
 #define TSB_PACK_H
+#include "listing.h"
 #include "pack-plan.h"
 #include "sha256.h"
 
 struct packed {
 	uint8_t digest[SHA256_SIZE];
 	uint64_t size;
+	struct bytes checkpoints; /* struct checkpoint, by ascending offsets */
 };
 
 /* Of an entry with a source. */

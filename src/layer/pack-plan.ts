@@ -35,6 +35,7 @@ const MAX_PATH = 65535;
 const BLOCK_ENTRIES = 0;
 const BLOCK_TREE = 1;
 const BLOCK_EARLIER = 2;
+const BLOCK_CHECKPOINTS = 3;
 const TREE_OWNER = 1;
 const TREE_MODE = 2;
 const TREE_DIGESTS = 4;
@@ -70,6 +71,8 @@ export interface PackTree {
 
 /** Bytes of a content of `PackPlan.earlier`. */
 export const EARLIER_SIZE = 48;
+/** And of a checkpoint. */
+export const CHECKPOINT_SIZE = 40;
 
 /** Numbers that do not fit are refused by RangeError: see `fitsPlan`. */
 export class PackPlan {
@@ -246,6 +249,17 @@ export class PackPlan {
     this.#blocks.push(words(BLOCK_EARLIER, this.#descriptor(fd), count), contents);
   }
 
+  /**
+   * An open tar that entries of the plan may lie in as they are, headers and all, with what `Packed.checkpoints` was when
+   * it was made. What both have in common at the beginning is not hashed again.
+   */
+  earlierTar(fd: number, checkpoints: Uint8Array): void {
+    this.#endBlock();
+    this.#blockCount += 1;
+    const count = Math.floor(checkpoints.byteLength / CHECKPOINT_SIZE);
+    this.#blocks.push(words(BLOCK_CHECKPOINTS, this.#descriptor(fd), count), checkpoints);
+  }
+
   /** After all entries so far. Its files with content are sources that `sources` does not count. */
   tree(tree: PackTree): void {
     const { root, target, owner, mode, maxMtime, known, digests, contents, listing } = tree;
@@ -308,6 +322,8 @@ export interface Packed {
   readonly diffID: DiffID;
   /** Bytes of the tar. */
   readonly size: number;
+  /** The state of its SHA-256 every few MiB: u64 where, eight u32. */
+  readonly checkpoints: Uint8Array;
 }
 
 const CONTENT = 40;
@@ -332,6 +348,7 @@ export async function packPlan(plan: PackPlan, call: PackCall): Promise<Packed> 
   return {
     diffID: `sha256:${done.toString('hex', 0, 32)}` as DiffID,
     size: Number(done.readBigUInt64LE(32)),
+    checkpoints: done.subarray(40),
   };
 }
 

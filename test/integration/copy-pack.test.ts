@@ -236,6 +236,7 @@ test('contents that an earlier layer has come from there, to the same bytes', as
   const counting: EarlierLayer = {
     fd: found.fd,
     contents: found.contents,
+    checkpoints: found.checkpoints,
     find(digests, at, size) {
       const offset = found.find(digests, at, size);
       if (offset !== undefined) taken += 1;

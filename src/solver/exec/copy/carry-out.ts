@@ -69,7 +69,9 @@ async function packNatively(
     keep(diffID) {
       const { count } = received;
       if (identity !== undefined && count > FEW_ENTRIES)
-        options.earlier?.note(identity, diffID, count, (put) => putContents(encoded, received, put));
+        options.earlier?.note(identity, { diffID, checkpoints: packed.checkpoints }, count, (put) =>
+          putContents(encoded, received, put),
+        );
     },
   };
 }

@@ -2,8 +2,9 @@
  * Where the contents of files lie in the layer that the same COPY made last, so that a layer of which a few files
  * changed is made from that one and from these.
  *
- * One file per COPY, replaced by rename: a head with the layer's diffID, 48 bytes per content, and the SHA-256 of all
- * that. A short cut, as the stat cache is one.
+ * One file per COPY, replaced by rename: a head with the layer's diffID and the number of contents, 48 bytes for each
+ * of them, 40 for each checkpoint of the layer's SHA-256, and the SHA-256 of all that. A short cut, as the stat cache is
+ * one.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync } from 'node:fs';
@@ -14,16 +15,19 @@ import type { Host } from '../../../base/host.ts';
 import { canonicalJson, type Json } from '../../../base/json.ts';
 import { keepNewest } from '../../../base/keep-newest.ts';
 import type { LayerStore } from '../../../layer/layer.ts';
-import { EARLIER_SIZE } from '../../../layer/pack-plan.ts';
+import { CHECKPOINT_SIZE, EARLIER_SIZE } from '../../../layer/pack-plan.ts';
 import type { EarlierLayer } from './encode-plan.ts';
 import { DIGEST_SIZE } from './gathered.ts';
 
-const MAGIC = 'tsbuild copied layer 1\n';
+const MAGIC = 'tsbuild copied layer 2\n';
 const HEAD = 64;
+/** Magic, number of contents, diffID. */
+const COUNT_AT = 24;
 const TAIL = 32;
 /** Digest, offset and size as doubles. */
 const ENTRY = EARLIER_SIZE;
 const MAX_ENTRIES = 500_000;
+const MAX_CHECKPOINTS = 1 << 16;
 /** All of them together. */
 const MAX_BYTES = 64 << 20;
 
@@ -34,7 +38,13 @@ export interface EarlierLayers {
   /** The layer that was noted last for `identity`, where it is still there. */
   find(identity: Json): (EarlierLayer & Disposable) | undefined;
   /** At most `count` contents, which `fill` puts in the order of the layer. */
-  note(identity: Json, diffID: DiffID, count: number, fill: (put: PutContent) => void): void;
+  note(identity: Json, layer: NotedLayer, count: number, fill: (put: PutContent) => void): void;
+}
+
+export interface NotedLayer {
+  readonly diffID: DiffID;
+  /** Of `Packed`. */
+  readonly checkpoints: Uint8Array;
 }
 
 export function openEarlierLayers(root: string, host: Host, layers: Pick<LayerStore, 'get'>): EarlierLayers {
@@ -47,28 +57,33 @@ export function openEarlierLayers(root: string, host: Host, layers: Pick<LayerSt
       const path = layers.get(diffID)?.path;
       return path === undefined ? undefined : open(path, bytes);
     },
-    note(identity, diffID, count, fill) {
+    note(identity, layer, count, fill) {
       const path = place(identity);
-      writeFileAtomic(host, path, encode(diffID, Math.min(count, MAX_ENTRIES), fill));
+      writeFileAtomic(host, path, encode(layer, Math.min(count, MAX_ENTRIES), fill));
       keepNewest(root, MAX_BYTES, path);
     },
   };
 }
 
-function encode(diffID: DiffID, count: number, fill: (put: PutContent) => void): Buffer {
-  const bytes = Buffer.alloc(HEAD + count * ENTRY + TAIL);
+function encode(layer: NotedLayer, count: number, fill: (put: PutContent) => void): Buffer {
+  const checkpoints = layer.checkpoints.subarray(0, MAX_CHECKPOINTS * CHECKPOINT_SIZE);
+  const end = HEAD + count * ENTRY;
+  const bytes = Buffer.alloc(end + checkpoints.byteLength + TAIL);
   // The places of numbers are multiples of 8; both orders of bytes are one on the machines that this runs on.
   const numbers = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3);
   bytes.write(MAGIC, 0);
-  bytes.write(hexOf(diffID), 32, 'hex');
+  bytes.write(hexOf(layer.diffID), 32, 'hex');
   let used = HEAD;
   fill((digests, at, offset, size) => {
-    if (used + ENTRY + TAIL > bytes.byteLength) return;
+    if (used + ENTRY > end) return;
     copyDigest(digests, at, bytes, used);
     numbers[(used + 32) >> 3] = offset;
     numbers[(used + 40) >> 3] = size;
     used += ENTRY;
   });
+  numbers[COUNT_AT >> 3] = (used - HEAD) / ENTRY;
+  bytes.set(checkpoints, used);
+  used += checkpoints.byteLength;
   createHash('sha256').update(bytes.subarray(0, used)).digest().copy(bytes, used);
   return bytes.subarray(0, used + TAIL);
 }
@@ -81,15 +96,22 @@ function readIfWhole(path: string): Buffer | undefined {
     return undefined;
   }
   const end = bytes.byteLength - TAIL;
-  if (end < HEAD || (end - HEAD) % ENTRY !== 0 || (end - HEAD) / ENTRY > MAX_ENTRIES) return undefined;
-  if (bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined;
+  if (end < HEAD || bytes.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined;
+  const checkpoints = end - HEAD - ENTRY * countOf(bytes);
+  if (!(countOf(bytes) <= MAX_ENTRIES && checkpoints >= 0 && checkpoints % CHECKPOINT_SIZE === 0))
+    return undefined;
   const digest = createHash('sha256').update(bytes.subarray(0, end)).digest();
   return digest.compare(bytes, end) === 0 ? bytes.subarray(0, end) : undefined;
 }
 
+function countOf(bytes: Buffer): number {
+  return bytes.readDoubleLE(COUNT_AT);
+}
+
 function open(path: string, bytes: Buffer): EarlierLayer & Disposable {
   const fd = openSync(path, 'r');
-  const count = (bytes.byteLength - HEAD) / ENTRY;
+  const count = countOf(bytes);
+  const end = HEAD + count * ENTRY;
   const isOf = (entry: number, digests: Buffer, at: number, size: number): boolean =>
     sameDigest(bytes, HEAD + entry * ENTRY, digests, at) &&
     bytes.readDoubleLE(HEAD + entry * ENTRY + 40) === size;
@@ -98,7 +120,8 @@ function open(path: string, bytes: Buffer): EarlierLayer & Disposable {
   let next = 0;
   return {
     fd,
-    contents: bytes.subarray(HEAD),
+    contents: bytes.subarray(HEAD, end),
+    checkpoints: bytes.subarray(end),
     find(digests, at, size) {
       let entry = next;
       if (entry >= count || !isOf(entry, digests, at, size)) {

@@ -26,6 +26,8 @@ export interface EarlierLayer {
   readonly fd: number;
   /** All of them, as `PackPlan.earlier` has them. */
   readonly contents: Uint8Array;
+  /** What `PackPlan.earlierTar` takes. */
+  readonly checkpoints: Uint8Array;
   /** undefined: it has no such content of that size. */
   find(digests: Buffer, at: number, size: number): number | undefined;
 }
@@ -80,7 +82,10 @@ class Encoding implements EncodedPlan {
   readonly #trees: { readonly before: number; readonly gathered: Gathered }[] = [];
 
   constructor(options: EncodeOptions) {
+    const { earlier } = options;
     this.#options = options;
+    if (earlier !== undefined && earlier.checkpoints.byteLength > 0)
+      this.plan.earlierTar(earlier.fd, earlier.checkpoints);
   }
 
   get mostSources(): number {

@@ -1,0 +1,163 @@
+/** Packing a COPY again from its earlier layer: the same bytes and digests, whatever changed, and only the rest hashed. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { openLayerStore } from '../../src/layer/layer-store.ts';
+import { emptyTree, openDirectoryTree } from '../../src/layer/open-tree.ts';
+import { CHECKPOINT_SIZE } from '../../src/layer/pack-plan.ts';
+import type { Tree } from '../../src/layer/tree.ts';
+import type { CopyOp } from '../../src/graph/ops.ts';
+import { carryOut } from '../../src/solver/exec/copy/carry-out.ts';
+import { readContents } from '../../src/solver/exec/copy/contents.ts';
+import { openEarlierLayers } from '../../src/solver/exec/copy/earlier-layers.ts';
+import { createLayerPlan, type LayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
+import { createPlacing } from '../../src/solver/exec/copy/place.ts';
+import { gatherFrom } from '../../src/solver/exec/copy/sources.ts';
+import { packBothWays } from '../suites/copy-fixture.ts';
+import { testHost } from '../suites/layer-fixture.ts';
+import { createRandom } from '../suites/random-tree.ts';
+
+let root: string;
+const signal = new AbortController().signal;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'tsbuild-repack-'));
+});
+afterEach(() => execFileSync('rm', ['-rf', root]));
+
+const OP: CopyOp = {
+  kind: 'copy',
+  instruction: 'COPY',
+  sources: [],
+  destination: '/x/',
+  parents: false,
+  excludes: [],
+  link: false,
+  unpack: 'never',
+};
+const MIB = 1 << 20;
+
+async function planOf(source: Tree): Promise<LayerPlan> {
+  const opened = {
+    tree: source,
+    isContext: true,
+    where: 'it',
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  const gathered = await gatherFrom(opened, ['.'], OP, signal);
+  await readContents({ tree: source }, gathered, signal);
+  const plan = createLayerPlan(emptyTree());
+  const placing = createPlacing({ op: OP, plan, parent: emptyTree(), owner: undefined, defaultMtime: 5 });
+  for (const each of gathered) placing.placeGathered({ tree: source, isContext: true }, each);
+  return plan;
+}
+
+const at = (path: string): string => join(root, 'ctx', path);
+
+/** 400 files with 20 MiB in all, directories without any, and one of 9 MiB in the middle. */
+function makeTree(): void {
+  const random = createRandom(42);
+  for (let directory = 10; directory < 30; directory += 1) {
+    mkdirSync(at(`d${directory}`), { recursive: true });
+    for (let file = 10; file < 30; file += 1)
+      writeFileSync(
+        at(`d${directory}/f${file}`),
+        Buffer.alloc(random.below(100_000) + 1, `${directory} ${file}`),
+      );
+    symlinkSync('nowhere', at(`d${directory}/link`));
+    writeFileSync(at(`d${directory}/empty`), '');
+  }
+  for (let index = 0; index < 1500; index += 1) mkdirSync(at(`d15-empty/${index}`), { recursive: true });
+  writeFileSync(at('d20/large'), Buffer.alloc(9 * MIB + 77, 'large'));
+  writeFileSync(at(`d22/${'long'.repeat(60)}`), 'a name that takes more than a header');
+}
+
+const EDITS: readonly (readonly [string, () => void])[] = [
+  ['nothing', () => undefined],
+  ['the first file', () => writeFileSync(at('d10/f10'), 'other')],
+  ['a file in the middle, of the same size', () => writeFileSync(at('d19/f20'), Buffer.alloc(5000, 'a'))],
+  ['that file again', () => writeFileSync(at('d19/f20'), Buffer.alloc(5000, 'b'))],
+  ['the last file', () => appendFileSync(at('d29/f29'), 'more')],
+  ['a mode', () => chmodSync(at('d25/f12'), 0o755)],
+  ['a time', () => utimesSync(at('d14/f11'), 1000, 1000)],
+  ['the large file, which grows', () => appendFileSync(at('d20/large'), 'x'.repeat(700))],
+  ['the large file, within it', () => writeFileSync(at('d20/large'), Buffer.alloc(9 * MIB + 777, 'Large'))],
+  ['a name', () => renameSync(at('d12/f15'), at('d12/f15-renamed'))],
+  ['a directory more', () => mkdirSync(at('d11/new'))],
+  ['a file less', () => rmSync(at('d13/f13'))],
+  ['a file that is empty now', () => truncateSync(at('d16/f16'), 0)],
+  ['a link', () => (rmSync(at('d18/link')), symlinkSync('elsewhere', at('d18/link')))],
+  ['two files', () => (renameSync(at('d11/f11'), at('d11/f')), renameSync(at('d11/f12'), at('d11/f11')))],
+];
+
+test('a layer that is made from an earlier one has the bytes and the digest of one that is not', async () => {
+  makeTree();
+  const layers = openLayerStore(join(root, 'layers'), testHost);
+  const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
+  using source = openDirectoryTree(join(root, 'ctx'));
+  for (const [what, edit] of [EDITS[0] ?? [], ...EDITS]) {
+    edit?.();
+    const plan = await planOf(source);
+    using found = earlier.find(1);
+    if (found !== undefined) {
+      assert.ok(found.checkpoints.byteLength >= 4 * CHECKPOINT_SIZE, what);
+      await packBothWays(plan, root, { earlier: found });
+    }
+    using writer = layers.create();
+    const carriedOut = await carryOut(plan, writer, { signal, source: () => ({}), earlier, identity: 1 });
+    carriedOut.keep(writer.commit().diffID);
+  }
+});
+
+/** Packs the tree from its earlier layer, whose checkpoints are all wrong; whether the digest is that of the bytes. */
+async function isDigestTrue(source: Tree): Promise<boolean> {
+  const layers = openLayerStore(join(root, 'layers'), testHost);
+  const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
+  using found = earlier.find(1);
+  assert.ok(found !== undefined);
+  const checkpoints = Buffer.from(found.checkpoints);
+  for (let lie = 8; lie < checkpoints.byteLength; lie += CHECKPOINT_SIZE) checkpoints.fill(1, lie, lie + 32);
+  const { fd, contents } = found;
+  const plan = await planOf(source);
+  return await packBothWays(plan, root, {
+    earlier: { fd, contents, checkpoints, find: (...args) => found.find(...args) },
+  }).then(
+    () => true,
+    (error: unknown) => {
+      assert.match(String(error), /sha256:/);
+      return false;
+    },
+  );
+}
+
+test('what an earlier layer begins with is not hashed again, and all after a change is', async () => {
+  makeTree();
+  using source = openDirectoryTree(join(root, 'ctx'));
+  const layers = openLayerStore(join(root, 'layers'), testHost);
+  const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
+  using writer = layers.create();
+  const carriedOut = await carryOut(await planOf(source), writer, { signal, earlier, identity: 1 });
+  carriedOut.keep(writer.commit().diffID);
+  const [bytes, { atime, mtime }] = [readFileSync(at('d10/f10')), statSync(at('d10/f10'))];
+  writeFileSync(at('d10/f10'), 'other');
+  assert.equal(await isDigestTrue(source), true, 'a checkpoint after the first change was used');
+  writeFileSync(at('d10/f10'), bytes);
+  utimesSync(at('d10/f10'), atime, mtime);
+  appendFileSync(at('d29/f29'), 'more');
+  assert.equal(await isDigestTrue(source), false, 'no checkpoint was used');
+});
