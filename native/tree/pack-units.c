@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So many entries are a unit's share even if they are empty. */
-#define MAX_COUNT 1024
 #define MAX_SIZE (INT64_MAX / 4)
 
 static struct unit *begin_unit(struct bytes *all, const struct plan_reader *before, uint64_t offset, uint64_t slot)
@@ -46,7 +44,7 @@ struct units cut_into_units(const struct pack_plan *plan, struct request entries
 		if (plan_next(&reader, &planned) < 0)
 			fail(EINVAL, "the plan of a layer, entry %u", i);
 		uint64_t cost = cost_of(&planned, digests_only);
-		if (!unit || unit->count == MAX_COUNT || unit->size + cost > SLOT_SIZE) {
+		if (!unit || unit->count == UNIT_MAX_COUNT || unit->size + cost > SLOT_SIZE) {
 			unit = begin_unit(&all, &before, units.size, units.slots);
 			units.slots += digests_only || cost <= SLOT_SIZE ? 1 : (cost + SLOT_SIZE - 1) / SLOT_SIZE;
 		}

@@ -4,6 +4,8 @@
 #include "pack-plan.h"
 
 #define SLOT_SIZE (512 << 10)
+/* So many entries are a unit's share even if they are empty. */
+#define UNIT_MAX_COUNT 1024
 
 struct unit {
 	struct request at; /* its first entry */

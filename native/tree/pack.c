@@ -3,6 +3,7 @@
 #include "pack-hash.h"
 #include "pack-slots.h"
 #include "pack-source.h"
+#include "sha256-lanes.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,6 +28,11 @@ struct filling {
 	/* Larger than a slot, and in the earlier tar at the same place. */
 	int is_same;
 	struct source source;
+	/* Of a unit in one slot: its contents are hashed together when all are there. */
+	int is_whole;
+	struct sha256_job jobs[UNIT_MAX_COUNT];
+	size_t job_contents[UNIT_MAX_COUNT]; /* which of the slot's contents a job is for */
+	size_t job_count;
 };
 
 static void write_slot(const struct filling *filling)
@@ -70,24 +76,43 @@ static uint8_t *room_in(struct filling *filling, size_t *room)
 	return filling->slot->bytes + filling->slot->used;
 }
 
+static void hash_later(struct filling *filling, const uint8_t *bytes, size_t size)
+{
+	filling->job_contents[filling->job_count] = filling->slot->contents.used / sizeof(struct packed_content);
+	filling->jobs[filling->job_count++] = (struct sha256_job){ .bytes = bytes, .size = size };
+}
+
+static void hash_unit(struct filling *filling)
+{
+	struct packed_content *contents = (struct packed_content *)filling->slot->contents.data;
+	for (size_t i = 0; i < filling->job_count; i++)
+		filling->jobs[i].digest = contents[filling->job_contents[i]].digest;
+	sha256_all(filling->jobs, filling->job_count);
+	filling->job_count = 0;
+}
+
 static void fill_content(struct filling *filling, const struct planned *planned)
 {
 	struct sha256 hash;
 	struct packed_content content = { .offset = filling->offset + filling->slot->used };
-	sha256_begin(&hash);
+	int hashes = planned->wants_digest && !filling->is_whole;
+	if (planned->wants_digest && filling->is_whole)
+		hash_later(filling, filling->slot->bytes + filling->slot->used, (size_t)planned->tar.size);
+	if (hashes)
+		sha256_begin(&hash);
 	source_open(&filling->source, planned);
 	for (uint64_t done = 0; done < planned->tar.size;) {
 		size_t room;
 		uint8_t *to = room_in(filling, &room);
 		size_t part = planned->tar.size - done < room ? (size_t)(planned->tar.size - done) : room;
 		source_read(&filling->source, planned, done, to, part);
-		if (planned->wants_digest)
+		if (hashes)
 			sha256_add(&hash, to, part);
 		filling->slot->used += part;
 		done += part;
 	}
 	source_close(&filling->source, planned);
-	if (planned->wants_digest)
+	if (hashes)
 		sha256_end(&hash, content.digest);
 	memcpy(extend(&filling->slot->contents, sizeof content), &content, sizeof content);
 }
@@ -125,6 +150,7 @@ static void fill_unit(struct filling *filling, const struct unit *unit, char *pa
 	filling->offset = unit->offset;
 	filling->slot = take_slot(filling->engine->slots, filling->number);
 	int writes = filling->engine->out >= 0, fits = unit->size <= SLOT_SIZE;
+	filling->is_whole = fits;
 	filling->is_same = writes && !fits && is_in_earlier(reader.plan, unit, path);
 	if (writes && fits && fill_from_earlier(reader.plan, unit, filling->slot, path)) {
 		end_slot(filling);
@@ -137,6 +163,7 @@ static void fill_unit(struct filling *filling, const struct unit *unit, char *pa
 			fail(EINVAL, "the plan of a layer");
 		fill_entry(filling, &planned);
 	}
+	hash_unit(filling);
 	end_slot(filling);
 }
 

@@ -1,6 +1,7 @@
 /** Packing a COPY natively: the bytes of the writer in JavaScript, whatever lies in the trees; files that change. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   closeSync,
@@ -24,6 +25,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import type { CopyOp } from '../../src/graph/ops.ts';
 import { createIgnoreMatcher } from '../../src/layer/ignore-patterns.ts';
+import { LISTED_FILE, ListingCursor } from '../../src/layer/listing.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { emptyTree, openDirectoryTree } from '../../src/layer/open-tree.ts';
 import type { Tree } from '../../src/layer/tree.ts';
@@ -210,6 +212,32 @@ test('names of one file are hard links within an argument, and copies between tw
   };
   assert.equal(linksIn(await pack({ from: ['.'], destination: '/x/' })), 3);
   assert.equal(linksIn(await pack({ from: ['a', 'b', 'zero'], destination: '/x/' })), 1);
+});
+
+test('files that are hashed side by side have their own digests, whatever their sizes', async () => {
+  const sizes = [...Array(300).keys(), 4095, 4096, 4097, 65_535, 65_536, 300_000, 700_000];
+  for (const size of sizes)
+    writeFileSync(join(root, 'ctx', `s${size}`), Buffer.alloc(size, `${size} bytes, `));
+  using source = openDirectoryTree(join(root, 'ctx'));
+  const { plan, gathered } = await planOf(source, emptyTree(), { from: ['.'] });
+  using writer = openLayerStore(join(root, 'layers'), testHost).create();
+  await carryOut(plan, writer, { signal, source: () => ({}) });
+  let seen = 0;
+  for (const { listing, contents } of gathered) {
+    const cursor = new ListingCursor(listing);
+    while (cursor.next()) {
+      if (cursor.type !== LISTED_FILE || cursor.size === 0) continue;
+      const bytes = Buffer.alloc(cursor.size, `${cursor.size} bytes, `);
+      const digest = contents.digests.subarray(32 * cursor.file, 32 * cursor.file + 32);
+      assert.equal(
+        digest.toString('hex'),
+        createHash('sha256').update(bytes).digest('hex'),
+        cursor.pathText(),
+      );
+      seen += 1;
+    }
+  }
+  assert.equal(seen, sizes.length - 1);
 });
 
 test('contents that an earlier layer has come from there, to the same bytes', async () => {
