@@ -87,7 +87,7 @@ static int holds_unit(const struct pack_plan *plan, const struct unit *unit, str
 		if (!is_header(&planned.tar, at))
 			return 0;
 		at += tar_header_size(&planned.tar);
-		struct packed_content content = { .offset = unit->offset + (uint64_t)(at - slot->bytes) };
+		struct packed_content content = packed_content(&planned, unit->offset + (uint64_t)(at - slot->bytes));
 		if (planned.source != SOURCE_NONE)
 			memcpy(extend(&slot->contents, sizeof content), &content, sizeof content);
 		at += planned.tar.size;

@@ -188,6 +188,7 @@ static void put_head(struct tree *tree, const struct listed *listed, int flags, 
 /* Where a file's bytes are had from. */
 struct origin {
 	int flags;
+	const uint8_t *digest; /* of PLAN_KNOWN */
 	const uint8_t *bytes; /* of SOURCE_INLINE */
 	uint64_t offset;      /* of SOURCE_RANGE */
 };
@@ -219,21 +220,27 @@ static int find_origin(struct tree *tree, const struct listed *listed, struct or
 	uint32_t file = tree->file++;
 	if (file >= tree->files)
 		return -1;
-	if (file == tree->next_content)
-		return take_content(tree, listed->size, origin);
-	if (listed->size == 0)
-		return 0;
 	int is_known = tree->known[file] == 1;
-	if (is_known && find_earlier(tree->earlier, tree->digests + (size_t)file * SHA256_SIZE, listed->size, &origin->offset))
+	const uint8_t *digest = is_known ? tree->digests + (size_t)file * SHA256_SIZE : NULL;
+	if (file == tree->next_content) {
+		if (take_content(tree, listed->size, origin) < 0)
+			return -1;
+	} else if (listed->size == 0)
+		return 0;
+	else if (is_known && find_earlier(tree->earlier, digest, listed->size, &origin->offset))
 		origin->flags = SOURCE_RANGE;
 	else
 		origin->flags = SOURCE_FILE | (!is_known && tree->flags & TREE_DIGESTS ? PLAN_DIGEST : 0);
+	origin->flags |= is_known ? PLAN_KNOWN : 0;
+	origin->digest = digest;
 	return 0;
 }
 
 static void put_origin(struct tree *tree, const struct listed *listed, const struct origin *origin)
 {
 	struct bytes *flat = tree->flat;
+	if (origin->flags & PLAN_KNOWN)
+		put(flat, origin->digest, SHA256_SIZE);
 	switch (origin->flags & PLAN_SOURCE) {
 	case SOURCE_FILE:
 		put_number(flat, tree->root, 4);

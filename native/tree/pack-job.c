@@ -3,8 +3,8 @@
  *
  * request: u32 flags (1: write a tar), a plan (pack-expand.h). descriptors: with a tar its empty file, then those
  * of the plan.
- * DATA: of each entry with a source, in order, u64 where its content lies in the tar, and 32 bytes SHA-256 of that,
- * zeros where it is not wanted. DONE: 32 bytes SHA-256 of the tar, u64 its size, and its checkpoints, as in
+ * DATA: of each entry with a source, in order, 48 bytes as in BLOCK_EARLIER, the digest zeros where it is neither known
+ * nor wanted. DONE: 32 bytes SHA-256 of the tar, u64 its size, and its checkpoints, as in
  * BLOCK_CHECKPOINTS.
  */
 #include "pack.h"

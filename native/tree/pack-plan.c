@@ -1,4 +1,5 @@
 #include "pack-plan.h"
+#include "sha256.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,8 @@ int plan_next(struct plan_reader *reader, struct planned *planned)
 	if (take_path(reader) < 0)
 		return -1;
 	take_extras(r, flags, tar);
+	if (flags & PLAN_KNOWN)
+		planned->digest = take_raw(r, SHA256_SIZE);
 	planned->source = flags & PLAN_SOURCE;
 	planned->wants_digest = (flags & PLAN_DIGEST) != 0;
 	if (!take_source(r, reader, planned) || r->bad)

@@ -9,6 +9,7 @@
  *     PLAN_LINK        u16 size, bytes
  *     PLAN_CAPABILITY  u8 size, bytes
  *     PLAN_DEVICE      u32 major, u32 minor
+ *     PLAN_KNOWN       32 bytes: the content's digest
  *     SOURCE_FILE      u32 root, u64 inode, i64 ctime, u32 its nanoseconds. The file is the root's prefix and the
  *                      entry's path without its first `cut` bytes, beneath the descriptor
  *     SOURCE_RANGE     u32 descriptor, u64 offset
@@ -29,6 +30,7 @@ enum plan_flags {
 	PLAN_LINK = 8,
 	PLAN_CAPABILITY = 16,
 	PLAN_DEVICE = 32,
+	PLAN_KNOWN = 64,
 };
 
 struct pack_root {
@@ -70,6 +72,7 @@ struct planned {
 	struct tar_entry tar; /* its path is the reader's */
 	enum plan_source source;
 	int wants_digest;
+	const uint8_t *digest; /* NULL: it is not known */
 	/* The root of a file, or the descriptor of a range. */
 	uint32_t from;
 	uint64_t inode, offset;

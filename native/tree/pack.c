@@ -94,7 +94,7 @@ static void hash_unit(struct filling *filling)
 static void fill_content(struct filling *filling, const struct planned *planned)
 {
 	struct sha256 hash;
-	struct packed_content content = { .offset = filling->offset + filling->slot->used };
+	struct packed_content content = packed_content(planned, filling->offset + filling->slot->used);
 	int hashes = planned->wants_digest && !filling->is_whole;
 	if (planned->wants_digest && filling->is_whole)
 		hash_later(filling, filling->slot->bytes + filling->slot->used, (size_t)planned->tar.size);

@@ -9,6 +9,7 @@
 #include "listing.h"
 #include "pack-plan.h"
 #include "sha256.h"
+#include <string.h>
 
 struct packed {
 	uint8_t digest[SHA256_SIZE];
@@ -16,11 +17,19 @@ struct packed {
 	struct bytes checkpoints; /* struct checkpoint, by ascending offsets */
 };
 
-/* Of an entry with a source. */
+/* Of an entry with a source; numbers are doubles, for who reads them. */
 struct packed_content {
-	uint64_t offset; /* in the tar */
-	uint8_t digest[SHA256_SIZE]; /* zeros where it is not wanted */
+	uint8_t digest[SHA256_SIZE]; /* zeros where it is neither known nor wanted */
+	double offset, size;         /* where it lies in the tar */
 };
+
+static inline struct packed_content packed_content(const struct planned *planned, uint64_t offset)
+{
+	struct packed_content content = { .offset = (double)offset, .size = (double)planned->tar.size };
+	if (planned->digest)
+		memcpy(content.digest, planned->digest, sizeof content.digest);
+	return content;
+}
 
 /*
  * Writes the tar to the empty file `out`; -1: only digests are made. `tell` is called from this thread, with struct

@@ -2,13 +2,13 @@
  * A plan for the native packing of a layer, as bytes (native/tree/pack-expand.h): entries in the order of the layer, and
  * whole trees from their listings.
  *
- * Of each entry first `entry`, then what it has of link, capability and device, in this order, its source last.
+ * Of each entry first `entry`, then what it has of link, capability, device and digest, in this order, its source last.
  */
 import { toText, type ByteString } from '../base/byte-string.ts';
 import { ioError, type TsbuildError } from '../base/errors.ts';
 import { changed } from './changed.ts';
 import { callTree } from '../../native/tree.ts';
-import type { DiffID } from '../base/digest.ts';
+import { copyDigest, type DiffID } from '../base/digest.ts';
 import type { Listing, ListingCursor } from './listing.ts';
 import type { TarEntryType } from './tar-header.ts';
 import type { EntryStat } from './tree.ts';
@@ -29,6 +29,7 @@ const DIGEST = 4;
 const LINK = 8;
 const CAPABILITY = 16;
 const DEVICE = 32;
+const KNOWN = 64;
 /** type, flags, mode, uid, gid, mtime, size, keep, more. */
 const HEAD = 32;
 const MAX_PATH = 65535;
@@ -187,6 +188,13 @@ export class PackPlan {
     this.#view.setUint32(at + 4, minor, true);
   }
 
+  /** The digest of its content, 32 bytes at `from`. */
+  known(digests: Uint8Array, from: number): void {
+    this.#flag(KNOWN);
+    const at = this.#room(DIGEST_SIZE);
+    copyDigest(digests, from, this.#bytes, at);
+  }
+
   #source(source: number, wantsDigest: boolean): void {
     this.#flag(source | (wantsDigest ? DIGEST : 0));
     this.sources += 1;
@@ -312,10 +320,10 @@ export interface PackCall {
   /** For messages: `pack a layer`. */
   readonly what: string;
   /**
-   * Told of each entry that has a source, in order: where its content begins in the tar, and its digest as 32 bytes
-   * at `at` of `bytes`, which are valid during the call. Zeros: it was not wanted.
+   * Told of entries that have a source, in order: EARLIER_SIZE bytes each, as `PackPlan.earlier` takes them, which are
+   * valid during the call. A digest of zeros is neither known nor wanted.
    */
-  readonly onContent: (offset: number, bytes: Buffer, at: number) => void;
+  readonly onContents: (contents: Buffer) => void;
 }
 
 export interface Packed {
@@ -326,11 +334,9 @@ export interface Packed {
   readonly checkpoints: Uint8Array;
 }
 
-const CONTENT = 40;
-
 /** Throws CONTEXT_INVALID where a file is not as it was planned, DISK_FULL, IO_FAILED, ABORTED. */
 export async function packPlan(plan: PackPlan, call: PackCall): Promise<Packed> {
-  const { out, signal, what, onContent } = call;
+  const { out, signal, what, onContents } = call;
   const done = await callTree({
     job: 'pack',
     what,
@@ -338,12 +344,7 @@ export async function packPlan(plan: PackPlan, call: PackCall): Promise<Packed> 
     descriptors: out === undefined ? plan.descriptors : [out, ...plan.descriptors],
     signal,
     refused,
-    onData(payload) {
-      for (let at = 0; at + CONTENT <= payload.byteLength; at += CONTENT) {
-        const offset = payload.readUInt32LE(at) + payload.readUInt32LE(at + 4) * TWO_32;
-        onContent(offset, payload, at + 8);
-      }
-    },
+    onData: onContents,
   });
   return {
     diffID: `sha256:${done.toString('hex', 0, 32)}` as DiffID,

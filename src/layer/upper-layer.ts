@@ -36,7 +36,7 @@ export async function packUpperLayer(
   const { signal } = options;
   const packed = await packPlan(plan, {
     ...{ out: writer.descriptor, signal, what: 'pack a layer' },
-    onContent: () => undefined,
+    onContents: () => undefined,
   });
   writer.written(packed.diffID, packed.size);
 }

@@ -72,7 +72,7 @@ async function packed(
       out,
       signal,
       what: 'pack a layer',
-      onContent: received.onContent,
+      onContents: received.onContents,
     });
     const tar = readFileSync(path);
     encoded.eachSource((index, _gathered, record) => {

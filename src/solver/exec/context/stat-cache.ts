@@ -43,6 +43,8 @@ export interface StatCache {
   load(): void;
   /** Copies the digest of the cursor's file to `into` at `at`; false where it is not known. */
   find(file: ListingCursor, into: Uint8Array, at: number): boolean;
+  /** So many will be put: saves growing by and by. */
+  expect(files: number): void;
   /** 32 bytes at `from`; what the file was read as after its listing was made. */
   put(file: ListingCursor, digest: Uint8Array, from: number): void;
   /** Writes what was learnt, where anything was. */
@@ -84,6 +86,7 @@ export function openStatCache(root: string, directory: string, host: Host): Stat
   return {
     load: () => void load(),
     find: (file, into, at) => place(file) !== undefined && load().find(key, into, at),
+    expect: (files) => load().expect(files),
     put(file, digest, from) {
       const known = place(file);
       if (known === undefined || isRacy(file, known.trust, opened)) return;
@@ -153,9 +156,15 @@ class Table {
     this.#used = new Uint8Array(this.#count);
   }
 
-  #reindex(): void {
+  /** Makes room for so many more. */
+  expect(more: number): void {
+    if ((this.#count + more) * WORDS > this.#entries.length) this.#grow(this.#count + more);
+    if (2 * (this.#count + more) + 2 > this.#index.length) this.#reindex(more);
+  }
+
+  #reindex(more = 0): void {
     let size = 1024;
-    while (size < 2 * this.#count + 2) size *= 2;
+    while (size < 2 * (this.#count + more) + 2) size *= 2;
     this.#index = new Int32Array(size).fill(-1);
     for (let entry = 0; entry < this.#count; entry += 1) {
       const slot = this.#slot(this.#entries, entry * WORDS);
@@ -194,8 +203,9 @@ class Table {
 
   put(key: Uint32Array, digest: Uint8Array, from: number): void {
     const entry = this.#entryFor(key, 0);
+    const at = entry * WORDS;
     this.#used[entry] = 1;
-    this.#entries.set(key, entry * WORDS);
+    for (let index = 0; index < KEY_WORDS; index += 1) this.#entries[at + index] = key[index] ?? 0;
     copyDigest(digest, from, this.#bytes, entry * ENTRY + 4 * KEY_WORDS);
   }
 
@@ -204,17 +214,17 @@ class Table {
     const known = this.#index[slot] ?? -1;
     if (known >= 0) return known;
     const entry = this.#count;
-    if ((entry + 1) * WORDS > this.#entries.length) this.#grow();
+    if ((entry + 1) * WORDS > this.#entries.length) this.#grow(4 * entry);
     this.#count += 1;
     this.#index[slot] = entry;
-    this.#entries.set(key.subarray(at, at + KEY_WORDS), entry * WORDS);
+    for (let index = 0; index < 4; index += 1) this.#entries[entry * WORDS + index] = key[at + index] ?? 0;
     if (2 * this.#count + 2 > this.#index.length) this.#reindex();
     return entry;
   }
 
-  #grow(): void {
-    // why so much: what is not written to takes no memory, and what is copied twice takes its time.
-    const room = Math.max(4096, 4 * this.#count);
+  /** why so much more: what is not written to takes no memory, and what is copied twice takes its time. */
+  #grow(most: number): void {
+    const room = Math.max(4096, most);
     const entries = new Uint32Array(room * WORDS);
     entries.set(this.#entries.subarray(0, this.#count * WORDS));
     this.#entries = entries;

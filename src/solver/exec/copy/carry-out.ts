@@ -5,7 +5,7 @@ import type { LayerWriter } from '../../../layer/layer.ts';
 import { LISTED_FILE, ListingCursor } from '../../../layer/listing.ts';
 import { packPlan } from '../../../layer/pack-plan.ts';
 import { createReceived, learn, type ContentSource, type Received } from './contents.ts';
-import type { EarlierLayers, PutContent } from './earlier-layers.ts';
+import type { EarlierLayers } from './earlier-layers.ts';
 import { encodePlan, type EncodedPlan } from './encode-plan.ts';
 import { DIGEST_SIZE, type Gathered } from './gathered.ts';
 import type { LayerPlan } from './layer-plan.ts';
@@ -29,6 +29,8 @@ export interface CarryOutOptions {
 }
 
 export interface CarriedOut {
+  /** How many files' digests became known. */
+  readonly learnt: number;
   /** To be called once the layer is in the store. */
   keep(diffID: DiffID): void;
 }
@@ -42,7 +44,7 @@ export async function carryOut(
   const natively = isSmall(plan) ? undefined : await packNatively(plan, writer, options);
   if (natively !== undefined) return natively;
   await writePlannedLayer(plan, writer, options);
-  return { keep: () => undefined };
+  return { learnt: 0, keep: () => undefined };
 }
 
 /** undefined: the plan does not fit. */
@@ -61,38 +63,34 @@ async function packNatively(
   if (encoded === undefined) return undefined;
   const { plan } = encoded;
   const received = createReceived(encoded.mostSources);
-  const { onContent } = received;
-  const packed = await packPlan(plan, { out: writer.descriptor, signal, what: 'pack a layer', onContent });
+  const { onContents } = received;
+  const packed = await packPlan(plan, { out: writer.descriptor, signal, what: 'pack a layer', onContents });
   writer.written(packed.diffID, packed.size);
-  if (options.source !== undefined) takeDigests(encoded, received, options.source);
+  const learnt = options.source === undefined ? 0 : takeDigests(encoded, received, options.source);
   return {
+    learnt,
     keep(diffID) {
-      const { count } = received;
+      const { count, contents } = received;
       if (identity !== undefined && count > FEW_ENTRIES)
-        options.earlier?.note(identity, { diffID, checkpoints: packed.checkpoints }, count, (put) =>
-          putContents(encoded, received, put),
-        );
+        options.earlier?.note(identity, { diffID, contents, checkpoints: packed.checkpoints });
     },
   };
 }
 
-/** Digests that were not known before. */
+/** Digests that were not known before; returns how many. */
 function takeDigests(
   encoded: EncodedPlan,
   received: Received,
   source: NonNullable<CarryOutOptions['source']>,
-): void {
+): number {
+  let learnt = 0;
   encoded.eachSource((index, gathered, record, file) => {
     if (gathered.contents.known[file] === 1) return;
     received.copy(index, gathered.contents.digests, file * DIGEST_SIZE);
     learn(source(gathered) ?? {}, gathered, record, file);
+    learnt += 1;
   });
-}
-
-function putContents(encoded: EncodedPlan, received: Received, put: PutContent): void {
-  encoded.eachSource((index, { contents }, { size }, file) =>
-    put(contents.digests, file * DIGEST_SIZE, received.offset(index), size),
-  );
+  return learnt;
 }
 
 function isSmall(plan: LayerPlan): boolean {

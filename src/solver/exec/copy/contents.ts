@@ -9,7 +9,7 @@ import { copyDigest } from '../../../base/digest.ts';
 import { errnoOf, ioError } from '../../../base/errors.ts';
 import { changed } from '../../../layer/changed.ts';
 import { LISTED_FILE, ListingCursor } from '../../../layer/listing.ts';
-import { PackPlan, packPlan } from '../../../layer/pack-plan.ts';
+import { EARLIER_SIZE, PackPlan, packPlan } from '../../../layer/pack-plan.ts';
 import type { Tree } from '../../../layer/tree.ts';
 import type { StatCache } from '../context/stat-cache.ts';
 import { DIGEST_SIZE, prefixOf, sourcePath, type Gathered } from './gathered.ts';
@@ -197,7 +197,7 @@ async function hashNatively(
     hashed.push([gathered, cursor.file]);
   });
   const digests = createReceived(plan.sources);
-  await packPlan(plan, { signal, what: 'read the files to copy', onContent: digests.onContent });
+  await packPlan(plan, { signal, what: 'read the files to copy', onContents: digests.onContents });
   let next = 0;
   forEachUnknown(selection, (gathered, cursor) => {
     const [whose, file] = hashed[next] ?? [];
@@ -210,30 +210,34 @@ async function hashNatively(
   shareDigests(selection);
 }
 
-/** What a pack call tells of contents, kept until the call has ended well. */
+/** What a pack call tells of contents, to be believed once the call has ended well. */
 export interface Received {
   /** How many there were. */
   readonly count: number;
-  readonly onContent: (offset: number, bytes: Buffer, at: number) => void;
+  /** As `PackPlan.earlier` takes them. */
+  readonly contents: Uint8Array;
+  readonly onContents: (contents: Uint8Array) => void;
   copy(index: number, to: Buffer, at: number): void;
+  /** Where it lies in the tar. */
   offset(index: number): number;
 }
 
 /** For at most `most`. */
 export function createReceived(most: number): Received {
-  const digests = Buffer.alloc(most * DIGEST_SIZE);
-  const offsets = new Float64Array(most);
-  let next = 0;
+  const all = Buffer.allocUnsafeSlow(most * EARLIER_SIZE);
+  let used = 0;
   return {
     get count() {
-      return next;
+      return used / EARLIER_SIZE;
     },
-    onContent(offset, bytes, at) {
-      copyDigest(bytes, at, digests, next * DIGEST_SIZE);
-      offsets[next] = offset;
-      next += 1;
+    get contents() {
+      return all.subarray(0, used);
     },
-    copy: (index, to, at) => copyDigest(digests, index * DIGEST_SIZE, to, at),
-    offset: (index) => offsets[index] ?? 0,
+    onContents(contents) {
+      all.set(contents, used);
+      used += contents.byteLength;
+    },
+    copy: (index, to, at) => copyDigest(all, index * EARLIER_SIZE, to, at),
+    offset: (index) => all.readDoubleLE(index * EARLIER_SIZE + DIGEST_SIZE),
   };
 }

@@ -3,7 +3,8 @@
  *
  * Files are read once: what the cache does not know is read into memory where it is little; else, where nothing
  * stands against it, the layer is packed before its key is known, and the digests that the key needs come from the
- * same pass (a layer that turns out to be there already is thrown away).
+ * same pass (a layer that turns out to be there already is thrown away). Where only a few files have changed, packing
+ * begins while the key is still being worked out.
  */
 import { digestOf, type CacheKey, type Digest } from '../../../base/digest.ts';
 import { canonicalJson, type Json } from '../../../base/json.ts';
@@ -58,6 +59,7 @@ class Steps {
   readonly #options: CopyHandlerOptions;
   readonly #context: VertexContext<CopyOp>;
   readonly #gathered = new Map<CopySource, GatheredSource>();
+  readonly #givenUp = new AbortController();
   #packed: Packed | undefined;
   #packing: Promise<Packed> | undefined;
 
@@ -130,11 +132,27 @@ class Steps {
     const files = unknown.reduce((sum, each) => sum + each.files, 0);
     const bytes = unknown.reduce((sum, each) => sum + each.bytes, 0);
     if (files === 0) return;
-    const speculates = !isLittle({ files, bytes }) && (await this.#maySpeculate());
-    if (speculates) this.#packed = await this.#pack(true);
+    const maySpeculate = await this.#maySpeculate();
+    const packsFirst = maySpeculate && !isLittle({ files, bytes });
+    if (packsFirst) {
+      for (const [index, { source }] of sources.entries())
+        source.statCache?.expect(unknown[index]?.files ?? 0);
+      this.#packed = await this.#pack(true);
+      if (this.#packed.carriedOut.learnt === files) return;
+    }
     // What another source is put over was not packed.
     for (const [index, { source, gathered }] of sources.entries())
-      await readContents(source, gathered, this.#context.signal, speculates ? undefined : unknown[index]);
+      await readContents(source, gathered, this.#context.signal, packsFirst ? undefined : unknown[index]);
+    if (maySpeculate && !packsFirst && isLarge(sources)) await this.#beginPacking();
+  }
+
+  /** why: a file changed, so that hardly any record fits; the native call works while the key is found out. */
+  async #beginPacking(): Promise<void> {
+    await new Promise<void>((started) => {
+      this.#packing = this.#pack(false, started);
+      // Whoever waits for it is told.
+      this.#packing.catch(() => undefined).finally(started);
+    });
   }
 
   /** Everything that is packed must have been gathered, and what it is packed onto must be there already. */
@@ -146,7 +164,8 @@ class Steps {
     return isGathered && stacks.isAtHand(stackOf(inputs[0]));
   }
 
-  async #pack(wantsDigests: boolean): Promise<Packed> {
+  /** `started` is called once nothing is left to do but to wait. */
+  async #pack(wantsDigests: boolean, started?: () => void): Promise<Packed> {
     const { options, context } = { options: this.#options, context: this.#context };
     const { maxMtime, layers, earlier } = options;
     const warnings: (readonly [string, string | undefined])[] = [];
@@ -166,13 +185,15 @@ class Steps {
     const identity = this.#identity();
     const writer = layers.create();
     try {
-      const carriedOut = await carryOut(planned.plan, writer, {
-        signal: context.signal,
+      const carrying = carryOut(planned.plan, writer, {
+        signal: AbortSignal.any([context.signal, this.#givenUp.signal]),
         ...(wantsDigests ? { source: (gathered: Gathered) => sourceOf.get(gathered) } : {}),
         ...(maxMtime === undefined ? {} : { maxMtime }),
         ...(earlier === undefined ? {} : { earlier }),
         ...(identity === undefined ? {} : { identity }),
       });
+      started?.();
+      const carriedOut = await carrying;
       return { writer, carriedOut, warnings };
     } catch (error) {
       writer[Symbol.dispose]();
@@ -200,7 +221,7 @@ class Steps {
 
   async finish(): Promise<StackResult> {
     const { inputs, progress } = this.#context;
-    const packed = (this.#packed ??= await (this.#packing = this.#packAll()));
+    const packed = (this.#packed ??= await (this.#packing ??= this.#packAll()));
     const layer = packed.writer.commit();
     packed.carriedOut.keep(layer.diffID);
     for (const [message, hint] of packed.warnings) progress.warn(message, hint);
@@ -208,6 +229,7 @@ class Steps {
   }
 
   async release(): Promise<void> {
+    this.#givenUp.abort();
     // Whoever began it may have given up meanwhile.
     this.#packed ??= await this.#packing?.catch(() => undefined);
     this.#packed?.writer[Symbol.dispose]();
@@ -217,4 +239,12 @@ class Steps {
       await opened[Symbol.asyncDispose]();
     }
   }
+}
+
+/** Entries from which on packing is worth beginning before it is known to be wanted. */
+const LARGE = 1000;
+
+function isLarge(sources: readonly GatheredSource[]): boolean {
+  const listings = sources.flatMap(({ gathered }) => gathered.map(({ listing }) => listing.entries));
+  return listings.reduce((sum, entries) => sum + entries, 0) > LARGE;
 }

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../../base/atomic-file.ts';
-import { copyDigest, digestOf, hexOf, type DiffID } from '../../../base/digest.ts';
+import { digestOf, hexOf, type DiffID } from '../../../base/digest.ts';
 import type { Host } from '../../../base/host.ts';
 import { canonicalJson, type Json } from '../../../base/json.ts';
 import { keepNewest } from '../../../base/keep-newest.ts';
@@ -31,18 +31,16 @@ const MAX_CHECKPOINTS = 1 << 16;
 /** All of them together. */
 const MAX_BYTES = 64 << 20;
 
-/** One content: its digest is at `at` of `digests`. */
-export type PutContent = (digests: Uint8Array, at: number, offset: number, size: number) => void;
-
 export interface EarlierLayers {
   /** The layer that was noted last for `identity`, where it is still there. */
   find(identity: Json): (EarlierLayer & Disposable) | undefined;
-  /** At most `count` contents, which `fill` puts in the order of the layer. */
-  note(identity: Json, layer: NotedLayer, count: number, fill: (put: PutContent) => void): void;
+  note(identity: Json, layer: NotedLayer): void;
 }
 
 export interface NotedLayer {
   readonly diffID: DiffID;
+  /** As `PackPlan.earlier` takes them, in the order of the layer. */
+  readonly contents: Uint8Array;
   /** Of `Packed`. */
   readonly checkpoints: Uint8Array;
 }
@@ -57,35 +55,26 @@ export function openEarlierLayers(root: string, host: Host, layers: Pick<LayerSt
       const path = layers.get(diffID)?.path;
       return path === undefined ? undefined : open(path, bytes);
     },
-    note(identity, layer, count, fill) {
+    note(identity, layer) {
       const path = place(identity);
-      writeFileAtomic(host, path, encode(layer, Math.min(count, MAX_ENTRIES), fill));
+      writeFileAtomic(host, path, encode(layer));
       keepNewest(root, MAX_BYTES, path);
     },
   };
 }
 
-function encode(layer: NotedLayer, count: number, fill: (put: PutContent) => void): Buffer {
-  const checkpoints = layer.checkpoints.subarray(0, MAX_CHECKPOINTS * CHECKPOINT_SIZE);
-  const end = HEAD + count * ENTRY;
-  const bytes = Buffer.alloc(end + checkpoints.byteLength + TAIL);
-  // The places of numbers are multiples of 8; both orders of bytes are one on the machines that this runs on.
-  const numbers = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3);
-  bytes.write(MAGIC, 0);
-  bytes.write(hexOf(layer.diffID), 32, 'hex');
-  let used = HEAD;
-  fill((digests, at, offset, size) => {
-    if (used + ENTRY > end) return;
-    copyDigest(digests, at, bytes, used);
-    numbers[(used + 32) >> 3] = offset;
-    numbers[(used + 40) >> 3] = size;
-    used += ENTRY;
-  });
-  numbers[COUNT_AT >> 3] = (used - HEAD) / ENTRY;
-  bytes.set(checkpoints, used);
-  used += checkpoints.byteLength;
-  createHash('sha256').update(bytes.subarray(0, used)).digest().copy(bytes, used);
-  return bytes.subarray(0, used + TAIL);
+function encode({ diffID, contents, checkpoints }: NotedLayer): Buffer {
+  const parts = [
+    contents.subarray(0, MAX_ENTRIES * ENTRY),
+    checkpoints.subarray(0, MAX_CHECKPOINTS * CHECKPOINT_SIZE),
+  ] as const;
+  const head = Buffer.alloc(HEAD);
+  head.write(MAGIC, 0);
+  head.writeDoubleLE(parts[0].byteLength / ENTRY, COUNT_AT);
+  head.write(hexOf(diffID), 32, 'hex');
+  const hash = createHash('sha256').update(head);
+  for (const part of parts) hash.update(part);
+  return Buffer.concat([head, ...parts, hash.digest()]);
 }
 
 function readIfWhole(path: string): Buffer | undefined {

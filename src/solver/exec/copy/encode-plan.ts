@@ -191,6 +191,7 @@ class Encoding implements EncodedPlan {
     const isKnown = known[file] === 1;
     const inMemory = bytes.size === 0 ? undefined : bytes.get(file);
     this.#note(gathered, cursor.at, file);
+    if (isKnown) this.plan.known(digests, file * DIGEST_SIZE);
     if (inMemory !== undefined) {
       this.plan.inline(inMemory);
       return;
