@@ -192,6 +192,13 @@ function closureOf(sources) {
   return [...found];
 }
 
+// What is run by its own name is first a script of sh, for which the second line is `: //`, and then the program, for which
+// it is a string. why: Node reads a list of authorities that NODE_EXTRA_CA_CERTS names before anything else, which takes
+// longer than all the rest; the program reads it where it needs it (src/cli/start.ts gives the variable back).
+const LAUNCH = `#!/bin/sh
+':' //; [ -z "$NODE_EXTRA_CA_CERTS" ] || { export TSBUILD_START_CA_CERTS="$NODE_EXTRA_CA_CERTS"; unset NODE_EXTRA_CA_CERTS; }
+':' //; exec node -- "$0" "$@"`;
+
 for (const [program, entry] of Object.entries(programs)) {
   const packs = {};
   for (const [command, sources] of Object.entries(PACKS[program])) {
@@ -210,7 +217,7 @@ for (const [program, entry] of Object.entries(programs)) {
     format: 'cjs',
     minifySyntax: true,
     define: { ...common.define, PROGRAM: JSON.stringify(partOf(entry)), PACKS: JSON.stringify(packs) },
-    banner: { js: '#!/usr/bin/env -S node --' },
+    banner: { js: LAUNCH },
   });
   chmodSync(`dist/${program}.js`, 0o755);
 }

@@ -96,6 +96,13 @@ interface Pack {
   readonly cache: string;
 }
 
+/** By the first lines of the program, kept from Node (esbuild.config.mjs). */
+const START_CA_CERTS = 'TSBUILD_START_CA_CERTS';
+if (process.env[START_CA_CERTS] !== undefined) {
+  process.env['NODE_EXTRA_CA_CERTS'] = process.env[START_CA_CERTS];
+  Reflect.deleteProperty(process.env, START_CA_CERTS);
+}
+
 const argv = process.argv.slice(2);
 const command = commandOf(argv);
 if (command === 'build' && answerUnchanged()) process.exit(0);

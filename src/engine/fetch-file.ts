@@ -1,10 +1,11 @@
 /**
- * A file by http(s): the body becomes a blob; redirects are followed, anything but success is an error that says so.
+ * A file by http(s), with the proxies and the authorities that registries have: the body becomes a blob; redirects are
+ * followed, anything but success is an error that says so.
  *
  * What came before is asked for with If-None-Match or If-Modified-Since; it travels again only if it has changed.
  */
-import { request } from '../registry/http-client.ts';
 import { join } from 'node:path';
+import type { Dispatcher } from 'undici';
 import { readJsonIfExists, writeFileAtomic } from '../base/atomic-file.ts';
 import { digestOf, hexOf, isDigest } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
@@ -38,7 +39,7 @@ export async function fetchFile(url: string, engine: Engine, options: FetchOptio
   for (let hops = 0; hops <= MAX_REDIRECTS; hops += 1) {
     // Credentials are for the host that was asked, not for where it sends us.
     const own = new URL(at).host === new URL(url).host ? headers : withoutCredentials(headers);
-    const response = await get(at, shown, own, options.signal);
+    const response = await get(engine, { at, shown, headers: own, signal: options.signal });
     const { statusCode } = response;
     const location = response.headers['location'];
     if (statusCode >= 300 && statusCode < 400 && typeof location === 'string') {
@@ -142,24 +143,28 @@ function withoutCredentials(headers: Record<string, string>): Record<string, str
   return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== 'authorization'));
 }
 
-async function get(
-  url: string,
-  shown: string,
-  headers: Record<string, string>,
-  signal: AbortSignal,
-): ReturnType<typeof request> {
+interface Asked {
+  readonly at: string;
+  /** As it was written, without its secrets. */
+  readonly shown: string;
+  readonly headers: Record<string, string>;
+  readonly signal: AbortSignal;
+}
+
+async function get(engine: Engine, { at, shown, headers, signal }: Asked): Promise<Dispatcher.ResponseData> {
   try {
-    return await request(withoutUser(url), {
-      method: 'GET',
-      headers,
-      signal,
-      headersTimeout: 60_000,
-      bodyTimeout: 60_000,
-    });
+    return await (await engine.registry()).fetch(withoutUser(at), headers, signal);
   } catch (error) {
     if (signal.aborted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new TsbuildError('IO_FAILED', `cannot fetch ${shown}: ${reason}`, { cause: error, word: url });
+    const isUntrusted = /certificate/.test(reason);
+    throw new TsbuildError('IO_FAILED', `cannot fetch ${shown}: ${reason}`, {
+      cause: error,
+      word: at,
+      ...(isUntrusted
+        ? { hint: 'let SSL_CERT_FILE or NODE_EXTRA_CA_CERTS name the certificate of its authority' }
+        : {}),
+    });
   }
 }
 

@@ -5,11 +5,12 @@
  */
 import type { Host } from '../base/host.ts';
 import type { IoOptions } from '../content/roles.ts';
-import { endpointsFor, rootEndpoint, type Endpoint } from './endpoints.ts';
+import { endpointsFor, rootEndpoint, webEndpoint, type Endpoint } from './endpoints.ts';
 import { isHub, type Credentials } from './auth-file.ts';
 import { findCredentials } from './keychain.ts';
 import { listReferrers } from './referrers.ts';
 import type { Asked } from './registry-error.ts';
+import { createPools, type Pools } from './pools.ts';
 import type { Registry } from './registry.ts';
 import type { RegistrySettings } from './settings.ts';
 import { createSink, createUploads } from './sink.ts';
@@ -20,12 +21,18 @@ import { createTransport } from './transport.ts';
 export function createRegistry(settings: RegistrySettings, host: Host): Registry {
   const transport = createTransport(settings, host);
   const uploads = createUploads();
+  let web: Pools | undefined;
   const primary = async (reference: { registry: string; repository: string }): Promise<Endpoint> => {
     const [endpoint] = await endpointsFor(reference, 'push', settings);
     if (endpoint === undefined) throw new RangeError(reference.registry);
     return endpoint;
   };
   return {
+    fetch(url, headers, signal) {
+      web ??= createPools(settings);
+      const { idleMs: answerMs } = settings.timeouts;
+      return web.send({ method: 'GET', url, headers, answerMs, signal }, webEndpoint(new URL(url).host));
+    },
     source: (reference) => createSource(transport, settings, reference),
     sink: (reference) => createSink({ transport, settings, host, uploads }, reference),
     async checkLogin(registry, credentials, io) {
@@ -57,7 +64,10 @@ export function createRegistry(settings: RegistrySettings, host: Host): Registry
         io,
       );
     },
-    [Symbol.asyncDispose]: () => transport.close(),
+    async [Symbol.asyncDispose]() {
+      await web?.close();
+      await transport.close();
+    },
   };
 }
 

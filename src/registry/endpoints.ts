@@ -121,6 +121,12 @@ function mirrorOf(
 }
 
 /** The root of a registry, without a repository. */
+/** A host of the web that is no registry. */
+export function webEndpoint(authority: string): Endpoint {
+  const none = { apiPath: '', repository: '', headers: {}, authorities: [] };
+  return { authority, mayBePlain: false, isUnverified: false, isMirror: false, pulls: 'all', ...none };
+}
+
 export async function rootEndpoint(registry: string, settings: RegistrySettings): Promise<Endpoint> {
   const [endpoint] = await endpointsFor({ registry, repository: 'x' }, 'push', settings);
   if (endpoint === undefined) throw new RangeError(registry);

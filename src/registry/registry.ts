@@ -1,4 +1,5 @@
 /** The registry contract: one object for all hosts; each repository is a source and a sink of blobs. */
+import type { Dispatcher } from 'undici';
 import type { BlobSink, BlobSource, IoOptions, Resolver, Tagger } from '../content/roles.ts';
 import type { Digest } from '../base/digest.ts';
 import type { Descriptor } from '../oci/documents.ts';
@@ -34,6 +35,15 @@ export interface RemoteSink extends BlobSink, Tagger {
 }
 
 export interface Registry extends AsyncDisposable {
+  /**
+   * GET of any address of http(s), with the proxies and the authorities of the settings. Redirects are answers. Throws
+   * what undici throws.
+   */
+  fetch(
+    url: string,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData>;
   /** Reading from a repository. Manifests and indexes are opened like blobs, told apart by their media type. */
   source(reference: Reference): RemoteSource;
   /** Writing to a repository. */
