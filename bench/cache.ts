@@ -98,7 +98,6 @@ async function measure(rtt: number): Promise<readonly object[]> {
   const insecure = ['--insecure-registry', registry];
   const seed = ['--root', join(home, 'seed'), ...insecure];
   const ours = (root: string, ...args: readonly string[]): readonly string[] => [
-    process.execPath,
     CLI,
     'build',
     '--root',
@@ -109,18 +108,8 @@ async function measure(rtt: number): Promise<readonly object[]> {
     ...args,
   ];
   const far = (...args: readonly string[]): string => run([...link.far, ...args]);
-  far(
-    process.execPath,
-    CLI,
-    'import',
-    '--root',
-    join(home, 'seed'),
-    '--progress',
-    'quiet',
-    join(directory, 'base.tar'),
-    base,
-  );
-  far(process.execPath, CLI, 'push', ...seed, '--progress', 'quiet', base);
+  far(CLI, 'import', '--root', join(home, 'seed'), '--progress', 'quiet', join(directory, 'base.tar'), base);
+  far(CLI, 'push', ...seed, '--progress', 'quiet', base);
   const context = makeContext(base);
   const image = `${registry}/team/app:1`;
   const to = ['--cache-to', `type=registry,ref=${registry}/cache/app:main`];

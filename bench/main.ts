@@ -142,7 +142,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
         {
           name: 'tsbuild',
           program: 'node',
-          work: (round) => bench.run(process.execPath, CLI, '--root', state(round), '-q', context),
+          work: (round) => bench.run(CLI, '--root', state(round), '-q', context),
         },
         {
           name: 'tar | sha256sum',
@@ -179,7 +179,6 @@ const BENCHES: Readonly<Record<string, Bench>> = {
           program: 'node',
           prepare: (round) =>
             bench.run(
-              process.execPath,
               CLI,
               '--root',
               join(bench.directory, `push-${round}`),
@@ -190,7 +189,6 @@ const BENCHES: Readonly<Record<string, Bench>> = {
             ),
           work: (round) =>
             bench.run(
-              process.execPath,
               CLI,
               '--root',
               join(bench.directory, `push-${round}`),
@@ -298,7 +296,7 @@ function openWorkbench(): Workbench {
   };
   const root = makeRoot(directory);
   execFileSync('tar', ['-C', root, '--owner=0', '--group=0', '-cf', join(directory, 'root.tar'), '.']);
-  const bench: Workbench = { directory, env, run, tsbuild: (...args) => run(process.execPath, CLI, ...args) };
+  const bench: Workbench = { directory, env, run, tsbuild: (...args) => run(CLI, ...args) };
   bench.tsbuild('import', '--progress', 'quiet', join(directory, 'root.tar'), 'bench:1');
   if (has('buildah')) {
     const base = join(directory, 'base');

@@ -128,14 +128,9 @@ try {
       ),
     );
     forget();
-    results['tsbuild push']?.push(
-      timed(process.execPath, CLI, 'copy', ...state, `oci:${layout}:1`, `${HOST}/ours:1`),
-    );
+    results['tsbuild push']?.push(timed(CLI, 'copy', ...state, `oci:${layout}:1`, `${HOST}/ours:1`));
     for (const [name, args] of [
-      [
-        'tsbuild pull',
-        [process.execPath, CLI, 'copy', ...state, `${HOST}/ours:1`, `oci:${directory}/pulled:1`],
-      ],
+      ['tsbuild pull', [CLI, 'copy', ...state, `${HOST}/ours:1`, `oci:${directory}/pulled:1`]],
       [
         'skopeo pull',
         [

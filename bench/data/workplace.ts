@@ -38,7 +38,7 @@ export function openWorkplace(parent: string | undefined, rounds: number): Workp
   return {
     directory,
     rounds,
-    ours: (root, ...args) => [process.execPath, CLI, '--root', place(root), ...args],
+    ours: (root, ...args) => [CLI, '--root', place(root), ...args],
     buildah(root, ...args) {
       roots.add(root);
       mkdirSync(place(root), { recursive: true });
