@@ -129,7 +129,10 @@ function ours(directory: string, root: string): Starter {
       await cgroups.end(spec);
       return time;
     },
-    [Symbol.asyncDispose]: () => runtime[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await cgroups.close();
+      await runtime[Symbol.asyncDispose]();
+    },
   };
 }
 

@@ -130,12 +130,14 @@ export function createHandlers({
   const { limits = {}, cgroupParent, cgroupDriver = 'cgroupfs', ...processLimits } = resources;
   let opened: Promise<StepCgroups> | undefined;
   const cgroups = (): Promise<StepCgroups> =>
-    (opened ??= import('./step-cgroups.ts').then(({ createStepCgroups }) =>
-      createStepCgroups({
+    (opened ??= import('./step-cgroups.ts').then(({ createStepCgroups }) => {
+      const made = createStepCgroups({
         ...{ host, limits, driver: cgroupDriver },
         ...(cgroupParent === undefined ? {} : { parent: cgroupParent }),
-      }),
-    ));
+      });
+      engine.atEnd(() => made.close());
+      return made;
+    }));
   return {
     image: createImageHandler({
       async configOf(id) {

@@ -2,14 +2,18 @@
  * Cgroups of build steps: limits, devices, and what is told of a step that the kernel killed.
  *
  * Where cgroups cannot be made (inside of a container that has them read-only), steps run without, unless limits were
- * asked for.
+ * asked for. Where there are none, a step takes the cgroup of one that has ended: making it and removing it is a tenth of
+ * a step.
  */
+import { existsSync } from 'node:fs';
 import type { Host } from '../base/host.ts';
-import type { CgroupDescription } from '../runtime/cgroups/cgroup.ts';
+import { directoryOf, placesOf, type CgroupDescription } from '../runtime/cgroups/cgroup.ts';
 import { endCgroup, prepareCgroup, type CgroupDriver } from '../runtime/cgroups/driver.ts';
 import { containerDevices } from '../runtime/cgroups/device-rules.ts';
 import type { Hierarchies } from '../runtime/cgroups/hierarchies.ts';
-import { memoryReport } from '../runtime/cgroups/oom.ts';
+import { joinCgroup } from '../runtime/cgroups/join.ts';
+import { hasProcesses } from '../runtime/cgroups/members.ts';
+import { forgetPeak, memoryReport } from '../runtime/cgroups/oom.ts';
 import { readWritableHierarchies } from '../runtime/cgroups/read-hierarchies.ts';
 import { DEFAULT_PARENT } from '../runtime/cgroups/remove.ts';
 import type { Resources } from '../runtime/cgroups/resources.ts';
@@ -30,11 +34,19 @@ export interface StepCgroups {
   prepare(step: { readonly privileged: boolean }): Promise<CgroupDescription>;
   /** Never throws: what stays is swept by the next build. */
   end(spec: ContainerSpec): Promise<MemoryReport | undefined>;
+  /** Removes what was kept for further steps. Never throws. */
+  close(): Promise<void>;
 }
 
 export function createStepCgroups({ host, limits, driver, parent }: StepCgroupOptions): StepCgroups {
   let known: Hierarchies | undefined;
   const scopes = new Map<CgroupDescription, Disposable>();
+  /** Those without privileges, and without anything of the step that was in them. */
+  const spares: CgroupDescription[] = [];
+  const keeps = driver === 'cgroupfs' && Object.keys(limits).length === 0;
+  const keepable = new Set<CgroupDescription>();
+  /** Their peak is that of all steps that were in them. */
+  const remembering = new WeakSet<CgroupDescription>();
 
   function hierarchies(): Hierarchies {
     if (known !== undefined) return known;
@@ -43,8 +55,32 @@ export function createStepCgroups({ host, limits, driver, parent }: StepCgroupOp
     return known;
   }
 
+  function takeSpare(): CgroupDescription | undefined {
+    for (let spare = spares.pop(); spare !== undefined; spare = spares.pop())
+      if (placesOf(spare.place).every((each) => existsSync(directoryOf(each)))) return spare;
+    return undefined;
+  }
+
+  /** Whether it was kept. */
+  function keep(cgroup: CgroupDescription, report: MemoryReport | undefined): boolean {
+    if (!keepable.delete(cgroup) || (report?.kills ?? 0) > 0 || hasProcesses(cgroup.place)) return false;
+    const spare = joinCgroup(cgroup.place);
+    if (!forgetPeak(cgroup.place)) remembering.add(spare);
+    spares.push(spare);
+    return true;
+  }
+
+  async function remove(cgroup: CgroupDescription): Promise<void> {
+    await endCgroup(cgroup.place).catch(() => undefined);
+  }
+
   return {
     async prepare({ privileged }) {
+      const spare = privileged ? undefined : takeSpare();
+      if (spare !== undefined) {
+        keepable.add(spare);
+        return spare;
+      }
       const name = `${STEP_PREFIX}${host.unique()}`;
       const resources = { ...limits, devices: containerDevices([], { privileged }) };
       const prepared = await prepareCgroup(driver, {
@@ -55,16 +91,21 @@ export function createStepCgroups({ host, limits, driver, parent }: StepCgroupOp
         membership: 'needed',
       });
       scopes.set(prepared.cgroup, prepared);
+      if (keeps && !privileged) keepable.add(prepared.cgroup);
       return prepared.cgroup;
     },
     async end({ cgroup }) {
       if (cgroup === undefined) return undefined;
       // why: as long as the scope has its placeholder, its cgroup can be asked.
-      const report = memoryReport(cgroup.place);
+      const told = memoryReport(cgroup.place);
+      const report = told && remembering.has(cgroup) ? { ...told, peak: undefined } : told;
       scopes.get(cgroup)?.[Symbol.dispose]();
       scopes.delete(cgroup);
-      await endCgroup(cgroup.place).catch(() => undefined);
+      if (!keep(cgroup, report)) await remove(cgroup);
       return report;
+    },
+    async close() {
+      for (const spare of spares.splice(0)) await remove(spare);
     },
   };
 }
