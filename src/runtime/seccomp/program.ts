@@ -71,13 +71,68 @@ export function mergeRanges(
 
 /** The number is in the accumulator; the ranges begin with one from 0. */
 export function search(ranges: readonly Range[]): readonly Instruction[] {
+  return searchWithSharedEnds(ranges) ?? searchApart(ranges);
+}
+
+/** A jump whose ways lead to an instruction (its index), or to the end that a verdict of one instruction is. */
+interface Fork {
+  readonly from: number;
+  above: number | Instruction;
+  below: number | Instruction;
+}
+
+/**
+ * Each verdict that is one instruction stands once, behind all. why: the kernel translates the program at each start, which
+ * takes as long as it is. undefined where a way is longer than a jump.
+ */
+function searchWithSharedEnds(ranges: readonly Range[]): readonly Instruction[] | undefined {
+  const program: (Instruction | Fork)[] = [];
+  const put = (part: readonly Range[]): number | Instruction => {
+    const at = program.length;
+    const middle = part.length >> 1;
+    const upper = part[middle];
+    if (part.length > 1 && upper !== undefined) {
+      const fork: Fork = { from: upper.from, above: 0, below: 0 };
+      program.push(fork);
+      fork.below = put(part.slice(0, middle));
+      fork.above = put(part.slice(middle));
+      return at;
+    }
+    const verdict = part[0]?.verdict ?? errno(EPERM);
+    if (verdict.length === 1 && verdict[0] !== undefined) return verdict[0];
+    program.push(...verdict);
+    return at;
+  };
+  const start = put(ranges);
+  if (typeof start !== 'number') return [start];
+  const ends: Instruction[] = [];
+  const placeOf = (target: number | Instruction): number => {
+    if (typeof target === 'number') return target;
+    const known = ends.findIndex((end) => sameInstruction(end, target));
+    return program.length + (known < 0 ? ends.push(target) - 1 : known);
+  };
+  const resolved = program.map((each, at) =>
+    'from' in each ? jump(JGE, each.from, placeOf(each.above) - at - 1, placeOf(each.below) - at - 1) : each,
+  );
+  return resolved.every(({ jt, jf }) => jt <= MAX_JUMP && jf <= MAX_JUMP)
+    ? [...resolved, ...ends]
+    : undefined;
+}
+
+const MAX_JUMP = 255;
+
+function sameInstruction(a: Instruction, b: Instruction): boolean {
+  return a.code === b.code && a.jt === b.jt && a.jf === b.jf && a.k === b.k;
+}
+
+function searchApart(ranges: readonly Range[]): readonly Instruction[] {
   const middle = ranges.length >> 1;
   const upper = ranges[middle];
   if (upper === undefined || ranges.length === 1) return ranges[0]?.verdict ?? errno(EPERM);
-  const left = search(ranges.slice(0, middle));
-  const right = search(ranges.slice(middle));
+  const left = searchApart(ranges.slice(0, middle));
+  const right = searchApart(ranges.slice(middle));
   // why: jump offsets have 8 bits; a longer way goes through an unconditional jump, which has 32.
-  if (left.length <= 255) return [jump(JGE, upper.from, left.length, 0), ...left, ...right];
+  if (left.length <= MAX_JUMP) return [jump(JGE, upper.from, left.length, 0), ...left, ...right];
   return [jump(JGE, upper.from, 0, 1), skip(left.length), ...left, ...right];
 }
 
