@@ -320,6 +320,7 @@ pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, s
 		return fail(&p, problem);
 	const struct birth birth = { .p = &p, .stdio = stdio, .control = pair[1], .other = pair[0] };
 	tell(plan->told, "nsexec[%d]: => nsexec container setup", (int)getpid());
+	take_spare_network(&p);
 	p.pid = clone_child(&p, child, &birth);
 	close(pair[1]);
 	if (p.pid < 0 || run_phase(&p, PHASE_AFTER) < 0 || (plan->is_staged && replace_pid(&p, pair[0], problem) < 0) ||

@@ -62,6 +62,7 @@ struct parent {
 	pid_t pid;  /* of the child, in our pid namespace; 0 before the clone */
 	int cgroup; /* directory of a v2 cgroup to be born in, or -1 */
 	int template; /* mount namespace that the child's shall be a copy of, or -1: of ours */
+	int has_network; /* a new network namespace is among those that the child enters */
 	uint32_t born; /* the operation that opened it */
 	int hierarchies;
 	int tasks[MAX_HIERARCHIES]; /* of v1 cgroups, open for the child */
@@ -141,6 +142,11 @@ pid_t clone_child(struct parent *p, void (*child)(const struct birth *), const s
 int mount_template(void);
 void make_mount_template(void);
 int enter_copy_of_template(int namespace);
+
+/* spare-network.c: made by servers, too; taken by the next plan that has a new network namespace */
+int wants_spare_network(void);
+void make_spare_network(void);
+void take_spare_network(struct parent *p);
 
 int wait_for_parent(struct sandbox *s);
 int enter_namespaces(struct sandbox *s);

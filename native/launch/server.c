@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #define MAX_CONTAINERS 256
+/* So long nothing was asked for when something may be prepared. */
+#define QUIET_MS 2
 enum { OUT, ERR, CONTROL, STREAMS };
 
 struct container {
@@ -46,6 +48,14 @@ static void finish(int fd, struct container *c)
 		send_exit(fd, c->id, c->status);
 	c->pid = 0;
 	has_ended = 1;
+}
+
+static int runs_nothing(void)
+{
+	for (int i = 0; i < MAX_CONTAINERS; i++)
+		if (containers[i].pid > 0)
+			return 0;
+	return 1;
 }
 
 static struct container *free_slot(void)
@@ -232,6 +242,9 @@ int serve(int fd)
 				}
 		if (has_ended)
 			make_mount_template();
+		/* Not while something runs or somebody acts on what ended: they may have to share our processor. */
+		if (has_ended && wants_spare_network() && runs_nothing() && poll(polled, n, QUIET_MS) == 0)
+			make_spare_network();
 		if (poll(polled, n, -1) < 0 && errno != EINTR)
 			break;
 		/* Control first: "started" must come before the first output. */

@@ -142,6 +142,8 @@ static pid_t clone_here(struct parent *p, void (*child)(const struct birth *), c
 		flags &= CLONE_NEWUSER;
 	if (p->template >= 0)
 		flags &= ~(uint32_t)CLONE_NEWNS;
+	if (p->has_network)
+		flags &= ~(uint32_t)CLONE_NEWNET;
 	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
 	if (p->cgroup >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;

@@ -1,8 +1,9 @@
 /** What a container sees and may do, on real namespaces. Attacks are in security-*.test.ts. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { openSandbox, type Sandbox } from './runtime-fixture.ts';
 
@@ -59,6 +60,22 @@ test('without a network there is the loopback, up, and nothing else', async () =
     { network: 'none' },
   );
   assert.match(stdout, /^lo: <LOOPBACK,UP,LOWER_UP>\nreached\n$/);
+});
+
+test('containers one after the other have networks of their own, whether they follow at once or later', async () => {
+  const host = readlinkSync('/proc/self/ns/net');
+  const script =
+    'readlink /proc/self/ns/net; cat /proc/sys/net/ipv4/ip_default_ttl; ip -o addr show dev lo | grep -c inet; ip addr add 10.9.8.7/32 dev lo; echo 7 > /proc/sys/net/ipv4/ip_default_ttl';
+  for (const pause of [0, 30, 30, 0, 30]) {
+    await setTimeout(pause);
+    const spec = box.spec(['sh', '-c', script], { network: 'none', privileged: true });
+    const [own = '', ...rest] = lines((await box.run(spec)).stdout);
+    assert.match(own, /^net:\[\d+\]$/);
+    assert.notEqual(own, host);
+    assert.deepEqual(rest, ['64', '2'], 'it has what another one left');
+  }
+  const { stdout } = await box.sh('readlink /proc/self/ns/net');
+  assert.equal(stdout.trim(), host);
 });
 
 test('devices are the ones that programs expect', async () => {
