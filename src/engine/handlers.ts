@@ -78,7 +78,10 @@ export function createHandlers({
 }: HandlerInputs): OpHandlers {
   const { host, images, layers, content, snapshotter, runtime, spool } = engine;
   const { root, resolvConf } = engine.options;
-  const stacks = createStacks({ snapshotter, openLayer });
+  const stacks = createStacks({
+    ...{ snapshotter, openLayer },
+    isHere: (diffID) => layers.get(diffID) !== undefined,
+  });
   const time = graph.sourceDateEpoch === undefined ? {} : { maxMtime: graph.sourceDateEpoch };
   const now = (): number => host.now();
   const copyOptions = {

@@ -12,7 +12,7 @@ import type { StackResult } from './result.ts';
 export interface Stacks {
   /** The committed snapshot of a stack; undefined for scratch. Throws LAYER_LOST. */
   snapshotOf(stack: StackResult): Promise<SnapshotName | undefined>;
-  /** Whether that costs nothing: it is there already, or nothing is needed. */
+  /** Whether that costs little: it is there already, nothing is needed, or all of its layers lie here. */
   isAtHand(stack: StackResult): Promise<boolean>;
 }
 
@@ -20,6 +20,8 @@ export interface StacksOptions {
   readonly snapshotter: () => Promise<Snapshotter>;
   /** undefined where no bytes of the layer are at hand. */
   readonly openLayer: (diffID: DiffID) => Promise<Layer | undefined>;
+  /** Whether it opens that one without fetching anything; absent: it never does. */
+  readonly isHere?: (diffID: DiffID) => boolean;
 }
 
 export function createStacks(options: StacksOptions): Stacks {
@@ -63,8 +65,9 @@ export function createStacks(options: StacksOptions): Stacks {
   }
 
   return {
-    async isAtHand({ chain }) {
-      return chain === undefined || (await (await options.snapshotter()).stat(chain)) !== undefined;
+    async isAtHand({ chain, layers }) {
+      if (chain === undefined || layers.every(({ diffID }) => options.isHere?.(diffID) === true)) return true;
+      return (await (await options.snapshotter()).stat(chain)) !== undefined;
     },
     snapshotOf(stack) {
       const layers = stack.layers.map((layer) => layer.diffID);

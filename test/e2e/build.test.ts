@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -55,6 +56,19 @@ test('a multi-stage build runs, is cached whole, and after an edit executes what
   const third = space.ok(['-t', 'app:1', '--progress', 'plain', context]);
   assert.equal(counts(third.stderr), '3 executed, 2 cached');
   assert.equal(space.ok(['run', 'app:1']).stdout, 'hello, bob\n');
+});
+
+test('files of two COPYs that follow each other are read once', () => {
+  const context = space.context('read-once', { Dockerfile: 'FROM scratch\nCOPY a /a\nCOPY b /b\n' });
+  const size = 24 << 20;
+  for (const name of ['a', 'b']) writeFileSync(join(context, name), randomBytes(size));
+  // What a process has read includes what its children did.
+  const script = `${process.execPath} ${CLI} -q ${context} && grep rchar /proc/$$/io`;
+  const said = execFileSync('sh', ['-c', script], {
+    env: { ...space.env, TSBUILD_ROOT: join(space.directory, 'once') },
+  });
+  const read = Number(/rchar: (\d+)/.exec(said.toString())?.[1]);
+  assert.ok(read > 2 * size && read < 2.6 * size, `${read} bytes of ${2 * size} were read`);
 });
 
 test('times of files and ignored files do not make a COPY execute', () => {
