@@ -68,6 +68,14 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 {
 	(void)tell;
 	(void)context;
+	/* All of what the earlier tar's checkpoints are said to be, and the digests, can be read. */
+	unsigned read = 0;
+	for (size_t i = 0; i < plan->earlier.count * sizeof(struct checkpoint); i++)
+		read += plan->earlier.checkpoints[i];
+	if (plan->earlier.count > 0 && plan->earlier.descriptor >= plan->descriptor_count)
+		abort();
+	static volatile unsigned kept;
+	kept = read;
 	/* What was made of blocks. */
 	start = entries.at;
 	whole = (size_t)(entries.end - entries.at);
@@ -84,6 +92,8 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 				abort();
 			inside(planned.tar.link_length ? planned.tar.link : (const char *)start, planned.tar.link_length);
 			inside(planned.tar.capability, planned.tar.capability_length);
+			if (planned.digest)
+				inside(planned.digest, SHA256_SIZE);
 			if (planned.source == SOURCE_INLINE)
 				inside(planned.bytes, planned.tar.size);
 			if (planned.source == SOURCE_FILE && planned.from >= plan->root_count)
