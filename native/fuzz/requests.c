@@ -69,13 +69,11 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 	(void)tell;
 	(void)context;
 	/* All of what the earlier tar's checkpoints are said to be, and the digests, can be read. */
-	unsigned read = 0;
+	volatile unsigned read = 0;
 	for (size_t i = 0; i < plan->earlier.count * sizeof(struct checkpoint); i++)
 		read += plan->earlier.checkpoints[i];
 	if (plan->earlier.count > 0 && plan->earlier.descriptor >= plan->descriptor_count)
 		abort();
-	static volatile unsigned kept;
-	kept = read;
 	/* What was made of blocks. */
 	start = entries.at;
 	whole = (size_t)(entries.end - entries.at);
