@@ -69,9 +69,10 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 	(void)tell;
 	(void)context;
 	/* All of what the earlier tar's checkpoints are said to be, and the digests, can be read. */
-	volatile unsigned read = 0;
-	for (size_t i = 0; i < plan->earlier.count * sizeof(struct checkpoint); i++)
-		read += plan->earlier.checkpoints[i];
+	uint8_t *checkpoints = malloc(plan->earlier.count * sizeof(struct checkpoint) + 1);
+	if (plan->earlier.count > 0)
+		memcpy(checkpoints, plan->earlier.checkpoints, plan->earlier.count * sizeof(struct checkpoint));
+	free(checkpoints);
 	if (plan->earlier.count > 0 && plan->earlier.descriptor >= plan->descriptor_count)
 		abort();
 	/* What was made of blocks. */
