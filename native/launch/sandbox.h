@@ -175,12 +175,16 @@ int op_mount(struct sandbox *s, struct cursor c);
 int op_bind(struct sandbox *s, struct cursor c);
 int op_assembled(struct sandbox *s, struct cursor c);
 int op_file(struct sandbox *s, struct cursor c);
-int op_mkdir(struct sandbox *s, struct cursor c);
-int op_mknod(struct sandbox *s, struct cursor c);
-int op_symlink(struct sandbox *s, struct cursor c);
 int op_mask(struct sandbox *s, struct cursor c);
 int op_readonly(struct sandbox *s, struct cursor c);
 int op_root_readonly(struct sandbox *s);
+
+/* nodes.c */
+int op_mkdir(struct sandbox *s, struct cursor c);
+int op_mknod(struct sandbox *s, struct cursor c);
+int op_symlink(struct sandbox *s, struct cursor c);
+
+/* leave-root.c */
 int op_pivot(struct sandbox *s);
 int op_chroot(struct sandbox *s);
 
