@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { measureCompress } from './compress.ts';
 import { measureCopy } from './copy.ts';
+import { measureExpress } from './express.ts';
 import { measureLayers } from './layers.ts';
 import { tableOf, type Results } from './measure.ts';
 import { measurePull } from './pull.ts';
@@ -32,6 +33,16 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     ],
   },
   compress: { what: '512 MiB of a program, gzip by us and by pigz', measure: measureCompress, ratios: [] },
+  express: {
+    what: 'an express app in TypeScript, two stages',
+    measure: measureExpress,
+    ratios: [
+      ['tsbuild, nothing changed', 'node -e 0'],
+      ...['first', 'nothing changed', 'one source changed'].flatMap((state) =>
+        ['buildah', 'docker'].map((peer) => [`tsbuild, ${state}`, `${peer}, ${state}`] as const),
+      ),
+    ],
+  },
   layers: {
     what: 'a layer of 50,000 files of 8 KiB',
     measure: measureLayers,

@@ -107,6 +107,20 @@ test('an answer prints what the build printed', async () => {
   assert.deepEqual(answered, built);
 });
 
+test('flags of steps and of registries, which nothing is done with, do not stand in the way of an answer', async () => {
+  const { context } = await noted();
+  const flags =
+    '--network host --allow network.host --add-host a:10.0.0.1 --memory 1g --cpus 1 --shm-size 64m';
+  const args = ['-q', '-t', 'flags:1', ...flags.split(' '), '--insecure-registry', 'r.invalid', context];
+  space.ok(args);
+  await wait(TICK_MS);
+  space.ok(args);
+  markNotes();
+  assert.equal(space.ok(args).stdout, 'ANSWERED\n');
+  // Another command, with another note.
+  assert.notEqual(space.ok([...args.slice(0, -1), '--cpus', '2', context]).stdout, 'ANSWERED\n');
+});
+
 const keepingTimes = (path: string, change: () => void): void => {
   const { atime, mtime } = lstatSync(path);
   change();

@@ -33,15 +33,21 @@ const MAX_NOTES = 64;
 
 /** Flags that say nothing of the outside, or of other results than image and name. */
 const HARMLESS: ReadonlySet<string> = new Set([
-  'root',
-  'tag',
-  'file',
-  'target',
-  'build-arg',
-  'label',
-  'progress',
-  'quiet',
-  'load',
+  ...['root', 'tag', 'file', 'target', 'build-arg', 'label', 'progress', 'quiet', 'load', 'debug'],
+  // Of steps, none of which was executed.
+  ...['network', 'allow', 'add-host', 'shm-size', 'ulimit', 'memory', 'memory-swap', 'pids-limit', 'cpus'],
+  ...[
+    'cpu-period',
+    'cpu-quota',
+    'cpu-shares',
+    'cpuset-cpus',
+    'cpuset-mems',
+    'cgroup-parent',
+    'cgroup-driver',
+  ],
+  // Of registries, none of which was asked.
+  ...['insecure-registry', 'registry-ca', 'registry-client-cert', 'registry-mirror', 'no-registry-fallback'],
+  ...['retry', 'retry-delay'],
 ]);
 
 /** File systems whose times come from this machine's clock: ext4, xfs, btrfs, f2fs, tmpfs, overlay. */
