@@ -10,8 +10,8 @@
  */
 import { lstatSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isatty } from 'node:tty';
 import { unchangedDirectory } from '../engine/unchanged-notes.ts';
+import { isTerminal } from './is-terminal.ts';
 
 /** What a command line is answered by. */
 export interface UnchangedNote {
@@ -101,7 +101,7 @@ export function answerUnchanged(): boolean {
     const note = JSON.parse(readFileSync(path, 'utf8')) as UnchangedNote;
     if (note.identity !== identity || !isRecent(note.at)) return false;
     // A terminal is shown it in another way.
-    if (note.stderr !== '' && isatty(2)) return false;
+    if (note.stderr !== '' && isTerminal(2)) return false;
     if (!isSame(note.files, true) || !isSame(note.tree, false)) return false;
     writeAll(2, note.stderr);
     writeAll(1, note.stdout);

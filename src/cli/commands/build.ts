@@ -176,14 +176,14 @@ interface Sources {
 }
 
 async function readSources(flags: ParsedFlags, session: Session): Promise<Sources> {
-  const { cwd, stdin } = session;
+  const { cwd } = session;
   const [word = '.'] = flags.words;
   const file = flags.text('file');
   const remote = word === '-' ? undefined : remoteContext(word);
   if (remote !== undefined || word === '-') {
     if (word === '-' && file === '-')
       throw new TsbuildError('USAGE', 'standard input cannot be both the Dockerfile and the build context');
-    const context = remote ?? { kind: 'stream' as const, stream: stdin as AsyncIterable<Uint8Array> };
+    const context = remote ?? { kind: 'stream' as const, stream: session.stdin as AsyncIterable<Uint8Array> };
     if (file === '-') return { dockerfile: await dockerfileFromStdin(session), context };
     return { dockerfile: { inContext: file }, context };
   }

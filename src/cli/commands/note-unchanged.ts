@@ -8,7 +8,6 @@
  */
 import { readdirSync, rmSync, statfsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isatty } from 'node:tty';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { namesIn } from '../../base/directory-names.ts';
 import type { BuildResult } from '../../engine/build.ts';
@@ -17,6 +16,7 @@ import { changeMark, unchangedDirectory } from '../../engine/unchanged-notes.ts'
 import { compileIgnoreFile, parseIgnoreFile } from '../../layer/ignore-patterns.ts';
 import { configurationFile } from '../configuration.ts';
 import type { ParsedFlags } from '../flags.ts';
+import { isTerminal } from '../is-terminal.ts';
 import type { Session } from '../session.ts';
 import { identityOf, noteName, stampOf, thisCommand, type UnchangedNote } from '../unchanged-build.ts';
 
@@ -90,7 +90,7 @@ export function beginNote(flags: ParsedFlags, session: Session): Beginning | und
 function isPlain(flags: ParsedFlags, { env }: Session): boolean {
   if (flags.boolean('quiet')) return true;
   const mode = flags.text('progress') ?? env['BUILDKIT_PROGRESS'] ?? 'auto';
-  return mode === 'quiet' || (['auto', 'plain'].includes(mode) && !isatty(2));
+  return mode === 'quiet' || (['auto', 'plain'].includes(mode) && !isTerminal(2));
 }
 
 /** Never throws: a build that cannot be noted is built the next time. */
