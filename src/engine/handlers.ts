@@ -155,6 +155,7 @@ export function createHandlers({
     copy: createCopyHandler(copyOptions),
     run: createRunHandler({
       allowed,
+      extraHosts,
       snapshotter,
       runtime,
       stacks,

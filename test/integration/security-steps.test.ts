@@ -41,6 +41,7 @@ test('CVE-2024-23653: a graph from elsewhere gets no more than the user allowed'
     endStep: never,
     now: () => 0,
     allowed: new Set(),
+    extraHosts: [],
   });
   const op = { kind: 'run', args: ['id'], security: 'sandbox', network: 'default' } as unknown as RunOp;
   const refused = (error: unknown): boolean => isTsbuildError(error, 'INSTRUCTION_INVALID');

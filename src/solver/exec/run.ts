@@ -2,7 +2,7 @@
  * RunOp: a process in the root file system of input 0; what it changed becomes a layer.
  *
  * The key (design D6): the parent by content, argv, the environment really visible, cwd, user, network mode,
- * mounts with their sources by content, platform. Not secrets, not predefined proxies, not limits.
+ * mounts with their sources by content, platform, names given by --add-host. Not secrets, not predefined proxies, not limits.
  */
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
@@ -56,6 +56,8 @@ export interface RunHandlerOptions {
   /** Seconds; later mtimes are clamped (SOURCE_DATE_EPOCH). */
   readonly maxMtime?: number;
   readonly now: () => number;
+  /** `NAME:IP`, in every step's /etc/hosts; as the user gave them. */
+  readonly extraHosts: readonly string[];
   /** Asked here and not only where the graph is made: a graph may come from anywhere (CVE-2024-23653). */
   readonly allowed: ReadonlySet<Entitlement>;
   /** Gives back what belongs to a step besides its mounts, its cgroup; says what memory it had. */
@@ -115,6 +117,7 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
           script: asJson(op.script ?? null),
           platform: asJson(op.platform),
           ...(op.hostname === undefined ? {} : { hostname: op.hostname }),
+          ...(options.extraHosts.length === 0 ? {} : { extraHosts: options.extraHosts }),
           ...(options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime }),
         },
       };
