@@ -23,7 +23,7 @@ export interface StageFrame {
 
 type Common = Omit<
   StageState,
-  'vertex' | 'config' | 'author' | 'baseHistory' | 'history' | 'variables' | 'args' | 'workdirSet'
+  'vertex' | 'config' | 'author' | 'baseHistory' | 'history' | 'variables' | 'derived' | 'args' | 'workdirSet'
 >;
 
 function commonOf({ index, name, label, total, platform, linter, noCache }: StageFrame): Common {
@@ -62,6 +62,7 @@ export function beginFromNothing(frame: StageFrame): StageState {
     baseHistory: [],
     history: [],
     variables: new Map([['PATH', DEFAULT_PATH]]),
+    derived: new Map(),
     args: new Map(),
     workdirSet: false,
   };
@@ -81,6 +82,7 @@ export function beginFromStage(base: StageState, frame: StageFrame): StageState 
     baseHistory: base.baseHistory,
     history: [...base.history],
     variables: new Map(base.variables),
+    derived: new Map(base.derived),
     args: new Map(base.args),
     workdirSet: base.workdirSet,
   };
@@ -112,6 +114,7 @@ export function beginFromImage(image: ResolvedImage, frame: StageFrame): StageSt
     baseHistory: image.config.history,
     history: [],
     variables: new Map((config.Env ?? []).map(splitEntry)),
+    derived: new Map(),
     args: new Map(),
     workdirSet: false,
   };

@@ -34,6 +34,7 @@ export function lowerEnv(
   const pairs = instruction.pairs.map(({ name, value }) => ({
     name: expand.word(name),
     value: expand.word(value),
+    written: value,
   }));
   if (instruction.kind === 'LABEL') {
     // why: by entries, an assignment would lose a label that is called __proto__.
@@ -42,10 +43,10 @@ export function lowerEnv(
       ...pairs.map(({ name, value }) => [name, value] as const),
     ]);
   } else
-    for (const { name, value } of pairs) {
+    for (const { name, value, written } of pairs) {
       reportSecret(stage, 'ENV', name, at);
       stage.config.Env = setEnv(stage.config.Env ?? [], name, value);
-      setVariable(stage, name, value);
+      setVariable(stage, name, value, written);
     }
   remember(stage, `${instruction.kind} ${pairs.map(({ name, value }) => `${name}=${value}`).join(' ')}`);
 }

@@ -341,7 +341,8 @@ export function createLowering(options: LoweringOptions): Lowering {
       const inherited = given === undefined && written === undefined;
       consumed.add(name);
       config.reportSecret(state, 'ARG', name, refAt(raw));
-      if (value !== undefined && !BUILDER_ARGS.has(name)) setVariable(state, name, value);
+      if (value !== undefined && !BUILDER_ARGS.has(name))
+        setVariable(state, name, value, given === undefined ? written : undefined);
       state.args.set(name, value ?? state.args.get(name));
       shown.push(value === undefined ? name : `${name}=${value}`);
       state.outline.used.add(name);

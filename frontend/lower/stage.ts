@@ -47,6 +47,8 @@ export interface StageState {
   readonly history: HistoryStep[];
   /** What expansions and RUN see: ENV and ARG in the order in which they were given. */
   readonly variables: Map<string, string>;
+  /** Of these, what was written where other variables stand in it. */
+  readonly derived: Map<string, string>;
   /** ARGs declared so far, for RUN's history; undefined: no value. */
   readonly args: Map<string, string | undefined>;
   /** CMD was set in this stage: a later ENTRYPOINT keeps it. */
@@ -91,7 +93,10 @@ export function extend(
 export function placeOf(stage: StageState, step: number, text: string): StepPlace {
   const variables: Record<string, string> = {};
   for (const name of stage.used) variables[name] = stage.variables.get(name) ?? '';
-  return { stage: stage.name, step, text, variables, args: argNamesOf(stage) };
+  return {
+    ...{ stage: stage.name, step, text, variables, args: argNamesOf(stage) },
+    ...(stage.derived.size === 0 ? {} : { derived: derivedOf(stage) }),
+  };
 }
 
 export function remember(stage: StageState, createdBy: string, vertex?: Vertex): void {
@@ -139,10 +144,23 @@ function argNamesOf(stage: StageState): readonly string[] {
   return made;
 }
 
-/** Sets a variable, the newest last. */
-export function setVariable(stage: StageState, name: string, value: string): void {
+const derivations = new WeakMap<StageState, Readonly<Record<string, string>>>();
+
+function derivedOf(stage: StageState): Readonly<Record<string, string>> {
+  const known = derivations.get(stage);
+  if (known !== undefined) return known;
+  const made = Object.fromEntries(stage.derived);
+  derivations.set(stage, made);
+  return made;
+}
+
+/** Sets a variable, the newest last. `written`: what it was made of. */
+export function setVariable(stage: StageState, name: string, value: string, written = value): void {
   environments.delete(stage);
   argNames.delete(stage);
+  derivations.delete(stage);
+  stage.derived.delete(name);
+  if (written !== value && written.includes('$')) stage.derived.set(name, written);
   stage.variables.delete(name);
   stage.variables.set(name, value);
 }

@@ -66,6 +66,11 @@ export async function prepareBuild(
   }
 }
 
+/** Whose list nobody keeps, what is in a stage would be known by a digest that no later build could explain. */
+function withoutContents(records: RecordStore): RecordStore {
+  return { ...records, putContentDigest: () => undefined };
+}
+
 async function prepare(
   engine: Engine,
   request: BuildRequest,
@@ -191,7 +196,7 @@ async function prepare(
       const { survey } = await import('../solver/why/survey.ts');
       const records = cache?.records ?? engine.records;
       return survey(graph.target, {
-        handlers: handlersFor(graph, records, cache),
+        handlers: handlersFor(graph, withoutContents(records), cache),
         records,
         remote: cache,
         isAvailable: (result) => Promise.resolve(loss.isAvailable(result)),

@@ -34,6 +34,8 @@ export interface StepPlace {
   readonly variables: Readonly<Record<string, string>>;
   /** Which variables of its environment are ARGs. */
   readonly args: readonly string[];
+  /** Variables of its environment that others are written in, as written; absent: there are none. */
+  readonly derived?: Readonly<Record<string, string>>;
 }
 
 /** One entry of the image's history; `vertex` is the one that made the layer, absent for metadata. */

@@ -27,6 +27,7 @@ ARG TAG=1
 FROM bb:\${TAG} AS build
 ARG VERSION=1
 ENV MODE=prod
+ENV FULL=v\${VERSION}
 WORKDIR /src
 COPY src ./src
 COPY --chown=7:7 package.json list* ./
@@ -63,6 +64,9 @@ const FILES: Readonly<Record<string, string>> = {
   'data/d': 'd\n',
   'data/e': 'e\n',
 };
+
+const MOUNTS = '--mount=type=cache,id=c,target=/cache --mount=type=secret,id=tok';
+const MOUNTS_TURNED = MOUNTS.split(' ').toReversed().join(' ');
 
 const SECRET = ['--secret', 'id=tok,env=TOKEN'];
 
@@ -359,6 +363,43 @@ const MUTATIONS: readonly Mutation[] = [
     },
   },
   {
+    name: 'the place of a mount',
+    edit: () => edit('target=/cache ', 'target=/cash '),
+    causes: {
+      [BUILD]: [
+        {
+          ...{ kind: 'mount', mount: 'cache /cache', change: 'option', option: 'target' },
+          ...{ before: '/cache', after: '/cash' },
+        },
+      ],
+    },
+  },
+  {
+    name: 'another secret',
+    edit: () => edit('id=tok ', 'id=tok2 '),
+    causes: {
+      [BUILD]: [
+        {
+          ...{ kind: 'mount', mount: 'secret /run/secrets/tok', change: 'option', option: 'id' },
+          ...{ before: 'tok', after: 'tok2' },
+        },
+      ],
+    },
+  },
+  {
+    name: 'mounts in another order',
+    edit: () => edit(MOUNTS, MOUNTS_TURNED),
+    causes: {
+      [BUILD]: [
+        {
+          kind: 'instruction',
+          before: `RUN ${MOUNTS} echo built > /out`,
+          after: `RUN ${MOUNTS_TURNED} echo built > /out`,
+        },
+      ],
+    },
+  },
+  {
     name: 'one more mount',
     edit: () => edit('RUN --mount=type=cache', 'RUN --mount=type=tmpfs,target=/t --mount=type=cache'),
     causes: { [BUILD]: [{ kind: 'mount', mount: 'tmpfs /t', change: 'added' }] },
@@ -395,6 +436,20 @@ const MUTATIONS: readonly Mutation[] = [
     causes: {
       [BUILD]: [setting('--network', 'default', 'none')],
       [DATA]: [setting('--network', 'default', 'none')],
+    },
+  },
+  {
+    name: 'a name that is given to steps',
+    flags: ['--add-host', 'db:10.0.0.1'],
+    causes: Object.fromEntries(
+      [BUILD, DATA, LAST].map((step) => [step, [setting('--add-host', undefined, 'db:10.0.0.1')]]),
+    ),
+  },
+  {
+    name: 'a COPY that became an ADD',
+    edit: () => edit('COPY $DIR /conf', 'ADD $DIR /conf'),
+    causes: {
+      'ADD $DIR /conf': [{ kind: 'instruction', before: 'COPY $DIR /conf', after: 'ADD $DIR /conf' }],
     },
   },
   {
@@ -465,6 +520,13 @@ const MUTATIONS: readonly Mutation[] = [
     name: 'a heredoc',
     edit: () => edit('\ntext\n', '\nother text\n'),
     causes: { 'COPY <<EOF /inline': [{ kind: 'source', source: 'heredoc EOF' }] },
+  },
+  {
+    name: 'what the end of a heredoc is called',
+    edit: () => edit('COPY <<EOF /inline\ntext\nEOF', 'COPY <<END /inline\ntext\nEND'),
+    causes: {
+      'COPY <<END': [{ kind: 'instruction', before: 'COPY <<EOF /inline', after: 'COPY <<END /inline' }],
+    },
   },
   {
     name: 'the working directory',
@@ -586,3 +648,46 @@ for (const { name, edit: change, flags = [], env: given = {}, causes } of MUTATI
     const names = executed.map((step) => step.name).filter((each) => !depending.includes(each));
     assert.deepEqual(expected.map((step) => step.name).toSorted(), names.toSorted());
   });
+
+test('asking before a build does not take the names of changed files from its explanation', async () => {
+  const ok = async (args: readonly string[]) => commands.ok(args, space.directory);
+  const directory = space.context('asked', {
+    Dockerfile: 'FROM bb:1 AS a\nCOPY f /f\nFROM scratch\nCOPY --from=a /f /g\n',
+    f: '1\n',
+  });
+  await ok(['why', directory]);
+  await ok(['-q', directory]);
+  for (const text of ['2\n', '3\n']) {
+    writeFileSync(join(directory, 'f'), text);
+    // The first stage as it will be is known, so that the second can be looked into.
+    await ok(['-q', '--target', 'a', directory]);
+    await ok(['why', directory]);
+    const { stderr } = await ok(['--progress', 'json', directory]);
+    const [copied] = executedIn(stderr).filter(({ name }) => name.includes('--from=a'));
+    assert.deepEqual(copied?.causes, [
+      {
+        ...{ kind: 'files', source: 'stage "a"', changed: 1, of: 1 },
+        changes: [{ change: 'content', path: 'f' }],
+      },
+    ]);
+  }
+});
+
+test('what is called otherwise and may come out the same decides nothing for the steps after it', async () => {
+  const ok = async (args: readonly string[]) => commands.ok(args, space.directory);
+  const text = (name: string): string => `FROM bb:1\nCOPY <<${name} /f\ntext\n${name}\nRUN true\n`;
+  const directory = space.context('called', { Dockerfile: text('A') });
+  await ok(['-q', directory]);
+  writeFileSync(join(directory, 'Dockerfile'), text('B'));
+  const { stdout } = await ok(['why', '--format', 'json', directory]);
+  const { steps } = JSON.parse(stdout) as { readonly steps: readonly WhyStep[] };
+  assert.deepEqual(
+    steps.map(({ state }) => state),
+    ['given', 'executed', 'depends'],
+  );
+  const { stderr } = await ok(['--progress', 'json', directory]);
+  assert.deepEqual(
+    executedIn(stderr).map(({ name }) => name),
+    ['[2/3] COPY <<B /f'],
+  );
+});

@@ -202,6 +202,62 @@ test('another platform explains another base of the same name', () => {
   );
 });
 
+test('another platform is the cause of a COPY, too, and not that its base is another image', () => {
+  const on = (platform: string): Execution =>
+    execution(
+      { kind: 'copy', instruction: 'COPY', parent: platform },
+      { inputs: [{ kind: 'image', reference: 'b:1', image: digestOf(platform), platform }] },
+    );
+  assert.deepEqual(compare(on('linux/amd64'), on('linux/arm64')), [
+    { kind: 'setting', name: 'platform', before: 'linux/amd64', after: 'linux/arm64' },
+  ]);
+});
+
+test('another from= of a mount is that option, and not that its files changed', () => {
+  const run = (stage: string): Execution =>
+    execution(
+      { kind: 'run', mounts: [{ kind: 'bind', target: '/m', source: `sha256:${stage} /x`, input: null }] },
+      { mountInputs: [1], inputs: [...ORIGIN.inputs, { kind: 'step', name: stage, stage }] },
+    );
+  assert.deepEqual(compare(run('a'), run('b')), [
+    {
+      ...{ kind: 'mount', mount: 'bind /m', change: 'option', option: 'from' },
+      ...{ before: 'stage "a"', after: 'stage "b"' },
+    },
+  ]);
+});
+
+test('what a step has of its own is not named again for its mounts', () => {
+  const run = (network: string): Execution =>
+    execution(
+      {
+        ...{ kind: 'run', network },
+        mounts: [{ kind: 'bind', target: '/m', source: `sha256:${network} /x`, input: null }],
+      },
+      { mountInputs: [1], inputs: [...ORIGIN.inputs, { kind: 'step', name: 's', stage: 's' }] },
+    );
+  const own: readonly Cause[] = [{ kind: 'setting', name: '--network', before: 'none', after: 'host' }];
+  assert.deepEqual(compareExecutions(run('none'), run('host'), { causesOfInput: () => own }), own);
+});
+
+test('a variable that only follows another is no cause, unless what is written changed, too', () => {
+  const run = (a: string, b: string, written: string): Execution =>
+    execution({ kind: 'run', env: [`A=${a}`, `B=${b}`] }, { args: ['A'], derived: { B: written } });
+  const names = (causes: readonly Cause[]): readonly string[] =>
+    causes.flatMap((cause) => (cause.kind === 'variable' ? [cause.name] : []));
+  assert.deepEqual(names(compare(run('1', 'v1', 'v$A'), run('2', 'v2', 'v$A'))), ['A']);
+  assert.deepEqual(names(compare(run('1', 'v1', 'v${A}'), run('2', 'w2', 'w${A}'))), ['A', 'B']);
+  assert.deepEqual(names(compare(run('1', 'v1', '$OTHER'), run('1', 'v2', '$OTHER'))), ['B']);
+});
+
+test('an unreadable earlier list says nothing where flags make another list of it', () => {
+  const copy = (owner: string, files: string): Execution =>
+    execution({ kind: 'copy', owner, sources: [{ files: digestOf(files) }] }, { patterns: [['.']] });
+  assert.deepEqual(compare(copy('1', 'a'), copy('2', 'b')), [
+    { kind: 'setting', name: '--chown', before: '1', after: '2' },
+  ]);
+});
+
 function listing(count: number): Listing {
   const pieces = [selectedPiece({ argument: 0, pivot: '', asked: 'd' }, 'directory')];
   for (let n = 0; n < count; n += 1) pieces.push(entryPiece(`f${n}`, 'file', '644', '', digestOf(String(n))));
@@ -281,13 +337,26 @@ test('a document that is damaged counts as absent', () => {
 test('a journal holds the newest first, each record once, and is found by name from another directory', () => {
   const journals = openJournals(root, host);
   const project = { place: '/a\0Dockerfile', name: 'Dockerfile' };
-  journals.add(project, 's', [line('RUN 1', 1)]);
-  journals.add(project, 's', [line('RUN 2', 1), line('RUN 1', 1)]);
+  const add = (lines: readonly JournalLine[]): void => journals.add(project, 's', lines, () => 0);
+  add([line('RUN 1', 1)]);
+  add([line('RUN 2', 1), line('RUN 1', 1)]);
   const texts = (place: string, stage: string): readonly string[] =>
     journals.lines({ ...project, place }, stage).map(({ text }) => text);
   assert.deepEqual(texts(project.place, 's'), ['RUN 2', 'RUN 1']);
   assert.deepEqual(texts('/b\0Dockerfile', 's'), ['RUN 2', 'RUN 1']);
   assert.deepEqual(texts(project.place, 'other'), []);
+});
+
+test('of too many executions a journal forgets those that were not used for the longest time', () => {
+  const journals = openJournals(root, host);
+  const project = { place: '/a\0Dockerfile', name: 'Dockerfile' };
+  const first = line('RUN first', 1);
+  const lastUsed = (key: CacheKey): number => (key === first.key ? 2 : 1);
+  journals.add(project, 's', [first], lastUsed);
+  for (let n = 0; n < 300; n += 1) journals.add(project, 's', [line(`RUN ${n}`, 1)], lastUsed);
+  const texts = journals.lines(project, 's').map(({ text }) => text);
+  assert.equal(texts.length, 200);
+  assert.ok(texts.includes('RUN first') && texts.includes('RUN 299'));
 });
 
 /** Shapes that a record may have, and whatever else JSON can be. */

@@ -16,6 +16,8 @@ const FLAGS: Readonly<Record<string, string>> = {
   unpack: '--unpack',
   excludes: '--exclude',
 };
+/** Parts that decide what a list of files holds. */
+const LISTED_BY = ['owner', 'chmod', 'parents', 'excludes'];
 /** Changes that a cause holds; the rest is a number. */
 const MAX_CHANGES = 20;
 
@@ -29,8 +31,10 @@ export function compareCopy(
   // What is written is the same and the words are not: then the variables in them are what changed.
   const isByVariable = variables.length > 0;
   const causes: Cause[] = [...variables];
+  // That ADD unpacks is what it is called for.
   for (const [part, name] of Object.entries(FLAGS))
-    if (parts.has(part) && !isByVariable) causes.push(setting(name, part, before, after));
+    if (parts.has(part) && !isByVariable && !(part === 'unpack' && parts.has('instruction')))
+      causes.push(setting(name, part, before, after));
   const isOtherPath = parts.has('destination') || parts.has('instruction') || patternsDiffer(before, after);
   if (isOtherPath && !isByVariable) causes.push(otherPath(before, after));
   if (parts.has('workdirUser')) causes.push(setting('USER', 'workdirUser', before, after));
@@ -91,6 +95,10 @@ function compareSources(before: Execution, after: Execution, parts: ReadonlySet<
     if (isDigestText(files) && isDigestText(filesBefore))
       return compareListings(before, after, filesBefore, files, parts, inputOf(after, index));
     const inline = textOf(partOf(source, 'inline'));
+    const isSameText = partOf(source, 'content') === partOf(earlier, 'content');
+    // Only what it is called is another.
+    if (inline !== undefined && isSameText)
+      return [{ kind: 'instruction', before: before.origin.text, after: after.origin.text }];
     if (inline !== undefined) return [{ kind: 'source', source: `heredoc ${inline}` }];
     const [whole, wholeBefore] = [partOf(source, 'whole'), partOf(earlier, 'whole')];
     const of = describeInput(after.origin.inputs[inputOf(after, index)]);
@@ -124,8 +132,11 @@ function compareListings(
   const source = describeInput(after.origin.inputs[input]);
   const [textBefore, text] = [before.listing(digestBefore), after.listing(digest)];
   const of = text === undefined ? 0 : countFiles(text);
-  if (textBefore === undefined || text === undefined)
-    return [{ kind: 'files', source, changes: [], changed: 0, of }];
+  if (textBefore === undefined || text === undefined) {
+    // With other flags the lists are others in any case, so they say nothing of the files.
+    const isOtherList = LISTED_BY.some((part) => parts.has(part));
+    return isOtherList ? [] : [{ kind: 'files', source, changes: [], changed: 0, of }];
+  }
   const { before: old, after: now } = differenceOf(textBefore, text);
   const visible = filterByIgnoreFile(before, after, old, now);
   const all = compareFiles(visible.before, visible.after, {

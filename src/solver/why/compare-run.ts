@@ -10,6 +10,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   network: '--network',
   security: '--security',
   hostname: 'BUILDKIT_SANDBOX_HOSTNAME',
+  extraHosts: '--add-host',
 };
 
 /** Causes for `parts`, the names of those that differ. */
@@ -27,7 +28,7 @@ export function compareRun(
       causes.push({
         kind: 'setting',
         name,
-        ...pair(textOf(before.named[part]), textOf(after.named[part])),
+        ...pair(shown(before.named[part]), shown(after.named[part])),
       });
   if (parts.has('platform'))
     causes.push({
@@ -37,6 +38,10 @@ export function compareRun(
     });
   if (parts.has('mounts')) causes.push(...compareMounts(before, after, around));
   return causes;
+}
+
+function shown(value: Json | undefined): string | undefined {
+  return Array.isArray(value) ? stringsOf(value).join(' ') : textOf(value);
 }
 
 /** The shell is what stands before the command. */
@@ -75,12 +80,27 @@ function compareEnvironment(before: Execution, after: Execution): readonly Cause
     (name) => old.get(name) !== now.get(name),
   );
   if (names.length === 0) return [{ kind: 'variable-order' }];
-  return names.map((name) => ({
+  const own = names.filter((name) => !followsAnother(name, new Set(names), before, after));
+  return (own.length === 0 ? names : own).map((name) => ({
     kind: 'variable',
     variable: (now.has(name) ? after : before).origin.args.includes(name) ? 'ARG' : 'ENV',
     name,
     ...pair(old.get(name), now.get(name)),
   }));
+}
+
+/** What is written is the same, and a variable in it changed. */
+function followsAnother(
+  name: string,
+  changed: ReadonlySet<string>,
+  before: Execution,
+  after: Execution,
+): boolean {
+  const text = after.origin.derived?.[name];
+  if (text === undefined || text !== before.origin.derived?.[name]) return false;
+  return [...text.matchAll(/\$\{?([A-Za-z_][A-Za-z0-9_]*)/g)].some(
+    ([, used = '']) => used !== name && changed.has(used),
+  );
 }
 
 function environmentOf({ named }: Execution): ReadonlyMap<string, string> {
@@ -94,19 +114,71 @@ function environmentOf({ named }: Execution): ReadonlyMap<string, string> {
 
 function compareMounts(before: Execution, after: Execution, around: Surroundings): readonly Cause[] {
   const [old, now] = [mountsOf(before), mountsOf(after)];
+  const moved = movedMounts(old, now);
   const names = [...new Set([...old.keys(), ...now.keys()])];
-  return names.flatMap((mount): readonly Cause[] => {
+  const causes = names.flatMap((mount): readonly Cause[] => {
     const [earlier, later] = [old.get(mount), now.get(mount)];
+    const move = moved.get(mount);
+    if (move !== undefined) return move;
     if (earlier === undefined) return [{ kind: 'mount', mount, change: 'added' }];
     if (later === undefined) return [{ kind: 'mount', mount, change: 'removed' }];
-    return compareMount(mount, earlier.mount, later, after, around);
+    return compareMount(mount, earlier, later, around);
   });
+  // The same mounts in another order.
+  if (causes.length === 0)
+    return [{ kind: 'instruction', before: before.origin.text, after: after.origin.text }];
+  return causes;
+}
+
+/** By the names of both: what is mounted elsewhere now, or another secret at its usual place, is one change. */
+function movedMounts(
+  old: ReadonlyMap<string, NamedMount>,
+  now: ReadonlyMap<string, NamedMount>,
+): ReadonlyMap<string, readonly Cause[]> {
+  const moved = new Map<string, readonly Cause[]>();
+  for (const [name, { mount: after }] of now) {
+    if (old.has(name)) continue;
+    for (const [mount, { mount: before }] of old) {
+      if (now.has(mount) || moved.has(mount)) continue;
+      const option = changedAlone(before, after);
+      if (option === undefined) continue;
+      const { [option]: was } = before;
+      const { [option]: is } = after;
+      moved.set(mount, [
+        { kind: 'mount', mount, change: 'option', option, ...pair(textOf(was), textOf(is)) },
+      ]);
+      moved.set(name, []);
+      break;
+    }
+  }
+  return moved;
+}
+
+/** The one option that two mounts of different names differ in. */
+function changedAlone(before: JsonObject, after: JsonObject): 'target' | 'id' | undefined {
+  const options = changedOptions(before, after);
+  const isSecret = before['kind'] === 'secret' && after['kind'] === 'secret';
+  if (options.length === 1 && options[0] === 'target') return 'target';
+  const isOther = options.length === 2 && options.includes('id') && options.includes('target');
+  return isSecret && isOther && isAtUsualPlace(before) && isAtUsualPlace(after) ? 'id' : undefined;
+}
+
+function isAtUsualPlace({ id, target }: JsonObject): boolean {
+  return target === `/run/secrets/${textOf(id)?.split('/').at(-1) ?? ''}`;
+}
+
+function changedOptions(before: JsonObject, after: JsonObject): readonly string[] {
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].filter(
+    (option) => canonicalJson(before[option]) !== canonicalJson(after[option]),
+  );
 }
 
 interface NamedMount {
   readonly mount: JsonObject;
   /** Which input its files come from. */
   readonly input: number | undefined;
+  /** Whose these are, for people. */
+  readonly from: string;
 }
 
 /** By kind and place, `bind /src`; of several at one place, by number. */
@@ -118,22 +190,20 @@ function mountsOf({ named, origin }: Execution): ReadonlyMap<string, NamedMount>
     const name = `${textOf(mount['kind']) ?? ''} ${textOf(mount['target']) ?? textOf(mount['id']) ?? ''}`;
     let unique = name;
     for (let n = 2; mounts.has(unique); n += 1) unique = `${name} (${n})`;
-    mounts.set(unique, { mount, input: origin.mountInputs?.[index] ?? undefined });
+    const input = origin.mountInputs?.[index] ?? undefined;
+    const from = input === undefined ? '' : describeInput(origin.inputs[input]);
+    mounts.set(unique, { mount, input, from });
   }
   return mounts;
 }
 
 function compareMount(
   mount: string,
-  before: JsonObject,
-  { mount: after, input }: NamedMount,
-  execution: Execution,
+  { mount: before, from: fromBefore }: NamedMount,
+  { mount: after, input, from }: NamedMount,
   around: Surroundings,
 ): readonly Cause[] {
-  const options = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter(
-    (option) => canonicalJson(before[option]) !== canonicalJson(after[option]),
-  );
-  return options.flatMap((option): readonly Cause[] => {
+  return changedOptions(before, after).flatMap((option): readonly Cause[] => {
     const [old, now] = [textOf(before[option]), textOf(after[option])];
     if (option !== 'source' || before['kind'] !== 'bind')
       return [{ kind: 'mount', mount, change: 'option', option, ...pair(old, now) }];
@@ -143,8 +213,10 @@ function compareMount(
     const causes: Cause[] = [];
     if (path !== pathNow)
       causes.push({ kind: 'mount', mount, change: 'option', option, ...pair(path, pathNow) });
-    if (identity !== identityNow && path === pathNow)
-      causes.push(otherFiles(mount, input, execution, around));
+    if (from !== fromBefore)
+      causes.push({ kind: 'mount', mount, change: 'option', option: 'from', ...pair(fromBefore, from) });
+    else if (identity !== identityNow && path === pathNow)
+      causes.push(otherFiles(mount, input, from, around));
     return causes;
   });
 }
@@ -154,14 +226,8 @@ function splitSource(source = ''): readonly [string, string] {
   return space < 0 ? [source, ''] : [source.slice(0, space), source.slice(space + 1)];
 }
 
-function otherFiles(
-  mount: string,
-  input: number | undefined,
-  { origin }: Execution,
-  around: Surroundings,
-): Cause {
+function otherFiles(mount: string, input: number | undefined, from: string, around: Surroundings): Cause {
   if (input === undefined) return { kind: 'mount', mount, change: 'files' };
   const causes = around.causesOfInput(input);
-  const option = describeInput(origin.inputs[input]);
-  return { kind: 'mount', mount, change: 'files', option, ...(causes.length === 0 ? {} : { causes }) };
+  return { kind: 'mount', mount, change: 'files', option: from, ...(causes.length === 0 ? {} : { causes }) };
 }

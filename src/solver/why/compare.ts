@@ -4,7 +4,7 @@
  * Each part of the key (NamedInputs) that differs is named by at least one cause; one that nothing here has words for
  * is named as it is. What merely follows from another difference is no cause.
  */
-import { canonicalJson } from '../../base/json.ts';
+import { canonicalJson, type Json } from '../../base/json.ts';
 import type { BaseImage, Cause } from '../../progress/cause.ts';
 import { compareCopy } from './compare-copy.ts';
 import { compareRun } from './compare-run.ts';
@@ -17,7 +17,19 @@ const OF_COPY = [
   'workdirUser',
 ];
 const OF_RUN = [
-  ...['args', 'script', 'env', 'cwd', 'user', 'network', 'security', 'mounts', 'platform', 'hostname'],
+  ...[
+    'args',
+    'script',
+    'env',
+    'cwd',
+    'user',
+    'network',
+    'security',
+    'mounts',
+    'platform',
+    'hostname',
+    'extraHosts',
+  ],
 ];
 
 /** Empty where the two have the same key. */
@@ -46,19 +58,24 @@ export function compareExecutions(
   causes.push(...parents);
   // A difference that no comparison has words for is named by its part, so that nothing is executed without a cause.
   if (causes.length === 0) return [...parts].map((part) => ({ kind: 'other', part }));
-  return withoutOtherTimes(causes);
+  return withoutRepeated(causes);
 }
 
-/** What is mounted has other times for the same reason as the step itself. */
-export function withoutOtherTimes(causes: readonly Cause[]): readonly Cause[] {
-  if (!causes.some(isOtherTime)) return causes;
+/** What is mounted may be other files for the very reason that the step itself has. */
+export function withoutRepeated(causes: readonly Cause[]): readonly Cause[] {
+  const own = new Set(causes.map(textOfCause));
   return causes.filter(
-    (cause) => cause.kind !== 'mount' || cause.change !== 'files' || !cause.causes?.every(isOtherTime),
+    (cause) =>
+      cause.kind !== 'mount' ||
+      cause.change !== 'files' ||
+      cause.causes === undefined ||
+      cause.causes.length === 0 ||
+      !cause.causes.every((each) => own.has(textOfCause(each))),
   );
 }
 
-function isOtherTime(cause: Cause): boolean {
-  return cause.kind === 'setting' && cause.name === 'SOURCE_DATE_EPOCH';
+function textOfCause(cause: Cause): string {
+  return canonicalJson(cause as unknown as Json);
 }
 
 function differingParts(before: Execution, after: Execution): ReadonlySet<string> {
@@ -73,9 +90,12 @@ function compareParents(before: Execution, after: Execution): readonly Cause[] {
   const [old, now] = [before.origin.inputs[0], after.origin.inputs[0]];
   if (now?.kind !== 'image') return [{ kind: 'parent', step: nameOf(now) }];
   if (old?.kind !== 'image') return [{ kind: 'parent', step: `FROM ${now.reference}` }];
-  const isOtherPlatform = before.origin.platform !== after.origin.platform;
-  // For another platform the same name is another image.
-  if (isOtherPlatform && old.reference === now.reference) return [];
+  if (old.reference === now.reference) {
+    // For another platform the same name is another image; a RUN has its platform in the key, too.
+    if (before.origin.platform !== after.origin.platform) return [];
+    if (old.platform !== undefined && now.platform !== undefined && old.platform !== now.platform)
+      return [{ kind: 'setting', name: 'platform', ...pair(old.platform, now.platform) }];
+  }
   return [{ kind: 'base', before: baseOf(old), after: baseOf(now) }];
 }
 

@@ -119,7 +119,9 @@ export function createExplainer(options: ExplainerOptions): Explainer {
     },
 
     save() {
-      if (project !== undefined) for (const [stage, lines] of executed) journals.add(project, stage, lines);
+      if (project !== undefined)
+        for (const [stage, lines] of executed)
+          journals.add(project, stage, lines, (key) => records.lastUsed(key));
       executed.clear();
     },
   };
@@ -194,13 +196,17 @@ function executionThen(documents: Documents, { named }: StepRecord, origin: Step
   };
 }
 
-/** One cause, which is one file. */
-const ONE_CHANGE = 1.001;
+/** One cause, and of files a few. */
+const ONE_CHANGE = 1;
 
-/** Many changed files weigh as one cause and a little. */
+/**
+ * Many changed files weigh as one cause and a little, ten times as many a little more. why so coarse: of about equals, what
+ * was used last is what people compare with.
+ */
 function weightOf(causes: readonly Cause[]): number {
   return causes.reduce(
-    (sum, cause) => sum + 1 + (cause.kind === 'files' ? Math.min(0.9, cause.changed / 1000) : 0),
+    (sum, cause) =>
+      sum + 1 + (cause.kind === 'files' ? Math.floor(Math.log10(Math.max(1, cause.changed))) / 10 : 0),
     0,
   );
 }

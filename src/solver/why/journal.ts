@@ -29,8 +29,12 @@ export interface Project {
 export interface Journals {
   /** Newest first; those of this very Dockerfile before those of others with its name. */
   lines(project: Project, stage: string): readonly JournalLine[];
-  add(project: Project, stage: string, lines: readonly JournalLine[]): void;
+  /** Where there are too many, what was used last stays: a build that is cached each time writes no line anew. */
+  add(project: Project, stage: string, lines: readonly JournalLine[], lastUsed: LastUsed): void;
 }
+
+/** undefined: there is no such record any more. */
+export type LastUsed = (key: CacheKey) => number | undefined;
 
 export function openJournals(root: string, host: Host): Journals {
   const placesOf = ({ place, name }: Project, stage: string): readonly string[] =>
@@ -39,13 +43,24 @@ export function openJournals(root: string, host: Host): Journals {
     );
   return {
     lines: (project, stage) => unique(placesOf(project, stage).flatMap(readLines)),
-    add(project, stage, lines) {
+    add(project, stage, lines, lastUsed) {
       for (const path of placesOf(project, stage)) {
-        const kept = unique([...lines, ...readLines(path)]).slice(0, MAX_LINES);
+        const all = unique([...lines, ...readLines(path)]);
+        const kept = all.length <= MAX_LINES ? all : usedLast(all, lastUsed);
         writeFileAtomic(host, path, JSON.stringify(kept));
       }
     },
   };
+}
+
+/** In the order that they have. */
+function usedLast(lines: readonly JournalLine[], lastUsed: LastUsed): readonly JournalLine[] {
+  const dated = lines.map((line, index) => ({ line, index, used: lastUsed(line.key) ?? 0 }));
+  return dated
+    .sort((a, b) => b.used - a.used || a.index - b.index)
+    .slice(0, MAX_LINES)
+    .sort((a, b) => a.index - b.index)
+    .map(({ line }) => line);
 }
 
 function unique(lines: readonly JournalLine[]): readonly JournalLine[] {

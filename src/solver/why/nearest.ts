@@ -49,8 +49,10 @@ function likenessOf(
   return (stoodLast ? ALIKE : 0) + similarity(line.text, place.text);
 }
 
+/** COPY and ADD are two words for one thing: a step may become the other. */
 function wordOf(text: string): string {
-  return (/^[A-Za-z]+/.exec(text)?.[0] ?? '').toUpperCase();
+  const word = (/^[A-Za-z]+/.exec(text)?.[0] ?? '').toUpperCase();
+  return word === 'ADD' ? 'COPY' : word;
 }
 
 /** How many of the words of both are words of each (Jaccard), without the instruction itself. */

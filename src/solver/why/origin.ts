@@ -6,7 +6,13 @@ import { redact } from '../../base/redact.ts';
 import type { StepPlace, Vertex } from '../../graph/graph.ts';
 
 export type InputOrigin =
-  | { readonly kind: 'image'; readonly reference: string; readonly image?: Digest }
+  | {
+      readonly kind: 'image';
+      readonly reference: string;
+      readonly image?: Digest;
+      /** `os/architecture`; absent for scratch, and where an earlier version wrote it. */
+      readonly platform?: string;
+    }
   | { readonly kind: 'context'; readonly name: string }
   | { readonly kind: 'fetched'; readonly url: string }
   | { readonly kind: 'step'; readonly name: string; readonly stage: string };
@@ -48,15 +54,23 @@ function inputOrigin({ op, name, place, inputs }: Vertex): InputOrigin {
     case 'image':
       return op.image === undefined
         ? { kind: 'image', reference: 'scratch' }
-        : { kind: 'image', reference: op.image.reference, image: op.image.manifest };
+        : {
+            kind: 'image',
+            reference: op.image.reference,
+            image: op.image.manifest,
+            platform: formatPlatform(op.platform),
+          };
     case 'context':
       return { kind: 'context', name: op.name };
     case 'git':
     case 'http':
       return { kind: 'fetched', url: redact(op.url) };
+    case 'copy':
+      // What carries files to a mount stands in no Dockerfile: they are those of what it takes them from.
+      if (name.startsWith('[internal] ') && inputs[1] !== undefined) return inputOrigin(inputs[1]);
+      return { kind: 'step', name, stage: (place ?? inputs.at(-1)?.place)?.stage ?? '' };
     case 'merge':
     case 'run':
-    case 'copy':
       return { kind: 'step', name, stage: (place ?? inputs.at(-1)?.place)?.stage ?? '' };
   }
 }
@@ -64,7 +78,8 @@ function inputOrigin({ op, name, place, inputs }: Vertex): InputOrigin {
 /** undefined where it does not parse: it may come from elsewhere, and what is made of it is shown. */
 export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
   if (!isJsonObject(value)) return undefined;
-  const { stage, step, text, variables, args, inputs, platform, mountInputs, patterns, ignore } = value;
+  const { stage, step, text, variables, args, derived, inputs, platform, mountInputs, patterns, ignore } =
+    value;
   const isComplete =
     isText(stage) &&
     typeof step === 'number' &&
@@ -72,6 +87,7 @@ export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
     isJsonObject(variables) &&
     Object.values(variables).every(isText) &&
     isListOf(args, isText) &&
+    (derived === undefined || (isJsonObject(derived) && Object.values(derived).every(isText))) &&
     isListOf(inputs, isInput) &&
     (platform === undefined || isText(platform)) &&
     (mountInputs === undefined ||
@@ -91,10 +107,14 @@ function isListOf(value: Json | undefined, isOne: (value: Json) => boolean): boo
 
 function isInput(value: Json): boolean {
   if (!isJsonObject(value)) return false;
-  const { kind, reference, image, name, url, stage } = value;
+  const { kind, reference, image, platform, name, url, stage } = value;
   switch (kind) {
     case 'image':
-      return isText(reference) && (image === undefined || isText(image));
+      return (
+        isText(reference) &&
+        (image === undefined || isText(image)) &&
+        (platform === undefined || isText(platform))
+      );
     case 'context':
       return isText(name);
     case 'fetched':

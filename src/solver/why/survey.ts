@@ -13,6 +13,7 @@ import type { Op } from '../../graph/ops.ts';
 import type { Cause } from '../../progress/cause.ts';
 import type {
   CacheMap,
+  NamedInputs,
   OpHandler,
   OpHandlers,
   StepRecord,
@@ -23,7 +24,7 @@ import type { RecordStore } from '../records.ts';
 import type { RemoteRecords } from '../remote-records.ts';
 import { emptyStack, type Result } from '../result.ts';
 import { inOrder } from '../solve.ts';
-import { withoutOtherTimes } from './compare.ts';
+import { withoutRepeated } from './compare.ts';
 import { createExplainer, type Explanation } from './explainer.ts';
 import type { Project } from './journal.ts';
 import type { Host } from '../../base/host.ts';
@@ -105,7 +106,7 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
         : { step: { ...step, state: 'depends' }, result: record.result, certainty: 'perhaps' };
     }
     const explanation = explainer.explain(vertex, key, description);
-    return executed(vertex, inputs, explanation, isOther);
+    return executed(vertex, inputs, { ...explanation, named: description.named }, isOther);
   }
 
   async function findRecord(
@@ -131,13 +132,13 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
   function executed(
     vertex: Vertex,
     inputs: readonly Outcome[],
-    { causes, nearest }: Explanation,
+    { causes, nearest, named }: Explanation & Pick<CacheMap, 'named'>,
     isOther: boolean,
   ): Outcome {
     const isParentOther = inputs[0]?.certainty === 'other';
     // Inputs were taken to be as before, so the comparison did not see that they are not.
     const seen = isOther ? causes.filter(({ kind }) => kind !== 'parent' && kind !== 'lost') : causes;
-    const all = withoutOtherTimes([...seen, ...causesByInputs(vertex, inputs)]);
+    const all = withoutRepeated([...seen, ...causesByInputs(vertex, inputs, seen)]);
     const follows = uncertain(inputs);
     return {
       step: {
@@ -148,7 +149,10 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
         ...(nearest === undefined ? {} : { record: nearest }),
       },
       result: nearest?.result ?? emptyStack,
-      certainty: isParentOther || nearest === undefined || !mayBeSame(vertex, causes) ? 'other' : 'perhaps',
+      certainty:
+        isParentOther || nearest === undefined || !mayBeSame(vertex, causes, named, nearest)
+          ? 'other'
+          : 'perhaps',
     };
   }
 
@@ -160,23 +164,60 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
   return vertices.flatMap(({ id }) => outcomes.get(id)?.step ?? []);
 }
 
-/** A command may leave the same files whatever changed; other files that are copied are other files. */
-function mayBeSame({ op }: Vertex, causes: readonly Cause[]): boolean {
-  return op.kind === 'run' || causes.every(({ kind }) => kind === 'no-cache' || kind === 'lost');
+/**
+ * A command may leave the same files whatever changed; other files that are copied are other files, but for what they are
+ * called, what was left out of them, and archives with the same files in them.
+ */
+function mayBeSame(
+  { op }: Vertex,
+  causes: readonly Cause[],
+  named: NamedInputs,
+  nearest: StepRecord,
+): boolean {
+  if (op.kind === 'run') return true;
+  const isSamePlace = canonicalJson(named['destination']) === canonicalJson(nearest.named['destination']);
+  const isUnpacked = op.kind === 'copy' && op.unpack !== 'never';
+  return causes.every((cause) => {
+    switch (cause.kind) {
+      case 'no-cache':
+      case 'lost':
+        return true;
+      case 'instruction':
+        return isSamePlace;
+      case 'setting':
+        return isSamePlace && (cause.name === '--exclude' || cause.name === '--unpack');
+      case 'files':
+        return isUnpacked;
+      default:
+        return false;
+    }
+  });
 }
 
-function causesByInputs({ op }: Vertex, inputs: readonly Outcome[]): readonly Cause[] {
+/** `seen`: what the comparison saw of it. */
+function causesByInputs(
+  { op }: Vertex,
+  inputs: readonly Outcome[],
+  seen: readonly Cause[],
+): readonly Cause[] {
   const [below] = inputs;
   const mounts = op.kind === 'run' ? op.mounts : [];
   return [
     ...mounts.flatMap((mount): readonly Cause[] => {
       const input = mount.kind === 'bind' ? inputs[mount.input] : undefined;
-      if (input?.certainty !== 'other') return [];
+      const name = `${mount.kind} ${mount.target}`;
+      if (input?.certainty !== 'other' || seen.some((cause) => isOtherSource(cause, name))) return [];
       const { causes } = input.step;
-      return [{ kind: 'mount', mount: `${mount.kind} ${mount.target}`, change: 'files', causes }];
+      return [{ kind: 'mount', mount: name, change: 'files', causes }];
     }),
     ...(below?.certainty === 'other' ? [{ kind: 'parent', step: below.step.vertex.name } as const] : []),
   ];
+}
+
+/** That its files are taken from elsewhere says already that they are others. */
+function isOtherSource(cause: Cause, mount: string): boolean {
+  if (cause.kind !== 'mount' || cause.mount !== mount) return false;
+  return cause.change === 'added' || cause.option === 'source' || cause.option === 'from';
 }
 
 function given(vertex: Vertex, inputs: readonly Outcome[], result: Result): Outcome {
