@@ -28,6 +28,16 @@ static uint64_t cost_of(const struct planned *planned, int digests_only)
 	return tar_header_size(&planned->tar) + planned->tar.size + tar_padding(planned->tar.size);
 }
 
+/* What could be written and never read again is refused. */
+static void check_names(const struct tar_entry *tar)
+{
+	size_t path = tar->path_length + (tar->type == '5');
+	if (path > TAR_LONGEST_NAME)
+		fail(ENAMETOOLONG, "%zu", path);
+	if (tar->link_length > TAR_LONGEST_NAME)
+		fail(ENAMETOOLONG, "%zu", tar->link_length);
+}
+
 struct units cut_into_units(const struct pack_plan *plan, struct request entries, int digests_only)
 {
 	struct bytes all = { 0 };
@@ -43,6 +53,8 @@ struct units cut_into_units(const struct pack_plan *plan, struct request entries
 		before.path = before_path;
 		if (plan_next(&reader, &planned) < 0)
 			fail(EINVAL, "the plan of a layer, entry %u", i);
+		if (!digests_only)
+			check_names(&planned.tar);
 		uint64_t cost = cost_of(&planned, digests_only);
 		if (!unit || unit->count == UNIT_MAX_COUNT || unit->size + cost > SLOT_SIZE) {
 			unit = begin_unit(&all, &before, units.size, units.slots);

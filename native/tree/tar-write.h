@@ -10,6 +10,8 @@
 #define TAR_BLOCK 512
 /* Two zero blocks. */
 #define TAR_END 1024
+/* Of a name, a directory's with its '/': no reader of layers takes longer ones (tar-read.h). */
+#define TAR_LONGEST_NAME 4096
 
 struct tar_entry {
 	const char *path; /* without the '/' of a directory; not ended by NUL */

@@ -10,7 +10,7 @@ import { changed } from './changed.ts';
 import { callTree } from '../../native/tree.ts';
 import { copyDigest, type DiffID } from '../base/digest.ts';
 import type { Listing, ListingCursor } from './listing.ts';
-import type { TarEntryType } from './tar-header.ts';
+import { tooLong, type TarEntryType } from './tar-header.ts';
 import type { EntryStat } from './tree.ts';
 
 const TYPE_FLAGS: Readonly<Record<TarEntryType, number>> = {
@@ -334,7 +334,7 @@ export interface Packed {
   readonly checkpoints: Uint8Array;
 }
 
-/** Throws CONTEXT_INVALID where a file is not as it was planned, DISK_FULL, IO_FAILED, ABORTED. */
+/** Throws ARCHIVE_INVALID where a name is too long, CONTEXT_INVALID where a file is not as it was planned, DISK_FULL, IO_FAILED, ABORTED. */
 export async function packPlan(plan: PackPlan, call: PackCall): Promise<Packed> {
   const { out, signal, what, onContents } = call;
   const done = await callTree({
@@ -355,6 +355,7 @@ export async function packPlan(plan: PackPlan, call: PackCall): Promise<Packed> 
 
 function refused(errno: string, text: string): TsbuildError | undefined {
   if (errno === 'ESTALE') return changed(text);
+  if (errno === 'ENAMETOOLONG' && /^\d+$/.test(text)) return tooLong(Number(text));
   const path = /^read (.*)$/s.exec(text)?.[1];
   return path === undefined
     ? undefined

@@ -10,6 +10,8 @@ import type { ByteString } from '../base/byte-string.ts';
 import { TsbuildError } from '../base/errors.ts';
 
 export const BLOCK = 512;
+/** Bytes of a name, a directory's with its `/`. Linux takes no longer paths (PATH_MAX), so no archive needs them. */
+export const LONGEST_NAME = 4096;
 
 export type TarEntryType = 'file' | 'directory' | 'symlink' | 'hardlink' | 'char' | 'block' | 'fifo';
 
@@ -54,6 +56,8 @@ export function encodeHeader(entry: TarEntry): Buffer {
       'ARCHIVE_INVALID',
       `cannot write ${JSON.stringify(entry.path)} into a layer: NUL in its name`,
     );
+  const length = Math.max(name.length, linkname.length);
+  if (length > LONGEST_NAME) throw tooLong(length);
   const records = paxRecords(entry, name, linkname);
   const block = ustarBlock(entry, name, linkname);
   if (records.length === 0) return block;
@@ -65,6 +69,14 @@ export function encodeHeader(entry: TarEntry): Buffer {
     'x',
   );
   return Buffer.concat([pax, body, padding(body.byteLength), block]);
+}
+
+/** It could be written, and nobody would read it. */
+export function tooLong(length: number): TsbuildError {
+  return new TsbuildError(
+    'ARCHIVE_INVALID',
+    `cannot write a name of ${length} bytes into a layer: ${LONGEST_NAME} are the most`,
+  );
 }
 
 export function padding(size: number): Buffer {

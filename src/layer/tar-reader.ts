@@ -9,12 +9,10 @@
  */
 import { toText, type ByteString } from '../base/byte-string.ts';
 import { TsbuildError } from '../base/errors.ts';
-import { BLOCK, type TarEntry, type TarEntryType } from './tar-header.ts';
+import { BLOCK, LONGEST_NAME, type TarEntry, type TarEntryType } from './tar-header.ts';
 
 /** PAX headers and GNU long names beyond this are refused. */
 const MAX_META = 1 << 20;
-/** Linux takes no longer paths (PATH_MAX), so no archive needs them. */
-const MAX_PATH = 4096;
 /** Whoever unpacks remembers names: more of them than a machine has files would fill its memory. */
 const MAX_ENTRIES = 1 << 21;
 const MAX_NAMES = 1 << 29;
@@ -249,7 +247,7 @@ function entryOf(block: Uint8Array, flag: string, size: number, meta: Meta): Tar
     throw invalid(`entry ${JSON.stringify(toText(name))} has the unknown type ${JSON.stringify(flag)}`);
   if (type === 'file' && name.endsWith('/')) type = 'directory';
   const link = meta.linkpath ?? text(block, 157, 100);
-  if (name.length > MAX_PATH || link.length > MAX_PATH)
+  if (name.length > LONGEST_NAME || link.length > LONGEST_NAME)
     throw invalid(`a name of ${Math.max(name.length, link.length)} bytes`);
   if (name.includes('\0') || link.includes('\0')) throw invalid('a name with a NUL byte');
   const device = type === 'char' || type === 'block';

@@ -27,6 +27,7 @@ import type { CopyOp } from '../../src/graph/ops.ts';
 import { createIgnoreMatcher } from '../../src/layer/ignore-patterns.ts';
 import { LISTED_FILE, ListingCursor } from '../../src/layer/listing.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
+import { readTar } from '../../src/layer/tar-reader.ts';
 import { emptyTree, openDirectoryTree } from '../../src/layer/open-tree.ts';
 import type { Tree } from '../../src/layer/tree.ts';
 import { carryOut } from '../../src/solver/exec/copy/carry-out.ts';
@@ -187,14 +188,14 @@ test('files around the size of a buffer, and larger than all of them, are whole'
   await pack({ from: ['.'] });
 });
 
-test('three thousand files of one directory, and a path of 9,000 bytes, are packed', async () => {
+test('three thousand files of one directory, and a path of nearly 4,000 bytes, are packed', async () => {
   mkdirSync(join(root, 'ctx/many'));
   for (let index = 0; index < 3000; index += 1)
     writeFileSync(join(root, 'ctx/many', `f${index}`), Buffer.alloc(index % 700, `${index}`));
   const name = 'n'.repeat(180);
   execFileSync('sh', [
     '-c',
-    `cd "$0" && for i in $(seq 50); do mkdir ${name} && cd ${name}; done; echo x > f`,
+    `cd "$0" && for i in $(seq 22); do mkdir ${name} && cd ${name}; done; echo x > f`,
     root + '/ctx',
   ]);
   await pack({ from: ['.'] });
@@ -371,6 +372,30 @@ for (const [what, race] of Object.entries(RACES))
     }
     await assert.rejects(readContents({ tree: source }, gathered, signal), refused);
     assert.deepEqual(readdirSync(join(root, 'layers/partial')), []);
+  });
+
+for (const files of [1, 300])
+  test(`a name that no reader of layers takes is not written (${files} files)`, async () => {
+    mkdirSync(join(root, 'ctx/d'));
+    for (let index = 0; index < files; index += 1)
+      writeFileSync(join(root, 'ctx/d', String(index).padStart(4, '0')), '');
+    using source = openDirectoryTree(join(root, 'ctx'));
+    const carry = async (above: number): Promise<void> => {
+      // Of directories of one letter each, and `/`; the files' names have five bytes.
+      const destination = `/${'x/'.repeat(above / 2)}`;
+      const { plan } = await planOf(source, emptyTree(), { from: ['d'], destination });
+      using writer = openLayerStore(join(root, 'layers'), testHost).create();
+      await carryOut(plan, writer, { signal });
+      let longest = 0;
+      for await (const { entry } of readTar(writer.commit().tar()))
+        longest = Math.max(longest, entry.path.length);
+      assert.equal(longest, above + 4);
+    };
+    await carry(4092);
+    await assert.rejects(
+      carry(4094),
+      (error) => isTsbuildError(error, 'ARCHIVE_INVALID') && error.message.includes('a name of 4098 bytes'),
+    );
   });
 
 test('a directory on the way that became a link is refused too', async () => {

@@ -7,6 +7,7 @@ import {
   linkSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -16,6 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { isTsbuildError } from '../../src/base/errors.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { openDirectoryTree } from '../../src/layer/open-tree.ts';
 import { packUpper } from '../../src/layer/pack.ts';
@@ -136,16 +138,33 @@ test('random trees', async () => {
   }
 });
 
-test('a path that is longer than anybody could open is packed all the same', async () => {
+/** A file `f` below so many directories whose names have 250 bytes each. */
+function makeDeep(count: number): void {
   execFileSync('python3', [
     '-c',
     `import os,sys
 os.chdir(sys.argv[1])
-for n in range(300):
+for n in range(int(sys.argv[2])):
     os.mkdir('d' * 250); os.chdir('d' * 250)
 open('f', 'w').write('deep')`,
     join(root, 'upper'),
+    String(count),
   ]);
+}
+
+test('a path of more than 4,000 bytes is packed all the same', async () => {
+  makeDeep(16);
   writeFileSync(upper('z'), Buffer.alloc(2 << 20, 'z'));
   await same(2 << 20);
 });
+
+for (const [size, packed] of [
+  [10, 'here'],
+  [2 << 20, 'natively'],
+] as const)
+  test(`a path that no reader of layers takes is refused where the layer is packed ${packed}`, async () => {
+    makeDeep(17);
+    writeFileSync(upper('z'), Buffer.alloc(size, 'z'));
+    await assert.rejects(asLayer(), (error) => isTsbuildError(error, 'ARCHIVE_INVALID'));
+    assert.deepEqual(readdirSync(join(root, 'layers/partial')), []);
+  });
