@@ -7,8 +7,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
-import { errnoOf, TsbuildError } from '../base/errors.ts';
+import { constants, createGunzip, gunzipSync } from 'node:zlib';
+import { errnoOf, isTsbuildError, TsbuildError } from '../base/errors.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd' | 'xz' | 'bzip2';
 
@@ -25,7 +25,10 @@ export function sniffCompression(head: Uint8Array): Compression {
   return 'none';
 }
 
-/** The decompressed bytes. Throws ARCHIVE_INVALID where the compressed form is damaged or cut. */
+/**
+ * The decompressed bytes. Throws ARCHIVE_INVALID where the compressed form is damaged or cut, IO_FAILED where there is no
+ * program for it.
+ */
 export async function* decompress(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const { head, all } = await peekHead(source, 6);
   const compression = sniffCompression(head);
@@ -51,6 +54,58 @@ export async function* decompress(source: AsyncIterable<Uint8Array>): AsyncGener
       cause: error,
     });
   }
+}
+
+/**
+ * The first `size` decompressed bytes, fewer where there are not so many. Whether the rest is whole makes no difference,
+ * wherever the damage lies.
+ */
+export async function decompressedHead(source: AsyncIterable<Uint8Array>, size: number): Promise<Uint8Array> {
+  const { head, all } = await peekHead(source, GZIP_HEAD);
+  const compression = sniffCompression(head);
+  if (compression === 'gzip') {
+    await all[Symbol.asyncIterator]().return?.();
+    return gunzipBeginning(head, size);
+  }
+  const bytes = compression === 'zstd' ? unzstd(all) : decompress(all);
+  const taken: Uint8Array[] = [];
+  let got = 0;
+  try {
+    for await (const chunk of bytes) {
+      taken.push(Uint8Array.from(chunk));
+      got += chunk.byteLength;
+      if (got >= size) break;
+    }
+  } catch (error) {
+    // Of another library's own error nothing is known but that it refuses the stream.
+    if (compression !== 'zstd' && !isTsbuildError(error, 'ARCHIVE_INVALID')) throw error;
+  }
+  return Buffer.concat(taken).subarray(0, size);
+}
+
+/** Of a gzip stream, so much is looked at for its first bytes. */
+const GZIP_HEAD = 64 << 10;
+
+/** why not a stream: one that fails forgets what it has given out and nobody has taken yet. */
+function gunzipBeginning(bytes: Uint8Array, size: number): Uint8Array {
+  const options = { finishFlush: constants.Z_SYNC_FLUSH };
+  const tryFirst = (count: number): Uint8Array | undefined => {
+    try {
+      return gunzipSync(bytes.subarray(0, count), options);
+    } catch {
+      return undefined;
+    }
+  };
+  // The longest beginning that is whole: none that is longer is.
+  let [whole, damaged] = [0, bytes.byteLength + 1];
+  let found: Uint8Array = Buffer.alloc(0);
+  while (damaged - whole > 1 && found.byteLength < size) {
+    const middle = Math.min(whole === 0 ? 64 : 2 * whole, Math.ceil((whole + damaged) / 2));
+    const made = tryFirst(middle);
+    if (made === undefined) damaged = middle;
+    else [whole, found] = [middle, made];
+  }
+  return found.subarray(0, size);
 }
 
 /** The first `size` bytes (fewer at the end) and the whole stream again. */
@@ -101,8 +156,15 @@ export async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator
   const out: Uint8Array[] = [];
   const stream = new Decompress((chunk) => void out.push(chunk));
   for await (const chunk of source) {
-    stream.push(chunk);
+    let refused: Error | undefined;
+    try {
+      stream.push(chunk);
+    } catch (error) {
+      refused = error instanceof Error ? error : new Error(String(error));
+    }
+    // What comes before the damage is told.
     yield* out.splice(0);
+    if (refused !== undefined) throw refused;
   }
   stream.push(new Uint8Array(), true);
   yield* out;
@@ -128,7 +190,7 @@ async function* throughTool(
   try {
     for await (const chunk of child.stdout) yield chunk as Uint8Array;
     const code = await ended.catch(() => {
-      throw new TsbuildError('ARCHIVE_INVALID', `cannot decompress (${name}): there is no ${name} program`, {
+      throw new TsbuildError('IO_FAILED', `cannot decompress (${name}): there is no ${name} program`, {
         hint: `install the package that has ${name}`,
       });
     });

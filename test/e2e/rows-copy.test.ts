@@ -1,7 +1,16 @@
 /** COPY, ADD and USER row by row: each test is named after the rule of the Dockerfile semantics that it shows. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, linkSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { startCommands, type Commands } from './commands.ts';
@@ -292,6 +301,32 @@ test('1.6 Heredoc source: a file per heredoc, expanded unless quoted', async () 
   space.ok(['build', '-q', '-o', out, context]);
   const read = (name: string): string => execFileSync('cat', [join(out, 'd', name)], { encoding: 'utf8' });
   assert.deepEqual([read('a'), read('b')], ['valuen\n', '$V\n']);
+});
+
+test('1.6 ADD local tar: a damaged archive is an error, and is not put there as a file', async () => {
+  const damage = (change: (bytes: Buffer) => Buffer): Prepare => {
+    return (context) => {
+      execFileSync('tar', ['-C', context, '-czf', join(context, 'a.tgz'), 'f']);
+      writeFileSync(join(context, 'a.tgz'), change(readFileSync(join(context, 'a.tgz'))));
+    };
+  };
+  const files = { f: 'f' };
+  const checksum = damage((bytes) => bytes.fill(0xff, bytes.byteLength - 8, bytes.byteLength - 4));
+  const followed = damage((bytes) => Buffer.concat([bytes, Buffer.from('garbage')]));
+  assert.deepEqual(
+    [
+      ...(
+        await built(
+          `${S}ADD a.tgz /\n`,
+          files,
+          damage((bytes) => bytes),
+        )
+      ).keys(),
+    ],
+    ['f'],
+  );
+  assert.match(await refused(`${S}ADD a.tgz /\n`, files, checksum), /cannot unpack "a\.tgz"/);
+  assert.match(await refused(`${S}ADD a.tgz /\n`, files, followed), /cannot unpack "a\.tgz"/);
 });
 
 test('1.6 ADD local tar: recognised by content, kept apart by --unpack=false, confined to the destination', async () => {

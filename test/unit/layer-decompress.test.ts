@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { isTsbuildError, TsbuildError } from '../../src/base/errors.ts';
-import { decompress, peekHead, sniffCompression, unzstd } from '../../src/layer/decompress.ts';
+import {
+  decompress,
+  decompressedHead,
+  peekHead,
+  sniffCompression,
+  unzstd,
+} from '../../src/layer/decompress.ts';
 import { chunksOf } from '../suites/layer-fixture.ts';
 
 const CONTENT = Buffer.from('all work and no play makes a dull layer\n'.repeat(20_000));
@@ -74,6 +81,37 @@ describe('decompress', () => {
     const bytes = Buffer.from(forms.gzip());
     bytes.fill(0xa5, 300, 400);
     await assert.rejects(decompressed(bytes), (error) => isTsbuildError(error, 'ARCHIVE_INVALID'));
+  });
+
+  const SIZE = 512;
+  const headOf = async (bytes: Uint8Array, chunk = 1 << 20): Promise<Buffer> =>
+    Buffer.from(await decompressedHead(chunksOf(bytes, chunk), SIZE));
+
+  for (const form of ['gzip', 'zstd', 'xz', 'bzip2'] as const)
+    test(`the beginning of ${form} is the same wherever it is damaged behind it`, async () => {
+      // Of content that does not compress, so that the beginning takes some bytes.
+      const content = randomBytes(4000);
+      const { stdout } = spawnSync(form, ['-c'], { input: content });
+      assert.ok((await headOf(stdout)).equals(content.subarray(0, SIZE)));
+      assert.ok((await headOf(Buffer.concat([stdout, stdout]), 7)).equals(content.subarray(0, SIZE)));
+      // These two give out whole blocks, and these blocks are damaged.
+      if (form === 'bzip2' || form === 'xz') return;
+      for (let at = stdout.byteLength - 1; at > 1000; at -= 100) {
+        const damaged = Buffer.from(stdout);
+        damaged[at] = (damaged[at] ?? 0) ^ 0xff;
+        assert.ok((await headOf(damaged)).equals(content.subarray(0, SIZE)), `damaged at ${at}`);
+      }
+      assert.ok(
+        (await headOf(Buffer.concat([stdout, Buffer.from('garbage')]))).equals(content.subarray(0, SIZE)),
+      );
+    });
+
+  test('the beginning of what is no stream, or a short one, is as long as it is', async () => {
+    assert.equal((await headOf(gzipSync('short'))).toString(), 'short');
+    assert.equal((await headOf(Buffer.from('plain'))).toString(), 'plain');
+    assert.equal((await headOf(Buffer.from('1f8b08ff00000000', 'hex'))).byteLength, 0);
+    assert.equal((await headOf(Buffer.from('28b52ffdffffffff', 'hex'))).byteLength, 0);
+    assert.equal((await headOf(Buffer.alloc(0))).byteLength, 0);
   });
 
   test('an empty source and one shorter than any magic are plain', async () => {
