@@ -1,7 +1,16 @@
 /** Caches in a directory: an OCI layout that CI keeps from job to job. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { countsOf, machine, pushBase } from './cache-fixture.ts';
 import {
@@ -68,6 +77,38 @@ test('a directory that is not there is a cold cache, one that is damaged a warni
   assert.equal(damaged.stderr.match(/WARN: cannot read the cache/g)?.length, 1, damaged.stderr);
   assert.equal(countsOf(damaged), '3 executed, 0 cached');
 });
+
+const DAMAGES: Readonly<Record<string, (path: string) => void>> = {
+  cut: (path) => truncateSync(path, 10),
+  removed: (path) => rmSync(path),
+  'written over': (path) => writeFileSync(path, Buffer.alloc(statSync(path).size, 'x')),
+};
+
+for (const [damage, make] of Object.entries(DAMAGES))
+  test(`a cache whose plans were ${damage} is whole again after the next build that writes it`, async () => {
+    const name = `mended-${damage.replace(' ', '-')}`;
+    const context = app(name);
+    const directory = join(space.directory, `${name}-cache`);
+    const from = `type=local,src=${directory}`;
+    const to = `type=local,dest=${directory}`;
+    await machine(space, `${name}-1`).run('--cache-to', to, context);
+    const { digest } = JSON.parse(readFileSync(join(directory, 'tags/latest.json'), 'utf8')) as {
+      readonly digest: string;
+    };
+    const manifest = join(directory, 'blobs/sha256', digest.slice(7));
+    const { layers } = JSON.parse(readFileSync(manifest, 'utf8')) as {
+      readonly layers: readonly { readonly digest: string }[];
+    };
+    // The plan's document, then what leads to it.
+    for (const path of [join(directory, 'blobs/sha256', layers[0]?.digest.slice(7) ?? ''), manifest]) {
+      make(path);
+      await machine(space, `${name}-2`).run('--cache-from', from, '--cache-to', to, context);
+      const read = await machine(space, `${name}-${basename(path)}`).run('--cache-from', from, context);
+      assert.doesNotMatch(read.stderr, /WARN/);
+      assert.equal(countsOf(read), '0 executed, 3 cached');
+      rmSync(join(space.directory, `${name}-2`), { recursive: true });
+    }
+  });
 
 test('layers that were exchanged are not used: their steps are executed', async () => {
   const context = app('exchanged');

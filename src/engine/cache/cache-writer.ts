@@ -6,7 +6,7 @@
  */
 import pLimit from 'p-limit';
 import { hexOf, type CacheKey, type DiffID } from '../../base/digest.ts';
-import { TsbuildError } from '../../base/errors.ts';
+import { isTsbuildError, TsbuildError, type ErrorCode } from '../../base/errors.ts';
 import { copyBlob } from '../../content/copy-image.ts';
 import { isFetchFailure } from '../../content/lazy-blobs.ts';
 import type { BlobSource } from '../../content/roles.ts';
@@ -149,8 +149,7 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
       entries?.some(({ id, document }) => id === a.id && document.digest === a.document.digest) === true;
     const before = await reader.found;
     if (own.every((each) => isSame(each, before?.entries))) return undefined;
-    const document = await within(PLAN_MS, signal, (inner) => place.fetch(place.tag, { signal: inner }));
-    const entries = document === undefined ? [] : await plansIn(place, document, { signal });
+    const entries = await entriesThere().catch(nothingOfDamage);
     if (entries === undefined) {
       options.warn(
         `the cache ${place.name} names something else, an image perhaps, which is not overwritten: its steps are kept, but no plan of the whole build`,
@@ -159,6 +158,12 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
     }
     const others = entries.filter(({ id }) => own.every((each) => each.id !== id));
     return [...own, ...others.sort((a, b) => b.written - a.written)].slice(0, MAX_PLANS);
+  }
+
+  /** undefined: the tag is none of a cache. */
+  async function entriesThere(): Promise<readonly PlanEntry[] | undefined> {
+    const document = await within(PLAN_MS, signal, (inner) => place.fetch(place.tag, { signal: inner }));
+    return document === undefined ? [] : plansIn(place, document, { signal });
   }
 
   async function writePlans(drafts: readonly PlanDraft[]): Promise<void> {
@@ -212,6 +217,21 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
     },
   };
 }
+
+/** Plans that nobody can read any more are replaced: else the cache would stay without one for ever. */
+function nothingOfDamage(error: unknown): readonly PlanEntry[] {
+  if (DAMAGE.some((code) => isTsbuildError(error, code))) return [];
+  throw error;
+}
+
+const DAMAGE: readonly ErrorCode[] = [
+  'CACHE_INVALID',
+  'IMAGE_INVALID',
+  'DIGEST_MISMATCH',
+  'SIZE_MISMATCH',
+  'BLOB_NOT_FOUND',
+  'REGISTRY_NOT_FOUND',
+];
 
 /** A layer that another cache has lost: the step is worth its record without it. */
 function missing(error: unknown): undefined {

@@ -10,10 +10,10 @@
  *
  * Spec: OCI image-spec v1.1.1, image-layout.md.
  */
-import { closeSync, existsSync, openSync, readSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJsonIfExists, writeFileAtomic } from '../../base/atomic-file.ts';
-import { isDigest, pathOf, type Digest } from '../../base/digest.ts';
+import { createDigester, isDigest, pathOf, type Digest } from '../../base/digest.ts';
 import { namesIn } from '../../base/directory-names.ts';
 import { ioError, TsbuildError } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
@@ -45,6 +45,14 @@ export function createDirectoryPlace(directory: string, tag: string, host: Host)
     return value === undefined ? undefined : parseDescriptor(value, `tag ${name}`, invalid);
   }
 
+  /** why only documents: those that a build reads first decide whether it finds anything, and layers are large. */
+  function isWhole({ digest, size }: Descriptor): boolean {
+    if (size > MAX_DOCUMENT) return true;
+    const digester = createDigester(digest);
+    digester.update(readFileSync(pathOfBlob(digest)));
+    return digester.digest() === digest;
+  }
+
   function writeIndex(): void {
     const manifests = tagNames().flatMap((name): readonly Descriptor[] => {
       const descriptor = tagged(name);
@@ -69,7 +77,7 @@ export function createDirectoryPlace(directory: string, tag: string, host: Host)
     source,
     sink: {
       isVerifying: true,
-      has: (blob, io) => opened().has(blob, io),
+      has: async (blob, io) => (await opened().has(blob, io)) && isWhole(blob),
       put: (blob, open, io) => opened().put(blob, open, io),
     },
     async fetch(name, { signal }) {
