@@ -1,5 +1,6 @@
 /** Caches in a directory: an OCI layout that CI keeps from job to job. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   readdirSync,
@@ -109,6 +110,20 @@ for (const [damage, make] of Object.entries(DAMAGES))
       rmSync(join(space.directory, `${name}-2`), { recursive: true });
     }
   });
+
+test('a tag that is no file is none, and nobody waits for it', async () => {
+  const context = app('no-file');
+  const directory = join(space.directory, 'no-file-cache');
+  await machine(space, 'no-file-1').run('--cache-to', `type=local,dest=${directory}`, context);
+  for (const name of readdirSync(join(directory, 'tags'))) {
+    rmSync(join(directory, 'tags', name));
+    execFileSync('mkfifo', [join(directory, 'tags', name)]);
+  }
+  const flags = ['--cache-from', `type=local,src=${directory}`, '--cache-to', `type=local,dest=${directory}`];
+  const done = await machine(space, 'no-file-2').run(...flags, context);
+  assert.equal(countsOf(done), '3 executed, 0 cached');
+  assert.equal(countsOf(await machine(space, 'no-file-3').run(...flags, context)), '0 executed, 3 cached');
+});
 
 test('layers that were exchanged are not used: their steps are executed', async () => {
   const context = app('exchanged');

@@ -29,6 +29,8 @@ import { invalid } from './step-document.ts';
 /** Blobs this young may belong to a tag that is about to be written. */
 const YOUNG_MS = 3_600_000;
 const RANGE_READ = 1 << 20;
+/** A descriptor has some hundred bytes. */
+const MAX_TAG = 1 << 20;
 
 /** Steps stay so long beyond the plans that have them: builds that were killed leave no plan. */
 const KEEP_STEPS_MS = 7 * 86_400_000;
@@ -41,7 +43,12 @@ export function createDirectoryPlace(directory: string, tag: string, host: Host)
   const opened = (): ReturnType<typeof layoutSink> => (sink ??= layoutSink(directory, host));
 
   function tagged(name: string): Descriptor | undefined {
-    const value = readJsonIfExists(join(tags, `${name}.json`));
+    const path = join(tags, `${name}.json`);
+    // What is no file may keep whoever opens it waiting for ever.
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat?.isFile() !== true) return undefined;
+    if (stat.size > MAX_TAG) throw invalid(`tag ${name} has ${stat.size} bytes`);
+    const value = readJsonIfExists(path);
     return value === undefined ? undefined : parseDescriptor(value, `tag ${name}`, invalid);
   }
 
