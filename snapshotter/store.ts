@@ -68,9 +68,11 @@ export function openSnapshotStore(
   mkdirSync(committed, { recursive: true, mode: 0o700 });
   mkdirSync(staging, { recursive: true, mode: 0o700 });
   sweepUnowned(staging);
-  const notes = openUnsyncedNotes(join(root, 'unsynced'), (hex) => {
-    discard(join(committed, hex), join(staging, host.unique()), clear);
-  });
+  const notes = openUnsyncedNotes(
+    join(root, 'unsynced'),
+    (hex) => discard(join(committed, hex), join(staging, host.unique()), clear),
+    (hex) => existsSync(join(committed, hex)),
+  );
   const known = new Map<SnapshotName, Recorded>();
   /** Forms of what this process has looked at since it keeps it. */
   const held = new Map<SnapshotName, SnapshotForm>();

@@ -6,6 +6,7 @@
  * unsynced.ts.
  */
 import {
+  existsSync,
   closeSync,
   createReadStream,
   mkdirSync,
@@ -47,10 +48,21 @@ export function openLayerStore(root: string, host: Host, retention: Retention = 
     return open(diffID, path, size);
   }
 
-  const notes = openUnsyncedNotes(join(root, 'unsynced'), (hex) => {
+  const placeOfHex = (hex: string): string | undefined => {
     const diffID = `sha256:${hex}`;
-    if (isDigest(diffID)) rmSync(placeOf(diffID as DiffID), { force: true });
-  });
+    return isDigest(diffID) ? placeOf(diffID as DiffID) : undefined;
+  };
+  const notes = openUnsyncedNotes(
+    join(root, 'unsynced'),
+    (hex) => {
+      const path = placeOfHex(hex);
+      if (path !== undefined) rmSync(path, { force: true });
+    },
+    (hex) => {
+      const path = placeOfHex(hex);
+      return path !== undefined && existsSync(path);
+    },
+  );
   let swept = false;
   return {
     create() {

@@ -3,11 +3,21 @@
  *
  * Steps of a build are renamed into place without fsync: after a power cut the name may be there and the content
  * not. So each name is noted under the id of this boot before it becomes visible, and `sync` takes the notes back
- * once the file system has written everything. Notes of an earlier boot name what must not be trusted.
+ * once the file system has written everything, with those of killed processes. Notes of an earlier boot name what must not
+ * be trusted.
  *
  *   <directory>/<boot id>/<name>
  */
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { ioError } from '../base/errors.ts';
 import { namesIn } from '../base/directory-names.ts';
@@ -20,8 +30,18 @@ export interface UnsyncedNotes {
   readonly sync: () => Promise<void>;
 }
 
-/** `distrust` removes a thing that an earlier boot left unsynced; it is called before this returns. */
-export function openUnsyncedNotes(directory: string, distrust: (name: string) => void): UnsyncedNotes {
+/** Nobody takes so long between a note and what it is of. */
+const ABANDONED_MS = 3_600_000;
+
+/**
+ * `distrust` removes a thing that an earlier boot left unsynced; it is called before this returns. `isThere`: whether a thing
+ * is visible.
+ */
+export function openUnsyncedNotes(
+  directory: string,
+  distrust: (name: string) => void,
+  isThere: (name: string) => boolean,
+): UnsyncedNotes {
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const own = join(directory, boot);
   mkdirSync(own, { recursive: true, mode: 0o700 });
@@ -31,6 +51,16 @@ export function openUnsyncedNotes(directory: string, distrust: (name: string) =>
     rmSync(join(directory, other), { recursive: true, force: true });
   }
   const noted = new Set<string>();
+
+  /** Notes that processes left which were killed: of what is there, and will be written now, and of what has gone. */
+  function settled(): readonly string[] {
+    const others = namesIn(own).filter((name) => !noted.has(name));
+    const timeOf = (name: string): number =>
+      statSync(join(own, name), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    const latest = Math.max(...[...noted].map(timeOf));
+    return others.filter((name) => isThere(name) || latest - timeOf(name) > ABANDONED_MS);
+  }
+
   return {
     note(name) {
       writeFileSync(join(own, name), '');
@@ -39,6 +69,7 @@ export function openUnsyncedNotes(directory: string, distrust: (name: string) =>
     async sync() {
       const written = [...noted];
       if (written.length === 0) return;
+      const left = settled();
       try {
         const fd = openSync(directory, 'r');
         try {
@@ -53,6 +84,7 @@ export function openUnsyncedNotes(directory: string, distrust: (name: string) =>
         rmSync(join(own, name), { force: true });
         noted.delete(name);
       }
+      for (const name of left) rmSync(join(own, name), { force: true });
     },
   };
 }

@@ -11,6 +11,7 @@ import { startTimeOf } from '../../src/base/owner.ts';
 import { openEngine, type Engine } from '../../src/engine/engine.ts';
 import { collectorOf, pruneCache, pruneImages } from '../../src/engine/gc/prune.ts';
 import { collect } from '../../src/engine/gc/collect.ts';
+import { checkStore } from '../../src/engine/system.ts';
 import { isKept } from '../../src/engine/gc/budget.ts';
 import type { StoredImage } from '../../src/image/image-store.ts';
 import { parseReference } from '../../src/oci/reference.ts';
@@ -80,6 +81,50 @@ test('what another process made stays until its work ends', () => {
   assert.ok(pruneCache(pruner, { all: true }).freed >= 5000);
   assert.equal(has(pruner, made), false);
   assert.deepEqual(readdirSync(join(root, 'leases')), []);
+});
+
+/** With stores in which something happens whenever they are asked what they hold. */
+function asking(real: Engine, happens: () => void): Engine {
+  const also = <T>(list: () => Iterable<T>) =>
+    function* (): Generator<T> {
+      const all = [...list()];
+      happens();
+      yield* all;
+    };
+  return {
+    ...real,
+    content: { ...real.content, list: also(() => real.content.list()) },
+    layers: { ...real.layers, list: also(() => real.layers.list()) },
+    images: {
+      ...real.images,
+      async list() {
+        const all = await real.images.list();
+        happens();
+        return all;
+      },
+    },
+  };
+}
+
+test('system check takes what others remove and make meanwhile for no damage, and damage for damage', async () => {
+  const real = engine();
+  const removals = [
+    () => real.content.remove(real.content.write('removed').digest),
+    () => real.layers.remove(layer(real, 10, 1)),
+  ];
+  for (const remove of removals) {
+    real.content.write('removed');
+    layer(real, 10, 1);
+    const { damage } = await checkStore(asking(real, remove));
+    assert.deepEqual(damage, []);
+  }
+  let named = 0;
+  const naming = (): void => void image(real, [layer(real, 5, 2)], `n${(named += 1)}:1`);
+  assert.deepEqual((await checkStore(asking(real, naming))).damage, []);
+  assert.ok(named >= 3);
+  const [lost] = image(real, [layer(real, 7, 3)], 'lost:1').config.rootfs.diff_ids;
+  real.layers.remove(lost ?? assert.fail());
+  assert.match((await checkStore(real)).damage.join('\n'), /^image sha256:\w+ lacks layer sha256:\w+$/);
 });
 
 test('what another process looked up to use stays until its work ends', () => {

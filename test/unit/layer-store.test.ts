@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
@@ -83,18 +83,32 @@ describe('layer store', () => {
     assert.equal(openLayerStore(root, testHost).get(diffID)?.size, 5);
   });
 
-  test('a sync takes back the notes of its own process alone', async () => {
-    const notes = openUnsyncedNotes(join(root, 'unsynced'), () => undefined);
-    const other = openUnsyncedNotes(join(root, 'unsynced'), () => undefined);
+  test('a sync takes back the notes of its own process alone, while another may still be making what its are of', async () => {
+    const isThere = (): boolean => false;
+    const notes = openUnsyncedNotes(join(root, 'unsynced'), () => undefined, isThere);
+    const other = openUnsyncedNotes(join(root, 'unsynced'), () => undefined, isThere);
     notes.note('mine');
     other.note('theirs');
     await notes.sync();
     await notes.sync();
     crash();
     const distrusted: string[] = [];
-    openUnsyncedNotes(join(root, 'unsynced'), (name) => distrusted.push(name));
-    openUnsyncedNotes(join(root, 'unsynced'), (name) => distrusted.push(name));
+    openUnsyncedNotes(join(root, 'unsynced'), (name) => distrusted.push(name), isThere);
+    openUnsyncedNotes(join(root, 'unsynced'), (name) => distrusted.push(name), isThere);
     assert.deepEqual(distrusted, ['theirs']);
+  });
+
+  test('notes of killed processes do not stay for ever: what they are of is there, or has long gone', async () => {
+    const isThere = (name: string): boolean => name === 'there';
+    const killed = openUnsyncedNotes(join(root, 'unsynced'), () => undefined, isThere);
+    for (const name of ['there', 'gone', 'perhaps']) killed.note(name);
+    const [boot = ''] = readdirSync(join(root, 'unsynced'));
+    const long = new Date(Date.now() - 7_200_000);
+    utimesSync(join(root, 'unsynced', boot, 'gone'), long, long);
+    const notes = openUnsyncedNotes(join(root, 'unsynced'), () => undefined, isThere);
+    notes.note('mine');
+    await notes.sync();
+    assert.deepEqual(readdirSync(join(root, 'unsynced', boot)), ['perhaps']);
   });
 
   /** The machine starts again: the notes are of an earlier boot. */
