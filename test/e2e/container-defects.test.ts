@@ -347,3 +347,13 @@ test('with a driver that keeps whole trees, mount points showed in diff, commit 
   copy('rm', '-f', 'whole');
   assert.deepEqual(leftovers(root), []);
 });
+
+test('cp into or out of a container that was never started was a bug in tsbuild', () => {
+  writeFileSync(join(space.directory, 'new'), 'new\n');
+  space.ok(['create', '--name', 'fresh', '--network', 'none', 'bb:1', 'cat', '/etc/new']);
+  space.ok(['cp', 'fresh:/etc/passwd', 'passwd']);
+  assert.match(readFileSync(join(space.directory, 'passwd'), 'utf8'), /^root:/);
+  space.ok(['cp', 'new', 'fresh:/etc/']);
+  assert.equal(space.ok(['diff', 'fresh']).stdout, 'C /etc\nA /etc/new\n');
+  assert.equal(space.ok(['start', '-a', 'fresh']).stdout, 'new\n');
+});

@@ -12,6 +12,7 @@ import type { StoredContainer } from '../../runtime/container.ts';
 import { keepsWholeTrees } from '../../../snapshotter/driver.ts';
 import { untouchedStubs } from '../../../snapshotter/noted-stubs.ts';
 import type { Engine } from '../engine.ts';
+import { rootMounts } from './spec.ts';
 
 /** All drivers keep the files of a container's layer here: what changed, or everything. */
 export function layerFiles({ directory }: StoredContainer): string {
@@ -101,8 +102,10 @@ export async function withContainerRoot<T>(
       closeSync(fd);
     }
   }
+  const files = layerFiles(container);
+  // One that was never started has no layer yet.
+  if (!existsSync(files)) await rootMounts(engine, container);
   return withBelow(engine, container, async ({ driver, lower, program }) => {
-    const files = layerFiles(container);
     if (keepsWholeTrees(driver) || lower.length === 0) return await use(files);
     const fd = openOverlayRoot(lower, files, join(container.directory, 'layer', 'work'), program);
     try {
