@@ -42,6 +42,8 @@ export interface ContainerInput {
   readonly args: readonly string[];
   /** HOME and PATH are added where they are missing. */
   readonly env: readonly string[];
+  /** HOSTNAME, too. */
+  readonly tellsHostname?: boolean;
   readonly cwd: string;
   readonly user: ContainerUser;
   readonly home: string;
@@ -187,10 +189,11 @@ function withInfinity({ type, soft, hard }: Rlimit): Rlimit {
   return { type, soft: value(soft), hard: value(hard) };
 }
 
-function withDefaults({ env, home, terminal }: ContainerInput): readonly string[] {
+function withDefaults({ env, home, terminal, hostname, tellsHostname }: ContainerInput): readonly string[] {
   const has = (name: string): boolean => env.some((entry) => entry.startsWith(`${name}=`));
   return [
     ...(has('PATH') ? [] : [`PATH=${DEFAULT_PATH}`]),
+    ...(tellsHostname === true && hostname !== '' && !has('HOSTNAME') ? [`HOSTNAME=${hostname}`] : []),
     ...(terminal && !has('TERM') ? ['TERM=xterm'] : []),
     ...env,
     ...(has('HOME') ? [] : [`HOME=${home}`]),

@@ -142,9 +142,10 @@ export function startError(
   const name = errnoName(errno);
   if (failed?.op === 'exec') return execError(name, spec);
   const detail = text === '' ? '' : ` (${JSON.stringify(text)})`;
+  const isFurther = ops.some(({ op: each }) => each === 'enter');
   return new TsbuildError(
     'CONTAINER_START_FAILED',
-    `cannot start the container: ${failed?.subject ?? 'the plan'}${detail}: ${name}`,
+    `cannot ${isFurther ? 'run that in' : 'start'} the container: ${failed?.subject ?? 'the plan'}${detail}: ${name}`,
     hintOf(failed, name),
   );
 }

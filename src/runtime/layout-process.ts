@@ -227,7 +227,8 @@ function filterOps(spec: ProcessSpec, machine: Machine): readonly PlanOp[] {
 /** Where the program may be: as execvp(3) looks for it, in the container's own PATH. */
 function candidatesOf({ args, env, cwd }: ProcessSpec): readonly string[] {
   const [program = ''] = args;
-  if (program.includes('/')) return [program];
+  // why: beside a directory of PATH no name would be the directory itself.
+  if (program === '' || program.includes('/')) return [program];
   const path = env.findLast((entry) => entry.startsWith('PATH='))?.slice('PATH='.length) ?? FALLBACK_PATH;
   return path.split(':').map((directory) => `${directory === '' ? cwd : directory}/${program}`);
 }

@@ -357,3 +357,47 @@ test('cp into or out of a container that was never started was a bug in tsbuild'
   assert.equal(space.ok(['diff', 'fresh']).stdout, 'C /etc\nA /etc/new\n');
   assert.equal(space.ok(['start', '-a', 'fresh']).stdout, 'new\n');
 });
+
+test('HOSTNAME was missing from the environment of a container', () => {
+  run('--name', 'host', '-h', 'box', 'bb:1', 'sleep', '100');
+  const name = 'echo $HOSTNAME';
+  assert.equal(space.ok(['exec', 'host', 'sh', '-c', name]).stdout, 'box\n');
+  assert.equal(space.ok(['exec', '-e', 'HOSTNAME=mine', 'host', 'sh', '-c', name]).stdout, 'mine\n');
+  assert.equal(space.ok(['run', '--rm', '-h', 'box', 'bb:1', 'sh', '-c', name]).stdout, 'box\n');
+  assert.equal(space.ok(['run', '--rm', '-e', 'HOSTNAME=', 'bb:1', 'sh', '-c', name]).stdout, '\n');
+  assert.doesNotMatch(inspect('host', '{{json .Config.Env}}'), /HOSTNAME/);
+});
+
+test('ps showed the arguments of a command without quotes', () => {
+  run('--name', 'said', 'bb:1', 'sh', '-c', 'sleep 100');
+  assert.equal(space.ok(['ps', '--format', '{{.Command}}']).stdout, `"sh -c 'sleep 100'"\n`);
+});
+
+test('exec -w made the directory that it was to run in', () => {
+  run('--name', 'dir', 'bb:1', 'sleep', '100');
+  const missing = space.tsbuild(['exec', '-w', '/missing/too', 'dir', 'pwd']);
+  assert.deepEqual([missing.code, missing.stdout], [126, '']);
+  assert.match(missing.stderr, /working directory \("\/missing\/too"\): ENOENT/);
+  assert.match(space.tsbuild(['exec', '-w', '/bin/busybox', 'dir', 'pwd']).stderr, /ENOTDIR/);
+  assert.equal(space.tsbuild(['exec', 'dir', 'ls', '-d', '/missing']).code, 1);
+  assert.equal(space.ok(['exec', '-w', '/tmp', 'dir', 'pwd']).stdout, '/tmp\n');
+});
+
+test('-w took a path that is not absolute', () => {
+  run('--name', 'abs', 'bb:1', 'sleep', '100');
+  const relative = space.tsbuild(['run', '--rm', '-w', 'here', 'bb:1', 'pwd']);
+  assert.equal(relative.code, 125);
+  assert.match(relative.stderr, /the working directory 'here' is invalid, it needs to be an absolute path/);
+  assert.equal(space.tsbuild(['exec', '-w', 'here', 'abs', 'pwd']).code, 126);
+});
+
+test('exec as a user who is not there ended with 1, and a program without a name with 126', () => {
+  run('--name', 'who', 'bb:1', 'sleep', '100');
+  assert.equal(space.tsbuild(['exec', '-u', 'nobody7', 'who', 'id']).code, 126);
+  assert.equal(space.tsbuild(['run', '--rm', '--network', 'none', 'bb:1', '']).code, 127);
+});
+
+test('rename to the name that a container has was taken for done', () => {
+  space.ok(['create', '--name', 'same', 'bb:1', 'true']);
+  assert.equal(space.tsbuild(['rename', 'same', 'same']).code, 1);
+});

@@ -26,7 +26,8 @@ export function readCreateRequest(
     command,
     ...(entrypoint === undefined ? {} : { entrypoint: entrypoint === '' ? [] : [entrypoint] }),
     env: parseEnvironment({ files: flags.list('env-file'), values: flags.list('env') }, env, fileReader(cwd)),
-    ...textFlags(flags, { name: 'name', workdir: 'workdir', user: 'user', 'detach-keys': 'detachKeys' }),
+    ...textFlags(flags, { name: 'name', user: 'user', 'detach-keys': 'detachKeys' }),
+    ...readWorkdir(flags.text('workdir')),
     terminal: flags.boolean('tty'),
     stdin: stdinOf(flags, attached),
     ...readNetwork(flags),
@@ -100,6 +101,12 @@ function textFlags<K extends string>(
     return value === undefined ? [] : [[key, value] as const];
   });
   return Object.fromEntries(given) as { readonly [P in K]?: string };
+}
+
+function readWorkdir(workdir: string | undefined): Pick<CreateRequest, 'workdir'> {
+  if (workdir === undefined || workdir === '') return {};
+  if (workdir.startsWith('/')) return { workdir };
+  throw badFlags(`the working directory '${workdir}' is invalid, it needs to be an absolute path`);
 }
 
 function readPull(pull: string): CreateRequest['pull'] {

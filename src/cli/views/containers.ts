@@ -44,7 +44,7 @@ export interface ListedContainer {
 export function containerRow(listed: ListedContainer, nowMs: number, whole: boolean): Struct {
   const { container, networks, ports, exposed, size } = listed;
   const { id, config, state } = container;
-  const command = [...config.entrypoint, ...config.command].join(' ');
+  const command = commandText([...config.entrypoint, ...config.command]);
   const mounts = config.isolation.mounts.filter(({ kind }) => kind !== 'tmpfs');
   const names = mounts.map(mountName);
   return {
@@ -66,6 +66,11 @@ export function containerRow(listed: ListedContainer, nowMs: number, whole: bool
     State: state.status,
     Status: statusText(state, nowMs),
   };
+}
+
+/** Arguments with spaces in quotes, not the program. */
+function commandText([program = '', ...args]: readonly string[]): string {
+  return [program, ...args.map((arg) => (arg.includes(' ') ? `'${arg}'` : arg))].join(' ');
 }
 
 function mountName(mount: MountRequest): string {

@@ -124,6 +124,7 @@ async function processOf(
     ...input,
     ...user,
     id,
+    tellsHostname: true,
     args: request.command,
     env: mergeEnv(config.input.env, request.env),
     cwd: request.workdir ?? config.input.cwd,

@@ -49,6 +49,7 @@ export async function prepareSpec(
     ...config.input,
     ...input,
     id,
+    tellsHostname: true,
     mounts,
     network: networkOf(engine, config.network, attachment),
     resolvConf: attachment?.resolvConf ?? engine.options.resolvConf(),

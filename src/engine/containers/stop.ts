@@ -152,7 +152,12 @@ function notRunning({ config }: StoredContainer): TsbuildError {
 
 /** Throws CONTAINER_NAME_IN_USE, USAGE. */
 export async function renameContainer(engine: Engine, reference: string, name: string): Promise<void> {
-  const { id, state } = await current(engine, reference);
+  const { id, config, state } = await current(engine, reference);
+  if (config.name === name)
+    throw new TsbuildError(
+      'CONTAINER_NAME_IN_USE',
+      `renaming container ${JSON.stringify(name)} to the name that it has`,
+    );
   engine.containers.rename(id, name);
   if (isActive(state) && readHeld(engine.containers.directoryOf(id))?.networks === true)
     await (await engine.networks()).rename(id, name);

@@ -1,9 +1,10 @@
 /**
- * `tsbuild exec`. Exit codes as docker's: the program's own, 126 or 127 where it cannot be run, 1 where nothing runs.
+ * `tsbuild exec`. Exit codes as docker's: the program's own, 126 or 127 where it cannot be run (as that user,
+ * in that directory), 1 where nothing runs.
  *
  * The program is the container's: it goes on when this command is killed, interrupted, or left by the detach keys.
  */
-import { TsbuildError } from '../../../base/errors.ts';
+import { isTsbuildError, TsbuildError, type ErrorCode } from '../../../base/errors.ts';
 import { execDetached, execInContainer, type ExecRequest } from '../../../engine/containers/exec.ts';
 import type { ParsedFlags } from '../../flags.ts';
 import type { Session } from '../../session.ts';
@@ -12,6 +13,20 @@ import { parseEnvironment } from '../run-flags/environment.ts';
 import { fileReader } from '../run-flags/isolation.ts';
 
 export async function runExec(flags: ParsedFlags, session: Session): Promise<number> {
+  try {
+    return await exec(flags, session);
+  } catch (error) {
+    throw isTsbuildError(error, 'USER_NOT_FOUND') || isTsbuildError(error, 'CONTAINER_START_FAILED')
+      ? notRun(error.code, error.message, error.hint)
+      : error;
+  }
+}
+
+function notRun(code: ErrorCode, message: string, hint?: string): TsbuildError {
+  return new TsbuildError(code, message, { exitCode: 126, ...(hint === undefined ? {} : { hint }) });
+}
+
+async function exec(flags: ParsedFlags, session: Session): Promise<number> {
   const request = readRequest(flags, session);
   if (flags.boolean('detach')) {
     await execDetached(session.engine(), request, session.signal);
@@ -47,6 +62,8 @@ export async function runExec(flags: ParsedFlags, session: Session): Promise<num
 function readRequest(flags: ParsedFlags, { cwd, env }: Session): ExecRequest {
   const [container = '', ...command] = flags.words;
   const [user, workdir] = [flags.text('user'), flags.text('workdir')];
+  if (workdir !== undefined && !workdir.startsWith('/'))
+    throw notRun('USAGE', `the working directory '${workdir}' is invalid, it needs to be an absolute path`);
   return {
     container,
     command,
