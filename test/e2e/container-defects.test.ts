@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { holderOf } from '../../src/runtime/cgroups/hierarchies.ts';
 import { readHierarchies } from '../../src/runtime/cgroups/read-hierarchies.ts';
@@ -356,6 +356,23 @@ test('cp into or out of a container that was never started was a bug in tsbuild'
   space.ok(['cp', 'new', 'fresh:/etc/']);
   assert.equal(space.ok(['diff', 'fresh']).stdout, 'C /etc\nA /etc/new\n');
   assert.equal(space.ok(['start', '-a', 'fresh']).stdout, 'new\n');
+});
+
+test('a container could not read its own limits: /sys/fs/cgroup was empty', { skip: !hasMemory }, () => {
+  const limit =
+    holderOf(readHierarchies(), 'memory')?.version === 2
+      ? '/sys/fs/cgroup/memory.max'
+      : '/sys/fs/cgroup/memory/memory.limit_in_bytes';
+  const script = `cat ${limit}; mkdir ${dirname(limit)}/x 2>&1`;
+  const refused = new RegExp(`^${64 << 20}\\n(mkdir: .* Read-only file system\\n)$`);
+  for (const flags of [[], ['--cgroupns', 'host'], ['--userns', 'auto'], ['-u', '1000']]) {
+    const args = ['run', '--rm', '--network', 'none', '-m', '64m', ...flags, 'bb:1', 'sh', '-c', script];
+    assert.match(space.tsbuild(args).stdout, refused, flags.join(' '));
+  }
+  const own = ['--privileged', '-m', '64m', 'bb:1', 'sh', '-c', `cat ${limit}`];
+  assert.equal(space.ok(['run', '--rm', ...own]).stdout, `${64 << 20}\n`);
+  const mine = ['run', '--rm', '--tmpfs', '/sys/fs/cgroup', 'bb:1', 'ls', '/sys/fs/cgroup'];
+  assert.equal(space.ok(mine).stdout, '');
 });
 
 test('HOSTNAME was missing from the environment of a container', () => {

@@ -2,16 +2,17 @@
 import { join } from 'node:path';
 import type { Mount } from '../../../native/mount.ts';
 import { keepsGroups } from '../../runtime/annotations.ts';
+import { cgroupMounts } from '../../runtime/cgroups/mounts.ts';
 import { prepareCgroup, type PreparedCgroup } from '../../runtime/cgroups/driver.ts';
 import { readWritableHierarchies } from '../../runtime/cgroups/read-hierarchies.ts';
 import { DEFAULT_PARENT } from '../../runtime/cgroups/remove.ts';
 import type { StoredContainer } from '../../runtime/container.ts';
 import { createContainerSpec, DEFAULT_STUBS, MTAB } from '../../runtime/default-spec.ts';
 import type { Attachment } from '../../runtime/network/contract.ts';
-import type { ContainerNetwork, ContainerSpec } from '../../runtime/runtime.ts';
+import type { ContainerMount, ContainerNetwork, ContainerSpec } from '../../runtime/runtime.ts';
 import type { Engine } from '../engine.ts';
 import { isFile } from './create.ts';
-import { isolationAtStart, mountStubs } from './isolation.ts';
+import { isolationAtStart, mountStubs, type StartIsolation } from './isolation.ts';
 import { resourcesOf } from './resources.ts';
 import { runningPid, startFacts } from './start-facts.ts';
 
@@ -45,17 +46,19 @@ export async function prepareSpec(
   attachment: Attachment | undefined,
 ): Promise<PreparedSpec> {
   const { input, deviceRules } = isolationAtStart(config.isolation, startFacts(engine, id));
+  const network = networkOf(engine, config.network, attachment);
+  const prepared = await cgroupOf(id, config.isolation, deviceRules);
   const spec = createContainerSpec({
     ...config.input,
     ...input,
+    volumes: [...ownCgroup(prepared, input), ...(input.volumes ?? [])],
     id,
     tellsHostname: true,
     mounts,
-    network: networkOf(engine, config.network, attachment),
+    network,
     resolvConf: attachment?.resolvConf ?? engine.options.resolvConf(),
     ...(attachment === undefined ? {} : { hosts: attachment.hosts }),
   });
-  const prepared = await cgroupOf(id, config.isolation, deviceRules);
   const keepGroups = keepsGroups(config.annotations ?? {});
   return {
     spec: {
@@ -66,6 +69,26 @@ export async function prepareSpec(
     },
     [Symbol.dispose]: () => prepared?.[Symbol.dispose](),
   };
+}
+
+const CGROUPS = '/sys/fs/cgroup';
+/** read-only, nosuid, nodev, noexec */
+const CLOSED = 0x0f;
+const PLAIN = { remount: false, clear: 0, setBelow: 0, clearBelow: 0, propagation: 0 };
+
+/** On v1; on v2 the layout mounts it. Programs size themselves by the limits that they read there. */
+function ownCgroup(
+  prepared: PreparedCgroup | undefined,
+  { privileged, namespaces, volumes = [] }: StartIsolation['input'],
+): readonly ContainerMount[] {
+  const place = prepared?.cgroup.place;
+  const isTaken = volumes.some(({ target }) => target === CGROUPS);
+  if (place === undefined || place.v1.length === 0 || isTaken) return [];
+  return cgroupMounts(place, {
+    target: CGROUPS,
+    flags: { ...PLAIN, set: privileged === true ? CLOSED & ~1 : CLOSED },
+    hasNamespace: namespaces?.cgroup === 'new',
+  });
 }
 
 function networkOf(

@@ -6,7 +6,8 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { isAbsolute, join, posix } from 'node:path';
 import { TsbuildError } from '../../base/errors.ts';
-import { directoryOf, placesOf, type CgroupPlace } from '../cgroups/cgroup.ts';
+import type { CgroupPlace } from '../cgroups/cgroup.ts';
+import { cgroupMounts } from '../cgroups/mounts.ts';
 import type { Attachment, ContainerMount, DeviceNode, IdMaps } from '../runtime.ts';
 import { borrowedSys, isSysfs, NO_CGROUPS } from './borrowed-sys.ts';
 import type { Fields } from './fields.ts';
@@ -62,7 +63,11 @@ function mountOf(mount: Fields, place: MountPlace): readonly ContainerMount[] {
   checkTarget(target, type, options);
   if (place.borrowsSys && isSysfs(mount)) return [borrowedSys(target, options)];
   if (type === 'cgroup' && place.cgroup !== undefined && place.cgroup.v1.length > 0)
-    return cgroupMounts(target, options, place, place.cgroup);
+    return cgroupMounts(place.cgroup, {
+      target,
+      flags: flagsOf(options),
+      hasNamespace: place.hasCgroupNamespace,
+    });
   const bind = options.bind || type === 'bind';
   const source = sourceOf(mount.text('source') ?? '', bind, type, place);
   if (options.copySymlink && bind && lstatSync(source, { throwIfNoEntry: false })?.isSymbolicLink() === true)
@@ -169,68 +174,6 @@ function idMapsOf(mount: Fields, options: MountOptions, place: MountPlace): Atta
   if (maps === undefined)
     throw new TsbuildError('SPEC_INVALID', `${mount.nameOf('options')}: idmap without mappings`);
   return { ...maps, recursive: options.idmap === 'all' };
-}
-
-/** v1: a tmpfs with one mount per hierarchy, as systemd lays them out on the host; v2 beside them. */
-function cgroupMounts(
-  target: string,
-  options: MountOptions,
-  { hasCgroupNamespace }: MountPlace,
-  place: CgroupPlace,
-): readonly ContainerMount[] {
-  const base = {
-    ...flagsOf(options),
-    kind: 'attach',
-    copyUp: false,
-    recursive: false,
-    propagation: 0,
-  } as const;
-  const isReadonly = (options.set & 1) !== 0;
-  const writable = { ...base, set: options.set & ~1 };
-  const mounts: ContainerMount[] = [
-    {
-      ...writable,
-      ...{ type: 'tmpfs', source: 'tmpfs', target, bind: false },
-      options: [['mode', '0755']],
-    },
-  ];
-  for (const each of placesOf(place)) {
-    const name = posix.basename(each.mountPoint);
-    const at = `${target}/${name}`;
-    const controllers = each.name === undefined ? each.controllers : [];
-    mounts.push(
-      hasCgroupNamespace
-        ? {
-            ...base,
-            ...{ type: each.version === 1 ? 'cgroup' : 'cgroup2', source: 'cgroup', target: at, bind: false },
-            options: hierarchyOptions(each.version, controllers, each.name),
-          }
-        : { ...base, ...{ type: 'bind', source: directoryOf(each), target: at, bind: true }, options: [] },
-    );
-    if (name.includes(','))
-      for (const controller of controllers)
-        mounts.push({ kind: 'symlink', target: `${target}/${controller}`, to: name });
-  }
-  if (isReadonly)
-    mounts.push({
-      ...base,
-      ...{ type: 'none', source: '', target, bind: false, remount: true, options: [] },
-    });
-  return mounts;
-}
-
-function hierarchyOptions(
-  version: 1 | 2,
-  controllers: readonly string[],
-  name: string | undefined,
-): readonly (readonly [string, string])[] {
-  if (version === 2) return [];
-  if (name !== undefined)
-    return [
-      ['none', ''],
-      ['name', name],
-    ];
-  return controllers.map((controller) => [controller, ''] as const);
 }
 
 const DEV_LINKS = [
