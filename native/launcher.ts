@@ -166,10 +166,10 @@ export interface ForegroundOptions {
   /** Descriptors for the program, from FIRST_HANDED_ON on. */
   readonly more?: readonly number[];
   /**
-   * The process goes on when the caller is gone, or when these keys are typed at its terminal (none: no keys): `left`
-   * tells, and no other event follows. Absent: it ends with the caller.
+   * The process goes on when the caller is gone, when these keys are typed at its terminal (none: no keys), or when
+   * nobody reads that any more: `left` tells, and no other event follows. Absent: it ends with the caller.
    */
-  readonly leaving?: { readonly keys: Uint8Array; readonly left: () => void };
+  readonly leaving?: { readonly keys: Uint8Array; readonly left: (why: 'keys' | 'unread') => void };
 }
 
 export interface Launched {
@@ -217,11 +217,11 @@ export function launchForeground(
     child.unref();
     (child.stdio[4] as Readable).destroy();
   };
-  readFrames(child.stdio[4] as Readable, (type, _id, payload) => {
+  readFrames(child.stdio[4] as Readable, (type, id, payload) => {
     if (type === STARTED) pid = payload.readUInt32LE(0);
     if (type === LEFT) {
       abandon();
-      leaving?.left();
+      leaving?.left(id === 0 ? 'keys' : 'unread');
     } else if (type === EXIT || type === ERROR) {
       ended = true;
       // why: told when the launcher is gone, so that the terminal is the caller's again.

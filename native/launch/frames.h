@@ -17,9 +17,12 @@ enum frame_type {
 	FRAME_ERROR = 14,   /* u32 op, u32 errno, text: the program was not started */
 	FRAME_WARNING = 15, /* u32 op, u32 errno, text */
 	FRAME_TOLD = 18,    /* text: an event of the start, with START_TELLS */
-	FRAME_LEFT = 17,    /* the user typed the keys that leave a process; it goes on */
+	FRAME_LEFT = 17,    /* id: enum left; the process goes on */
 	FRAME_NET_DONE = 16, /* i32 descriptor of the network namespace, the server's as long as it lives; -1: none */
 };
+
+/* Why a process is left: the user typed the keys for it, or nobody reads its terminal any more. */
+enum left { LEFT_BY_KEYS, LEFT_UNREAD };
 
 struct frame {
 	uint32_t length, type, id;

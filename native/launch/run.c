@@ -96,12 +96,23 @@ static void leave(void)
 		_exit(0);
 }
 
+static void tell_left(uint32_t why)
+{
+	/* why: the terminal is the caller's again before it hears of it. */
+	restore();
+	send_frame(r.status, FRAME_LEFT, why, NULL, 0);
+	leave();
+}
+
 static void pass_output(void)
 {
 	char buffer[CHUNK];
 	ssize_t n = read(r.master, buffer, sizeof buffer);
-	if (n > 0 && r.output >= 0 && write_all(r.output, buffer, (size_t)n) < 0)
+	if (n > 0 && r.output >= 0 && write_all(r.output, buffer, (size_t)n) < 0) {
 		r.output = -1;
+		if (r.status >= 0)
+			tell_left(LEFT_UNREAD);
+	}
 	if (n <= 0 && !is_transient(n))
 		r.master = -1;
 }
@@ -116,10 +127,7 @@ static void pass_input(void)
 		write_all(r.master, passed, size);
 		if (!left)
 			return;
-		/* why: the terminal is the caller's again before it hears of it. */
-		restore();
-		send_frame(r.status, FRAME_LEFT, 0, NULL, 0);
-		leave();
+		tell_left(LEFT_BY_KEYS);
 	} else if (!is_transient(n)) {
 		/* End of a piped input: what the terminal's user would type. A terminal that ends was hung up. */
 		if (n == 0 && !r.is_tty)

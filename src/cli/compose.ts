@@ -14,6 +14,7 @@ import type { ParsedFlags } from './flags.ts';
 import type { Configuration } from './configuration.ts';
 import { parseBytes } from './quantities.ts';
 import type { RegistrySettings } from '../registry/settings.ts';
+import type { Output } from './output.ts';
 import type { Session } from './session.ts';
 import { DEFAULT_ROOT } from './unchanged-build.ts';
 
@@ -36,7 +37,12 @@ export function createHost(): Host {
 /** What ends a command in an orderly way. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 
-export function compose(flags: ParsedFlags, version: string, configuration: Configuration): Composed {
+export function compose(
+  flags: ParsedFlags,
+  version: string,
+  configuration: Configuration,
+  output: Output,
+): Composed {
   const { env } = process;
   const cwd = workingDirectory();
   const host = createHost();
@@ -56,6 +62,7 @@ export function compose(flags: ParsedFlags, version: string, configuration: Conf
     else abort.abort();
   };
   for (const signal of SIGNALS) process.on(signal, onSignal);
+  output.signal.addEventListener('abort', () => abort.abort());
   const driver = storageDriverOf(flags, env);
   const root = resolve(cwd, flags.text('root') ?? env['TSBUILD_ROOT'] ?? DEFAULT_ROOT);
   return {
@@ -64,15 +71,15 @@ export function compose(flags: ParsedFlags, version: string, configuration: Conf
       cwd,
       root,
       env,
-      // why: making a stream of one of these loads what a command that does not use it can do without.
+      // why: making a stream of it loads what a command that does not use it can do without.
       get stdin() {
         return process.stdin;
       },
       get stdout() {
-        return process.stdout;
+        return output.stdout;
       },
       get stderr() {
-        return process.stderr;
+        return output.stderr;
       },
       signal: abort.signal,
       registrySettings,
@@ -104,6 +111,7 @@ export function compose(flags: ParsedFlags, version: string, configuration: Conf
           },
         })),
       onSignal: (next) => (handler = next),
+      onBrokenOutput: output.onBroken,
     },
     async [Symbol.asyncDispose]() {
       await engine?.[Symbol.asyncDispose]();

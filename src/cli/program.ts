@@ -6,6 +6,7 @@ import { COMMANDS } from './commands.ts';
 import { compose } from './compose.ts';
 import { readConfiguration } from './configuration.ts';
 import { helpText, parseFlags } from './flags.ts';
+import { BROKEN_PIPE, createOutput, type Output } from './output.ts';
 
 const VERSION = '0.1.0';
 
@@ -61,7 +62,7 @@ function find(name: string): CommandEntry {
   return entry;
 }
 
-async function main(argv: readonly string[]): Promise<number> {
+async function main(argv: readonly string[], output: Output): Promise<number> {
   const [first] = argv;
   if (
     first === undefined ||
@@ -69,11 +70,11 @@ async function main(argv: readonly string[]): Promise<number> {
     first === '-h' ||
     (first === 'help' && argv[1] === undefined)
   ) {
-    process.stdout.write(overview());
+    output.stdout.write(overview());
     return first === undefined ? 2 : 0;
   }
   if (first === '--version' || first === 'version' || first === '-V') {
-    process.stdout.write(`tsbuild ${VERSION}\n`);
+    output.stdout.write(`tsbuild ${VERSION}\n`);
     return 0;
   }
   const { entry, rest } =
@@ -85,25 +86,34 @@ async function main(argv: readonly string[]): Promise<number> {
       : choose(argv);
   const flags = parseFlags(entry.spec, rest);
   if (flags.has('help')) {
-    process.stdout.write(helpText(entry.spec));
+    output.stdout.write(helpText(entry.spec));
     return 0;
   }
-  await using composed = compose(flags, VERSION, await readConfiguration(process.env));
+  await using composed = compose(flags, VERSION, await readConfiguration(process.env), output);
   return await entry.run(flags, composed.session);
 }
 
 /** Carries a command line out; how it ended is the process's exit code. */
 export async function program(argv: readonly string[]): Promise<void> {
+  const output = createOutput();
+  let code: number;
   try {
-    process.exitCode = await main(argv);
+    code = await main(argv, output);
   } catch (error) {
-    const { renderError, exitCodeOf } = await import('./render/error.ts');
-    process.stderr.write(
-      renderError(error, {
-        color: process.stderr.isTTY && process.env['NO_COLOR'] === undefined,
-        debug: argv.includes('--debug'),
-      }),
-    );
-    process.exitCode = exitCodeOf(error);
+    code = await fail(error, argv, output);
   }
+  process.exitCode = code;
+  const broken = (): void => void (process.exitCode = BROKEN_PIPE);
+  if (output.isBroken) broken();
+  // The last that was written may turn out to be read by nobody only now.
+  else output.signal.addEventListener('abort', broken);
+}
+
+async function fail(error: unknown, argv: readonly string[], { stderr, isBroken }: Output): Promise<number> {
+  const { renderError, exitCodeOf } = await import('./render/error.ts');
+  // It ended early for want of a reader.
+  if (isBroken) return BROKEN_PIPE;
+  const color = stderr.isTTY && process.env['NO_COLOR'] === undefined;
+  stderr.write(renderError(error, { color, debug: argv.includes('--debug') }));
+  return exitCodeOf(error);
 }

@@ -20,4 +20,6 @@ export interface Session {
   readonly asksRegistries: () => boolean;
   /** Takes a handler off the process's signals while a container in the foreground has them. */
   readonly onSignal: (handler: ((signal: NodeJS.Signals) => void) | undefined) => void;
+  /** Instead of `signal`, which fires, too, when nobody reads the command's output any more. */
+  readonly onBrokenOutput: (handler: () => void) => void;
 }

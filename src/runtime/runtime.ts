@@ -345,10 +345,13 @@ export type Stdio =
     }
   | { readonly kind: 'capture'; readonly onOutput: (stream: 'stdout' | 'stderr', data: Uint8Array) => void };
 
-/** Keys that leave the terminal of a process that survives; `left` is told, and `exited` stays unsettled. */
+/**
+ * Keys that leave the terminal of a process that survives; `left` is told, also where nobody reads it any more, and
+ * `exited` stays unsettled.
+ */
 export interface LeaveTerminal {
   readonly keys: Uint8Array;
-  readonly left: () => void;
+  readonly left: (why: 'keys' | 'unread') => void;
 }
 
 export interface Container extends AsyncDisposable {

@@ -418,3 +418,47 @@ test('rename to the name that a container has was taken for done', () => {
   space.ok(['create', '--name', 'same', 'bb:1', 'true']);
   assert.equal(space.tsbuild(['rename', 'same', 'same']).code, 1);
 });
+
+/** What `head -1` takes of a command, its exit code and what it says. */
+function firstLine(...args: readonly string[]): { line: string; code: string; said: string } {
+  const script = '{ { timeout -k 1 10 "$@"; echo $? >&3; } 2>&4 | head -n 1; }';
+  const [code, said] = [join(space.directory, 'code'), join(space.directory, 'said')];
+  const line = execFileSync(
+    'sh',
+    ['-c', `${script} 3>${code} 4>${said}`, 'sh', process.execPath, CLI, ...args],
+    {
+      env: space.env,
+      encoding: 'utf8',
+    },
+  );
+  return { line, code: readFileSync(code, 'utf8').trim(), said: readFileSync(said, 'utf8') };
+}
+
+test('a command whose output nobody reads any more died with an error of Node', async () => {
+  run('--name', 'long', 'bb:1', 'sh', '-c', 'yes | head -n 100000; echo up; sleep 100');
+  await eventually(() => assert.match(space.ok(['logs', '--tail', '1', 'long']).stdout, /^up$/m));
+  for (const args of [
+    ['logs', 'long'],
+    ['logs', '-f', 'long'],
+    ['exec', 'long', 'yes'],
+    ['exec', '-t', 'long', 'yes'],
+    ['run', '--rm', '--network', 'none', 'bb:1', 'yes'],
+    ['run', '--rm', '-t', '--network', 'none', 'bb:1', 'yes'],
+  ]) {
+    const { line, code, said } = firstLine(...args);
+    assert.deepEqual([line.trim(), code, said], ['y', '141', ''], args.join(' '));
+  }
+  const { code, said } = firstLine('stats', 'long');
+  assert.deepEqual([code, said], ['141', '']);
+});
+
+test('start -ai of what create -i made never ended the input', () => {
+  space.ok(['create', '-i', '--name', 'in', '--network', 'none', 'bb:1', 'cat']);
+  const started = spawnSync(process.execPath, [CLI, 'start', '-ai', 'in'], {
+    env: space.env,
+    input: 'typed',
+    timeout: 20_000,
+    encoding: 'utf8',
+  });
+  assert.deepEqual([started.status, started.stdout], [0, 'typed']);
+});

@@ -19,7 +19,8 @@ export async function runCreate(flags: ParsedFlags, session: Session): Promise<n
   using idFile = openIdFile(flags.text('cidfile'));
   const renderer = createRenderer(flags, session);
   try {
-    const request = readCreateRequest(flags, session, { attached: undefined });
+    const stdin = flags.boolean('interactive');
+    const request = readCreateRequest(flags, session, { attached: { stdin } });
     const { sink, signal } = { sink: renderer, signal: session.signal };
     const container = await createContainer(session.engine(), request, { sink, signal });
     idFile.write(container.id);

@@ -7,6 +7,7 @@
 import { isTsbuildError, TsbuildError, type ErrorCode } from '../../../base/errors.ts';
 import { execDetached, execInContainer, type ExecRequest } from '../../../engine/containers/exec.ts';
 import type { ParsedFlags } from '../../flags.ts';
+import { BROKEN_PIPE } from '../../output.ts';
 import type { Session } from '../../session.ts';
 import { parseDetachKeys } from './detach-keys.ts';
 import { parseEnvironment } from '../run-flags/environment.ts';
@@ -38,8 +39,8 @@ async function exec(flags: ParsedFlags, session: Session): Promise<number> {
       hint: 'leave out -t, or give a terminal',
     });
   const keys = parseDetachKeys(flags.text('detach-keys'));
-  let left: () => void = () => undefined;
-  const leaving = new Promise<'left'>((resolve) => (left = () => resolve('left')));
+  let left: (why: 'keys' | 'unread') => void = () => undefined;
+  const leaving = new Promise<'keys' | 'unread'>((resolve) => (left = resolve));
   await using running = await execInContainer(
     session.engine(),
     request,
@@ -52,7 +53,8 @@ async function exec(flags: ParsedFlags, session: Session): Promise<number> {
     },
   );
   const status = await Promise.race([running.exited, leaving]);
-  if (status === 'left') {
+  if (status === 'unread') return BROKEN_PIPE;
+  if (status === 'keys') {
     session.stderr.write('read escape sequence\n');
     return 0;
   }

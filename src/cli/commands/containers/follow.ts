@@ -3,10 +3,9 @@ import type { MonitorEnd } from '../../../../native/monitor.ts';
 import { isTsbuildError } from '../../../base/errors.ts';
 import { describeMemory } from '../../../base/memory-text.ts';
 import type { MemoryReport } from '../../../runtime/runtime.ts';
+import { BROKEN_PIPE } from '../../output.ts';
 import type { AttachedStreams } from './streams.ts';
 
-/** As a shell tells of a process that SIGPIPE ended. */
-const BROKEN_PIPE = 141;
 const KILLED = 137;
 
 export type FollowOutcome =

@@ -2,7 +2,6 @@
 import { constants } from 'node:os';
 import type { MonitorConnection } from '../../../../native/monitor.ts';
 import { makeTerminalRaw } from '../../../../native/sys.ts';
-import { errnoOf } from '../../../base/errors.ts';
 import type { Session } from '../../session.ts';
 import { createDetachFilter } from './detach-keys.ts';
 
@@ -46,10 +45,7 @@ export function attachStreams(session: Session, options: StreamOptions): Attache
     else void connection.kill(constants.signals[signal]).catch(() => 0);
   };
   if (options.signals) session.onSignal(send);
-  const fail = (error: Error): void => {
-    if (errnoOf(error) === 'EPIPE') settleBroken('broken');
-  };
-  for (const stream of [session.stdout, session.stderr]) stream.on('error', fail);
+  session.onBrokenOutput(() => settleBroken('broken'));
   let leaveInput: (() => void) | undefined;
   // why: before the program starts, so that its first output is not altered.
   let restore = options.terminal && options.stdin && session.stdin.isTTY ? makeTerminalRaw(0) : undefined;
@@ -76,7 +72,6 @@ export function attachStreams(session: Session, options: StreamOptions): Attache
       restore?.();
       restore = undefined;
       if (options.terminal) session.stdout.off('resize', resize);
-      for (const stream of [session.stdout, session.stderr]) stream.off('error', fail);
       if (options.signals) session.onSignal(undefined);
     },
   };
