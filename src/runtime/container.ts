@@ -20,6 +20,7 @@ import type { CgroupPlace } from './cgroups/cgroup.ts';
 import type { IsolationOptions } from './container-options.ts';
 import type { ContainerInput } from './default-spec.ts';
 import type { DnsOptions, NetworkChoice, PortRequest } from './network/contract.ts';
+import type { Signal } from './signals.ts';
 
 /** 64 hex digits. */
 export type ContainerID = string;
@@ -86,7 +87,7 @@ export interface ContainerConfig {
   /** Removed when it has ended (--rm). */
   readonly autoRemove: boolean;
   readonly init: boolean;
-  readonly stopSignal: NodeJS.Signals;
+  readonly stopSignal: Signal;
   /** Between the stop signal and SIGKILL; -1: for ever. */
   readonly stopTimeoutS: number;
   readonly healthCheck?: HealthCheck;

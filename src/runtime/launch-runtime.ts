@@ -13,7 +13,7 @@ import { encodePlan } from '../../native/plan.ts';
 import type { PlanOp } from '../../native/plan-ops.ts';
 import { cgroupHint } from './cgroups/files.ts';
 import { errnoName, layOut, layOutExec, type Machine } from './layout.ts';
-import type { Container, ExitStatus, ProcessSpec, Runtime, Signal, StartOptions, Stdio } from './runtime.ts';
+import type { Container, ExitStatus, ProcessSpec, Runtime, StartOptions, Stdio } from './runtime.ts';
 
 export interface LaunchRuntimeOptions {
   /** Path of tsbuild-launch. */
@@ -99,7 +99,7 @@ export function createRuntime({ launcher, machine }: LaunchRuntimeOptions): Runt
         return {
           pid,
           exited,
-          kill: (name: Signal) => handle.kill(constants.signals[name]),
+          kill: (name: NodeJS.Signals) => handle.kill(constants.signals[name]),
           async [Symbol.asyncDispose]() {
             if (over) return;
             if (survive) {

@@ -9,8 +9,6 @@ import type { NetCall } from '../../native/net-call.ts';
 import type { CgroupDescription } from './cgroups/cgroup.ts';
 import type { SeccompProfile } from './seccomp/profile.ts';
 
-export type Signal = NodeJS.Signals;
-
 export interface ContainerUser {
   readonly uid: number;
   readonly gid: number;
@@ -359,7 +357,7 @@ export interface Container extends AsyncDisposable {
   readonly pid: number;
   /** Settles when the process and everything in its pid namespace are gone and its output is delivered. */
   readonly exited: Promise<ExitStatus>;
-  kill(signal: Signal): void;
+  kill(signal: NodeJS.Signals): void;
 }
 
 export interface StartOptions {

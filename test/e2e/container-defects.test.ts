@@ -462,3 +462,26 @@ test('start -ai of what create -i made never ended the input', () => {
   });
   assert.deepEqual([started.status, started.stdout], [0, 'typed']);
 });
+
+test('realtime signals were no signals, and STOPSIGNAL SIGRTMIN+3 was SIGTERM', async () => {
+  const script = 'trap "echo rt" 35; trap "echo end; exit 4" 37; echo up; while :; do sleep 0.05; done';
+  const context = space.context('rt', { Dockerfile: 'FROM bb:1\nSTOPSIGNAL SIGRTMIN+3\n' });
+  space.ok(['build', '-t', 'rt', context]);
+  for (const [flags, image, name] of [
+    [[], 'rt', 'SIGRTMIN+3'],
+    [['--stop-signal', 'RTMAX-27', '--init'], 'bb:1', 'SIGRTMIN+3'],
+    [['--stop-signal', '37'], 'bb:1', 'SIGRTMIN+3'],
+  ] as const) {
+    await runUp('--name', 'rt', ...flags, image, 'sh', '-c', script);
+    assert.equal(inspect('rt', '{{.Config.StopSignal}}'), name);
+    space.ok(['kill', '-s', 'RTMIN+1', 'rt']);
+    space.ok(['kill', '-s', 'SIGRTMAX-29', 'rt']);
+    await eventually(() => assert.match(space.ok(['logs', 'rt']).stdout, /^up\nrt\n/));
+    space.ok(['stop', 'rt']);
+    assert.equal(inspect('rt', '{{.State.ExitCode}}'), '4');
+    assert.match(space.ok(['logs', 'rt']).stdout, /end\n$/);
+    space.ok(['rm', 'rt']);
+  }
+  for (const wrong of ['RTMIN+31', 'RTMAX+1', 'RTMIN3', '65', '33', '0'])
+    assert.match(space.tsbuild(['kill', '-s', wrong, 'rt']).stderr, /invalid signal/, wrong);
+});

@@ -10,7 +10,7 @@ import {
   removeContainer,
   resumeContainer,
   runPoststart,
-  signalNumber,
+  signalOf,
   startContainer,
   stateOf,
 } from '../../runtime/oci/lifecycle.ts';
@@ -137,7 +137,7 @@ export const KILL: Command = {
   options: [flag('all', 'to every process of the container', 'a')],
   async run(args, { context }) {
     const id = containerId(args, 2);
-    await killContainer(context, id, signalNumber(args.words[1] ?? 'SIGTERM'), args.has('all'));
+    await killContainer(context, id, signalOf(args.words[1] ?? 'SIGTERM'), args.has('all'));
     return 0;
   },
 };

@@ -1,10 +1,9 @@
 /** What an image and a request make together: command, environment, health check, stop signal. Pure. */
-import { constants } from 'node:os';
 import { TsbuildError } from '../../base/errors.ts';
 import type { Healthcheck, ImageConfig, RunConfig } from '../../oci/documents.ts';
 import type { HealthOptions } from '../../runtime/container-options.ts';
 import type { HealthCheck } from '../../runtime/container.ts';
-import type { Signal } from '../../runtime/runtime.ts';
+import { parseSignalText, type Signal } from '../../runtime/signals.ts';
 import type { CreateRequest } from './request.ts';
 
 /** As docker has them. */
@@ -51,12 +50,7 @@ export function mergeEnv(base: readonly string[], more: readonly string[]): read
 
 /** STOPSIGNAL may be a name or a number; what is neither is SIGTERM, as an image cannot be asked again. */
 export function stopSignalOf(asked: Signal | undefined, { StopSignal = '' }: RunConfig): Signal {
-  if (asked !== undefined) return asked;
-  const name = `SIG${StopSignal.toUpperCase().replace(/^SIG/, '')}`;
-  const { signals } = constants;
-  if (Object.hasOwn(signals, name)) return name as Signal;
-  const byNumber = Object.entries(signals).find(([, number]) => `${number}` === StopSignal);
-  return byNumber === undefined ? 'SIGTERM' : (byNumber[0] as Signal);
+  return asked ?? parseSignalText(StopSignal) ?? 'SIGTERM';
 }
 
 /** undefined: no check. Flags go before the image's HEALTHCHECK, one by one. */

@@ -2,7 +2,7 @@
 import type { ContainerConfig, LogChoice, RestartPolicy } from '../../runtime/container.ts';
 import type { HealthOptions, IsolationOptions } from '../../runtime/container-options.ts';
 import type { DnsOptions, NetworkChoice, PortRequest } from '../../runtime/network/contract.ts';
-import type { Signal } from '../../runtime/runtime.ts';
+import type { Signal } from '../../runtime/signals.ts';
 import type { Platform } from '../../oci/documents.ts';
 
 export interface CreateRequest {

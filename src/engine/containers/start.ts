@@ -30,6 +30,7 @@ import { startError } from '../../runtime/launch-runtime.ts';
 import { layOut, layOutExec } from '../../runtime/layout.ts';
 import type { Attachment } from '../../runtime/network/contract.ts';
 import type { ContainerSpec, NamespaceKind } from '../../runtime/runtime.ts';
+import { signalNumber } from '../../runtime/signals.ts';
 import type { Engine } from '../engine.ts';
 import { probeMachine } from '../machine.ts';
 import { monitorPorts, portError } from './published.ts';
@@ -151,7 +152,7 @@ function launch(
             stdin: config.stdin,
             restart: policyOf(config.restart),
             restartCount: state.restartCount,
-            stopSignal: constants.signals[config.stopSignal],
+            stopSignal: signalNumber(config.stopSignal) ?? constants.signals.SIGTERM,
             stopTimeoutS: config.stopTimeoutS,
             logSize: config.log.maxSize,
             logFiles: config.log.driver === 'none' ? 0 : config.log.maxFiles,

@@ -1,12 +1,11 @@
 /** `stop`, `kill`, `wait`, `pause`, `unpause`, `rename`: what is done to containers that exist. */
-import { constants } from 'node:os';
 import type { MonitorEnd } from '../../../native/monitor.ts';
 import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import { freeze, thaw } from '../../runtime/cgroups/freeze.ts';
 import type { CgroupPlace } from '../../runtime/cgroups/cgroup.ts';
 import { readHeld } from '../../runtime/container-files.ts';
 import { isActive, type StoredContainer } from '../../runtime/container.ts';
-import type { Signal } from '../../runtime/runtime.ts';
+import { signalNumber, type Signal } from '../../runtime/signals.ts';
 import type { Engine } from '../engine.ts';
 import { checkAnswer, current, reach, requireActive, untilReleased, type Held } from './hold.ts';
 import { cleanUpContainer } from './release.ts';
@@ -26,7 +25,7 @@ export async function stopContainer(
   const container = await current(engine, reference);
   if (!isActive(container.state)) return container;
   await endWith(engine, container, (held) =>
-    held.connection.stop(signal === undefined ? 0 : constants.signals[signal], timeoutS),
+    held.connection.stop(signal === undefined ? 0 : (signalNumber(signal) ?? 0), timeoutS),
   );
   return container;
 }
@@ -71,7 +70,7 @@ export async function killContainer(engine: Engine, reference: string, signal: S
   const held = await reach(container);
   if (held === undefined) throw notRunning(container);
   try {
-    checkAnswer(await held.connection.kill(constants.signals[signal]), 'signal', container);
+    checkAnswer(await held.connection.kill(signalNumber(signal) ?? 0), 'signal', container);
     if (container.state.status === 'paused' && signal === 'SIGKILL') await thawAll(container);
     // As docker: who kills for good finds it dead afterwards.
     if (signal === 'SIGKILL') await held.finished.catch(() => undefined);

@@ -15,6 +15,7 @@ import { freeze, thaw } from '../cgroups/freeze.ts';
 import { holderOf } from '../cgroups/hierarchies.ts';
 import { killAll, processesOf } from '../cgroups/members.ts';
 import { layOut } from '../layout.ts';
+import { signalNumber } from '../signals.ts';
 import { parseContainer } from './container-document.ts';
 import type { RuntimeContext } from './create.ts';
 import { runHooks } from './hooks-run.ts';
@@ -112,22 +113,10 @@ function startProblem(
   return runtimeError({ ...problem, op: at + Math.max(problem.op - waiting.at, 0) }, ops, spec);
 }
 
-const SIGNALS = constants.signals as Readonly<Record<string, number>>;
-
-/** `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`. Throws USAGE. */
-export function signalNumber(text: string): number {
-  if (/^\d+$/.test(text)) {
-    const number = Number(text);
-    if (number >= 0 && number <= 64) return number;
-  }
-  const name = text.toUpperCase().replace(/^(?!SIG)/, 'SIG');
-  const realtime = /^SIGRTM(IN\+?|AX-?)(\d+)?$/.exec(name);
-  if (realtime !== null)
-    return realtime[1]?.startsWith('IN') === true
-      ? 34 + Number(realtime[2] ?? 0)
-      : 64 - Number(realtime[2] ?? 0);
-  const number = SIGNALS[name];
-  if (number !== undefined) return number;
+/** `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`; 0 asks whether it is there. Throws USAGE. */
+export function signalOf(text: string): number {
+  const number = /^\d+$/.test(text) ? Number(text) : signalNumber(text);
+  if (number !== undefined && number <= 64) return number;
   throw new TsbuildError('USAGE', `unknown signal ${JSON.stringify(text)}`);
 }
 

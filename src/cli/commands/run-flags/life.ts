@@ -1,8 +1,7 @@
 /** What a container's life follows: `--restart`, `--health-*`, `--stop-*`, `--log-*`. Source: docker/cli, opts and container/opts.go. */
-import { constants } from 'node:os';
 import type { LogChoice } from '../../../runtime/container.ts';
 import type { HealthOptions } from '../../../runtime/container-options.ts';
-import type { Signal } from '../../../runtime/runtime.ts';
+import { parseSignalText, type Signal } from '../../../runtime/signals.ts';
 import { badFlag, badFlags } from './bad-flag.ts';
 import { splitPair } from './fields.ts';
 import { parseBytes, parseDuration, parseInteger } from './numbers.ts';
@@ -32,12 +31,9 @@ export function parseRestart(text: string | undefined): RestartRequest {
 
 /** `TERM`, `SIGTERM`, `15`. Throws USAGE. */
 export function parseSignal(flag: string, text: string): Signal {
-  const byName = `SIG${text.toUpperCase().replace(/^SIG/, '')}`;
-  if (Object.hasOwn(constants.signals, byName)) return byName as Signal;
-  const number = parseInteger(text, { signed: false });
-  const found = Object.entries(constants.signals).find(([, value]) => value === number);
-  if (found === undefined) throw badFlag(flag, text, `invalid signal: ${text}`, 'write e.g. SIGTERM or 15');
-  return found[0] as Signal;
+  const signal = parseSignalText(text);
+  if (signal === undefined) throw badFlag(flag, text, `invalid signal: ${text}`, 'write e.g. SIGTERM or 15');
+  return signal;
 }
 
 /** Seconds; -1: for ever. Throws USAGE. */
