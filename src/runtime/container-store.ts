@@ -232,7 +232,6 @@ function requireName(name: string): void {
   if (NAME.test(name) && name.length <= MAX_NAME) return;
   throw new TsbuildError('USAGE', `invalid container name ${JSON.stringify(name)}`, {
     hint: 'begin with a letter or digit, go on with letters, digits, "_", "." and "-"',
-    exitCode: 125,
   });
 }
 

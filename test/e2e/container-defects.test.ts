@@ -485,3 +485,52 @@ test('realtime signals were no signals, and STOPSIGNAL SIGRTMIN+3 was SIGTERM', 
   for (const wrong of ['RTMIN+31', 'RTMAX+1', 'RTMIN3', '65', '33', '0'])
     assert.match(space.tsbuild(['kill', '-s', wrong, 'rt']).stderr, /invalid signal/, wrong);
 });
+
+test('what belongs to the network of another container was taken and came to nothing', () => {
+  run('--name', 'net', 'bb:1', 'sleep', '100');
+  for (const [flag, value, conflict] of [
+    ['-p', '80:80', 'port publishing and the container type network mode'],
+    ['--expose', '80', 'port exposing and the container type network mode'],
+    ['-h', 'other', 'hostname and the network mode'],
+    ['--dns', '1.1.1.1', 'dns and the network mode'],
+    ['--add-host', 'a:1.1.1.1', 'custom host-to-IP mapping and the network mode'],
+  ] as const) {
+    const refused = space.tsbuild(['run', '--rm', '--network', 'container:net', flag, value, 'bb:1', 'true']);
+    assert.equal(refused.code, 125, flag);
+    assert.ok(refused.stderr.includes(`conflicting options: ${conflict}`), refused.stderr);
+  }
+  for (const [flags, said] of [
+    [['--uts', 'host', '-h', 'other'], 'conflicting options: hostname and the UTS mode'],
+    [['--dns', 'here'], 'IP address is not correctly formatted: here'],
+  ] as const) {
+    const refused = space.tsbuild(['run', '--rm', ...flags, 'bb:1', 'true']);
+    assert.equal(refused.code, 125);
+    assert.ok(refused.stderr.includes(said), refused.stderr);
+  }
+  const host = space.ok(['run', '--rm', '--network', 'host', '-p', '80:80', 'bb:1', 'true']);
+  assert.match(host.stderr, /published ports are discarded when using host network mode/);
+});
+
+test('a name that is not there was told by network and volume with other exit codes, and no list', () => {
+  for (const args of [['network', 'inspect'], ['volume', 'inspect'], ['inspect']])
+    for (const names of [['nowhere'], ['nowhere', 'neither']]) {
+      const { code, stdout } = space.tsbuild([...args, ...names]);
+      assert.deepEqual([code, stdout], [1, '[]\n'], args.join(' '));
+    }
+  assert.equal(space.tsbuild(['network', 'rm', 'nowhere']).code, 1);
+  const listed = space.ok(['network', 'ls', '-q']).stdout.trim().split('\n');
+  const names = ['bridge', 'host', 'none'];
+  assert.deepEqual(
+    space
+      .ok(['network', 'inspect', '-f', '{{.Name}}', ...listed])
+      .stdout.trim()
+      .split('\n')
+      .sort(),
+    names,
+  );
+  for (const name of names) assert.equal(inspect(name, '{{.Name}}'), name);
+  assert.equal(inspect('bridge', '{{.Driver}}'), 'bridge');
+  space.ok(['create', '--name', 'first', 'bb:1', 'true']);
+  space.ok(['create', '--name', 'second', 'bb:1', 'true']);
+  assert.equal(space.tsbuild(['rename', 'second', 'first']).code, 1);
+});

@@ -1,4 +1,5 @@
 /** The flags of `run` and `create` as a request. Throws USAGE with exit code 125. */
+import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import type { CreateRequest } from '../../engine/containers/request.ts';
 import { parsePlatform } from '../../oci/platform.ts';
@@ -8,7 +9,7 @@ import type { ParsedFlags } from '../flags.ts';
 import type { Session } from '../session.ts';
 import { readCgroupDriver } from './cgroup-driver.ts';
 import { checkHost } from './extra-host.ts';
-import { badFlags } from './run-flags/bad-flag.ts';
+import { badFlag, badFlags } from './run-flags/bad-flag.ts';
 import { parseEnvironment, parseLabels } from './run-flags/environment.ts';
 import { fileReader, readIsolation } from './run-flags/isolation.ts';
 import { parseHealth, parseLog, parseRestart, parseSignal, parseStopTimeout } from './run-flags/life.ts';
@@ -72,14 +73,34 @@ function readLife(
   };
 }
 
+/** What belongs to the network of another container is that container's to say. In docker's words. */
+const NOT_JOINED: readonly (readonly [string, string])[] = [
+  ['hostname', 'hostname and the network mode'],
+  ['dns', 'dns and the network mode'],
+  ['dns-search', 'dns and the network mode'],
+  ['dns-option', 'dns and the network mode'],
+  ['add-host', 'custom host-to-IP mapping and the network mode'],
+  ['publish', 'port publishing and the container type network mode'],
+  ['publish-all', 'port publishing and the container type network mode'],
+  ['expose', 'port exposing and the container type network mode'],
+];
+
 function readNetwork(
   flags: ParsedFlags,
 ): Pick<CreateRequest, 'network' | 'ports' | 'publishAll' | 'exposedPorts' | 'dns'> {
+  const network = parseNetworkChoice(flags.list('network'), {
+    aliases: flags.list('network-alias'),
+    ...textFlags(flags, { ip: 'ip', ip6: 'ip6', 'mac-address': 'mac' }),
+  });
+  const conflict = NOT_JOINED.find(([flag]) => network.kind === 'container' && flags.has(flag));
+  if (conflict !== undefined) throw badFlags(`conflicting options: ${conflict[1]}`);
+  if (flags.text('uts') === 'host' && flags.has('hostname'))
+    throw badFlags('conflicting options: hostname and the UTS mode');
+  for (const server of flags.list('dns'))
+    if (isIP(server) === 0)
+      throw badFlag('--dns', server, `IP address is not correctly formatted: ${server}`);
   return {
-    network: parseNetworkChoice(flags.list('network'), {
-      aliases: flags.list('network-alias'),
-      ...textFlags(flags, { ip: 'ip', ip6: 'ip6', 'mac-address': 'mac' }),
-    }),
+    network,
     ports: flags.list('publish').flatMap(parsePortSpec),
     publishAll: flags.boolean('publish-all'),
     exposedPorts: flags.list('expose').map((port) => (port.includes('/') ? port : `${port}/tcp`)),

@@ -1,16 +1,16 @@
-/** `tsbuild inspect`: containers, images and volumes, whichever has the name. */
+/** `tsbuild inspect`: containers, images, networks and volumes, whichever has the name. */
 import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import { containerSize, networkFacts } from '../../engine/containers/facts.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { readMemoryReport } from '../../runtime/container-files.ts';
 import type { ParsedFlags } from '../flags.ts';
-import { formatInspected } from '../format/inspected.ts';
 import type { Value } from '../format/values.ts';
-import { renderError } from '../render/error.ts';
 import type { Session } from '../session.ts';
 import { inspectedContainer } from '../views/container-inspect.ts';
 import { inspectedImage } from '../views/images.ts';
+import { inspectedNetwork, inspectedNetworkWord } from '../views/networks.ts';
 import { inspectedVolume } from '../views/volumes.ts';
+import { inspectEach } from './for-each.ts';
 
 type Inspect = (engine: Engine, name: string, withSize: boolean) => Promise<Value | undefined>;
 
@@ -20,11 +20,25 @@ const KINDS: Readonly<Record<string, Inspect>> = {
     const image = await images.find(name);
     return image === undefined ? undefined : inspectedImage(image, images.sizeOf(image));
   },
+  network: inspectNetwork,
   volume: ({ volumes }, name) => {
     const volume = volumes.find(name);
     return Promise.resolve(volume === undefined ? undefined : inspectedVolume(volume));
   },
 };
+
+async function inspectNetwork(engine: Engine, name: string): Promise<Value | undefined> {
+  const word = inspectedNetworkWord(name);
+  if (word !== undefined) return word;
+  const networks = await engine.networks();
+  try {
+    const network = await networks.find(name);
+    return inspectedNetwork(network, await networks.endpoints(network));
+  } catch (error) {
+    if (isTsbuildError(error, 'NETWORK_NOT_FOUND')) return undefined;
+    throw error;
+  }
+}
 
 async function inspectContainer(engine: Engine, name: string, withSize: boolean): Promise<Value | undefined> {
   const container = engine.containers.find(name);
@@ -49,20 +63,9 @@ export async function runInspect(flags: ParsedFlags, session: Session): Promise<
       hint: `use ${Object.keys(KINDS).join(', ')}`,
     });
   const engine = session.engine();
-  const found: Value[] = [];
-  const missing: unknown[] = [];
-  for (const name of flags.words)
-    try {
-      found.push(await inspectOne(engine, name, kinds, flags.boolean('size')));
-    } catch (error) {
-      if (!isTsbuildError(error)) throw error;
-      missing.push(error);
-    }
-  if (found.length > 0 || flags.text('format') === undefined)
-    session.stdout.write(formatInspected(found, flags.text('format')));
-  for (const error of missing)
-    session.stderr.write(renderError(error, { color: session.stderr.isTTY, debug: false }));
-  return missing.length > 0 ? 1 : 0;
+  return inspectEach(flags.words, session, flags.text('format'), (name) =>
+    inspectOne(engine, name, kinds, flags.boolean('size')),
+  );
 }
 
 async function inspectOne(

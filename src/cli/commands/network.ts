@@ -5,12 +5,16 @@ import { DEFAULT_NETWORK } from '../../runtime/network/choice.ts';
 import type { Network, NetworkDriver, Networks, Subnet } from '../../runtime/network/contract.ts';
 import { matchSubnets } from '../../runtime/network/subnets.ts';
 import type { ParsedFlags } from '../flags.ts';
-import { formatInspected } from '../format/inspected.ts';
 import { formatList } from '../format/rows.ts';
-import type { Value } from '../format/values.ts';
 import type { Session } from '../session.ts';
-import { inspectedNetwork, NETWORK_LIST, networkRow, type ListedNetwork } from '../views/networks.ts';
-import { forEach } from './for-each.ts';
+import {
+  inspectedNetwork,
+  inspectedNetworkWord,
+  NETWORK_LIST,
+  networkRow,
+  networkWords,
+} from '../views/networks.ts';
+import { forEach, inspectEach } from './for-each.ts';
 import { networkFilter } from './network-filters.ts';
 import { parseLabels } from './run-flags/environment.ts';
 
@@ -48,26 +52,13 @@ function subnetsOf(flags: ParsedFlags): readonly Subnet[] {
   return matchSubnets(flags.list('subnet'), flags.list('gateway'), flags.list('ip-range'));
 }
 
-/** `host` and `none` are words of --network; docker lists them. */
-function words(created: string): readonly ListedNetwork[] {
-  return (['host', 'none'] as const).map((name) => ({
-    id: (name === 'host' ? '1' : '0').repeat(64),
-    name,
-    driver: name === 'host' ? 'host' : 'null',
-    internal: false,
-    ipv6: name === 'host',
-    labels: {},
-    created,
-  }));
-}
-
 export async function runNetworkList(flags: ParsedFlags, session: Session): Promise<number> {
   const networks = await openNetworks(session);
   const filters = flags.list('filter').map(networkFilter);
   const own = await networks.list();
   const used = await usedOf(networks, own);
   const created = own.find(({ name }) => name === DEFAULT_NETWORK)?.created ?? '';
-  const rows = [...own, ...words(created)]
+  const rows = [...own, ...networkWords(created)]
     .filter((network) => filters.every((filter) => filter(network, used.has(network.id))))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map((network) => networkRow(network, flags.boolean('no-trunc')));
@@ -85,13 +76,12 @@ async function usedOf(networks: Networks, all: readonly Network[]): Promise<Read
 
 export async function runNetworkInspect(flags: ParsedFlags, session: Session): Promise<number> {
   const networks = await openNetworks(session);
-  const found: Value[] = [];
-  const code = await forEach(flags.words, session, async (name) => {
+  return inspectEach(flags.words, session, flags.text('format'), async (name) => {
+    const word = inspectedNetworkWord(name);
+    if (word !== undefined) return word;
     const network = await networks.find(name);
-    found.push(inspectedNetwork(network, await networks.endpoints(network)));
+    return inspectedNetwork(network, await networks.endpoints(network));
   });
-  session.stdout.write(formatInspected(found, flags.text('format')));
-  return code;
 }
 
 export async function runNetworkRemove(flags: ParsedFlags, session: Session): Promise<number> {

@@ -21,6 +21,7 @@ export async function runCreate(flags: ParsedFlags, session: Session): Promise<n
   try {
     const stdin = flags.boolean('interactive');
     const request = readCreateRequest(flags, session, { attached: { stdin } });
+    warnOfPorts(request, session);
     const { sink, signal } = { sink: renderer, signal: session.signal };
     const container = await createContainer(session.engine(), request, { sink, signal });
     idFile.write(container.id);
@@ -95,6 +96,11 @@ async function follow(
   return outcome.end.exitCode;
 }
 
+function warnOfPorts({ network, ports, publishAll }: CreateRequest, { stderr }: Session): void {
+  if (network.kind === 'host' && (ports.length > 0 || publishAll))
+    stderr.write('warning: published ports are discarded when using host network mode\n');
+}
+
 async function begin(
   flags: ParsedFlags,
   session: Session,
@@ -102,6 +108,7 @@ async function begin(
   idFile: IdFile,
   options: Pick<RunOptions, 'attached' | 'onOutput' | 'size'>,
 ): ReturnType<typeof beginRun> {
+  warnOfPorts(request, session);
   const renderer = createRenderer(flags, session);
   try {
     return await beginRun(session.engine(), request, {

@@ -2,13 +2,11 @@
 import { TsbuildError, isTsbuildError } from '../../base/errors.ts';
 import type { Volume } from '../../engine/volumes.ts';
 import type { ParsedFlags } from '../flags.ts';
-import { formatInspected } from '../format/inspected.ts';
 import { formatList } from '../format/rows.ts';
-import type { Value } from '../format/values.ts';
 import type { Session } from '../session.ts';
 import { inspectedVolume, VOLUME_LIST, volumeRow } from '../views/volumes.ts';
 import { decimalSize } from '../views/words.ts';
-import { forEach } from './for-each.ts';
+import { forEach, inspectEach } from './for-each.ts';
 import { matchGlob } from './name-glob.ts';
 import { parseLabels } from './run-flags/environment.ts';
 import { splitPair } from './run-flags/fields.ts';
@@ -71,12 +69,9 @@ function labelFilter(value: string): (volume: Volume) => boolean {
 
 export async function runVolumeInspect(flags: ParsedFlags, session: Session): Promise<number> {
   const { volumes } = session.engine();
-  const found: Value[] = [];
-  const code = await forEach(flags.words, session, (name) => {
-    found.push(inspectedVolume(volumes.require(name)));
-  });
-  session.stdout.write(formatInspected(found, flags.text('format')));
-  return code;
+  return inspectEach(flags.words, session, flags.text('format'), (name) =>
+    inspectedVolume(volumes.require(name)),
+  );
 }
 
 export async function runVolumeRemove(flags: ParsedFlags, session: Session): Promise<number> {

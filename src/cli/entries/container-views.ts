@@ -32,7 +32,7 @@ export const CONTAINER_VIEW_COMMANDS: readonly CommandEntry[] = [
       flags: {
         ...INSPECT_FORMAT,
         size: { kind: 'boolean', short: 's', help: 'sizes of containers, too' },
-        type: { kind: 'text', value: 'TYPE', help: 'container, image or volume' },
+        type: { kind: 'text', value: 'TYPE', help: 'container, image, network or volume' },
       },
       minimum: 1,
       maximum: MANY,

@@ -1,7 +1,8 @@
 /** A container as docker's `inspect` shows it. Source: moby, api/types/container (InspectResponse), Engine API v1.43. */
 import { join } from 'node:path';
 import type { MountRequest } from '../../runtime/container-options.ts';
-import { isActive, type ContainerState, type StoredContainer } from '../../runtime/container.ts';
+import { isActive, shortID, type ContainerState, type StoredContainer } from '../../runtime/container.ts';
+import { DEFAULT_NETWORK } from '../../runtime/network/choice.ts';
 import type { MemoryReport } from '../../runtime/runtime.ts';
 import type { Endpoint, PublishedPort } from '../../runtime/network/contract.ts';
 import { mapOf, type Value } from '../format/values.ts';
@@ -169,7 +170,7 @@ export function portMap(
   return map;
 }
 
-function networkValue({ config }: StoredContainer, { endpoints, ports, netns }: InspectFacts): Value {
+function networkValue({ id, config }: StoredContainer, { endpoints, ports, netns }: InspectFacts): Value {
   const [first] = endpoints;
   return {
     Bridge: '',
@@ -184,12 +185,16 @@ function networkValue({ config }: StoredContainer, { endpoints, ports, netns }: 
     IPv6Gateway: first?.gateway6 ?? '',
     MacAddress: first?.mac ?? '',
     Networks: mapOf(
-      Object.fromEntries(endpoints.map((endpoint) => [endpoint.network, endpointValue(endpoint)])),
+      Object.fromEntries(
+        endpoints.map((endpoint) => [endpoint.network, endpointValue(endpoint, [config.name, shortID(id)])]),
+      ),
     ),
   };
 }
 
-function endpointValue(endpoint: Endpoint): Value {
+/** `names`: what it is called on a network with names, beside its aliases. */
+function endpointValue(endpoint: Endpoint, names: readonly [string, string]): Value {
+  const [name, id] = names;
   return {
     IPAMConfig: null,
     Links: null,
@@ -203,6 +208,6 @@ function endpointValue(endpoint: Endpoint): Value {
     IPv6Gateway: endpoint.gateway6 ?? '',
     GlobalIPv6Address: endpoint.ip6 ?? '',
     GlobalIPv6PrefixLen: endpoint.prefix6 ?? 0,
-    DNSNames: endpoint.aliases,
+    DNSNames: endpoint.network === DEFAULT_NETWORK ? null : [name, ...endpoint.aliases, id],
   };
 }

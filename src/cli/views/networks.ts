@@ -27,6 +27,8 @@ export type ListedNetwork = Pick<Network, 'id' | 'name' | 'internal' | 'ipv6' | 
   readonly driver: string;
 };
 
+type InspectedNetwork = ListedNetwork & Pick<Network, 'subnets' | 'options' | 'interface'>;
+
 export function networkRow(network: ListedNetwork, isWhole: boolean): Struct {
   const { id, name, driver, internal, ipv6, labels, created } = network;
   return {
@@ -43,7 +45,28 @@ export function networkRow(network: ListedNetwork, isWhole: boolean): Struct {
   };
 }
 
-export function inspectedNetwork(network: Network, attached: readonly AttachedEndpoint[]): Value {
+/** `host` and `none` are words of --network, not networks; docker lists them. */
+export function networkWords(created: string): readonly ListedNetwork[] {
+  return (['host', 'none'] as const).map((name) => ({
+    id: (name === 'host' ? '1' : '0').repeat(64),
+    name,
+    driver: name === 'host' ? 'host' : 'null',
+    internal: false,
+    ipv6: name === 'host',
+    labels: {},
+    created,
+  }));
+}
+
+/** By name or id, as they are listed. */
+export function inspectedNetworkWord(nameOrId: string): Value | undefined {
+  const word = networkWords('').find(
+    ({ id, name }) => nameOrId === name || (nameOrId.length >= SHORT_ID && id.startsWith(nameOrId)),
+  );
+  return word && inspectedNetwork({ ...word, subnets: [], options: {}, interface: '' }, []);
+}
+
+export function inspectedNetwork(network: InspectedNetwork, attached: readonly AttachedEndpoint[]): Value {
   const { id, name, driver, subnets, internal, ipv6, options, labels, created } = network;
   return {
     Name: name,

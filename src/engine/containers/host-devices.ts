@@ -62,7 +62,7 @@ function devicesAt({ source, target, access }: DeviceRequest): readonly Found[] 
     throw new TsbuildError(
       'SPEC_INVALID',
       `error gathering device information while adding custom device ${JSON.stringify(source)}: ${reason}`,
-      { hint: 'name a device of the host', exitCode: 125 },
+      { hint: 'name a device of the host' },
     );
   }
   const nodes = stat.isDirectory()
@@ -71,7 +71,6 @@ function devicesAt({ source, target, access }: DeviceRequest): readonly Found[] 
   if (nodes.length === 0)
     throw new TsbuildError('SPEC_INVALID', `not a device node: ${JSON.stringify(source)}`, {
       hint: 'use --volume for files and directories',
-      exitCode: 125,
     });
   return nodes.map((node) => ({ node, access }));
 }

@@ -45,7 +45,6 @@ export function claimRange({ root, host, containerExists }: IdRangesOptions, con
   }
   throw new TsbuildError('SPEC_INVALID', `all ${RANGES} ranges of ids are taken`, {
     hint: 'remove containers',
-    exitCode: 125,
   });
 }
 

@@ -37,7 +37,7 @@ export function commandOf(
   throw new TsbuildError(
     'SPEC_INVALID',
     'there is no command to run: the image has neither CMD nor ENTRYPOINT',
-    { hint: 'name one after the image', exitCode: 125 },
+    { hint: 'name one after the image' },
   );
 }
 

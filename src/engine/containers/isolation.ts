@@ -147,7 +147,6 @@ function idMapsOf({ namespaces: { user } }: IsolationOptions, facts: StartFacts)
   if (user.kind === 'keep-id')
     throw new TsbuildError('SPEC_INVALID', 'keep-id is only supported in rootless mode', {
       hint: 'use --userns=auto',
-      exitCode: 125,
     });
   const size = Math.min(RANGE_SIZE, user.kind === 'auto' ? (user.size ?? RANGE_SIZE) : RANGE_SIZE);
   const map = [{ inside: 0, outside: facts.firstId(), size }];

@@ -29,14 +29,12 @@ export function portError({ errno, text }: LaunchProblem): TsbuildError | undefi
   if (errno === EADDRINUSE)
     return new TsbuildError('PORT_IN_USE', `${failed}: address already in use`, {
       hint: 'stop what listens there, or publish on another port of the host',
-      exitCode: 125,
     });
   if (errno === EADDRNOTAVAIL)
-    return new TsbuildError('ADDRESS_IN_USE', `${failed}: this host has no such address`, { exitCode: 125 });
+    return new TsbuildError('ADDRESS_IN_USE', `${failed}: this host has no such address`);
   if (errno === EMFILE)
     return new TsbuildError('NETWORK_UNAVAILABLE', `${failed}: too many open files`, {
       hint: 'publish fewer ports, or raise the hard limit of open files (ulimit -Hn)',
-      exitCode: 125,
     });
-  return new TsbuildError('NETWORK_UNAVAILABLE', `${failed}: errno ${errno}`, { exitCode: 125 });
+  return new TsbuildError('NETWORK_UNAVAILABLE', `${failed}: errno ${errno}`);
 }

@@ -33,7 +33,6 @@ export function resolveIsolation(options: IsolationOptions, facts: CreateFacts):
   if (twice !== undefined)
     throw new TsbuildError('SPEC_INVALID', `Duplicate mount point: ${twice.target}`, {
       hint: 'mount one thing at one place',
-      exitCode: 125,
     });
   const namespaces = resolveNamespaces(options.namespaces, facts);
   const wanted = withImageVolumes(withOthers(options, facts), facts.imageVolumes);
@@ -96,7 +95,7 @@ function requireSource({ source, createSource }: Extract<MountRequest, { kind: '
     throw new TsbuildError(
       'SPEC_INVALID',
       `invalid mount config for type "bind": bind source path does not exist: ${source}`,
-      { hint: 'create it first, or use --volume', exitCode: 125 },
+      { hint: 'create it first, or use --volume' },
     );
   try {
     mkdirSync(source, { recursive: true, mode: 0o755 });

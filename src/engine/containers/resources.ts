@@ -89,6 +89,5 @@ function numberOf(path: string): { readonly major: number; readonly minor: numbe
   if (stat?.isBlockDevice() === true) return deviceNumber(stat.rdev);
   throw new TsbuildError('SPEC_INVALID', `there is no block device ${JSON.stringify(path)}`, {
     hint: 'name a block device of the host, as lsblk(8) shows them',
-    exitCode: 125,
   });
 }

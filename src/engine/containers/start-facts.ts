@@ -33,7 +33,6 @@ function sharerOf(engine: Engine, container: string): { readonly pid: number; re
   if (config.isolation.namespaces.ipc?.kind === 'none')
     throw new TsbuildError('SPEC_INVALID', `container ${shortID(id)}: non-shareable IPC`, {
       hint: 'make the other container with --ipc shareable',
-      exitCode: 125,
     });
   return { pid: runningPid(engine, container), started: BigInt(state.process?.start ?? '0') };
 }
@@ -45,6 +44,6 @@ export function runningPid(engine: Engine, container: string): number {
   throw new TsbuildError(
     'CONTAINER_NOT_RUNNING',
     `cannot join the namespaces of a non running container: ${shortID(id)}`,
-    { hint: 'start it first', exitCode: 125 },
+    { hint: 'start it first' },
   );
 }

@@ -61,7 +61,6 @@ export function openNetworks(options: NetworksOptions): Networks {
       return lock(async () => store.find(name) ?? define(definitions, { name: DEFAULT_NETWORK }));
     throw new TsbuildError('NETWORK_NOT_FOUND', `there is no network ${JSON.stringify(nameOrId)}`, {
       hint: 'list them with "tsbuild network ls", or make it with "tsbuild network create"',
-      exitCode: 125,
     });
   }
 

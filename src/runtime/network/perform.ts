@@ -36,19 +36,16 @@ export function problemError(problem: NetProblem): TsbuildError {
   if (name === 'EPERM' || name === 'EACCES')
     return new TsbuildError('NETWORK_UNAVAILABLE', what, {
       hint: 'run tsbuild with CAP_NET_ADMIN and CAP_SYS_ADMIN, or choose --network=host or --network=none',
-      exitCode: 125,
     });
   if (name === 'EOPNOTSUPP' || name === 'EPROTONOSUPPORT' || name === 'EAFNOSUPPORT')
     return new TsbuildError('NETWORK_UNAVAILABLE', `${what} (the kernel lacks it)`, {
       hint: 'load the kernel modules bridge, veth, nf_tables, nft_nat, nft_masq and nft_fib_inet (vxlan and macvlan for such networks)',
-      exitCode: 125,
     });
   if (name === 'ENODEV' && problem.op?.op === 'slave')
     return new TsbuildError('NETWORK_INVALID', `the host has no interface ${JSON.stringify(problem.text)}`, {
       hint: 'create the network anew with -o parent=INTERFACE',
-      exitCode: 125,
     });
-  return new TsbuildError('NETWORK_UNAVAILABLE', what, { exitCode: 125 });
+  return new TsbuildError('NETWORK_UNAVAILABLE', what);
 }
 
 function errorOf(result: Exclude<NetResult, Done>): TsbuildError {

@@ -95,18 +95,16 @@ export function createPortClaims(
         return new TsbuildError(
           'PORT_IN_USE',
           `bind for ${where} failed: port is already allocated: container ${holder.name} has it`,
-          { hint: 'stop that container, or publish on another port of the host', exitCode: 125 },
+          { hint: 'stop that container, or publish on another port of the host' },
         );
       const free = await isPortFree(ip, port, protocol);
       if (free === 'no-address')
-        return new TsbuildError('ADDRESS_IN_USE', `bind for ${where} failed: this host has no such address`, {
-          exitCode: 125,
-        });
+        return new TsbuildError('ADDRESS_IN_USE', `bind for ${where} failed: this host has no such address`);
       if (free === 'used')
         return new TsbuildError(
           'PORT_IN_USE',
           `bind for ${where} failed: address already in use${by(findListener(port, protocol))}`,
-          { hint: 'stop what listens there, or publish on another port of the host', exitCode: 125 },
+          { hint: 'stop what listens there, or publish on another port of the host' },
         );
     }
     return undefined;

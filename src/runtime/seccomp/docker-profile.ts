@@ -162,6 +162,5 @@ function oneOf<T extends string>(known: readonly T[], value: unknown, path: stri
 function invalid(detail: string): TsbuildError {
   return new TsbuildError('SPEC_INVALID', `invalid seccomp profile: ${detail}`, {
     hint: "write it as docker's default profile is written",
-    exitCode: 125,
   });
 }
