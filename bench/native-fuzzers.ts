@@ -172,7 +172,7 @@ function seedOciPlan(): Uint8Array {
     { op: 'foreignTree', subject, pid: 7, started: 9n, path: '/dev/shm' },
     { op: 'console', subject, path: '/socket' },
     { op: 'hookStreams', subject, stdout: '/tmp/out', stderr: '' },
-    { op: 'streamsOwner', subject, uid: 1000, gid: 1000 },
+    { op: 'streamsOwner', subject, uid: 1000, gid: 1000, files: false },
     {
       op: 'cgroupRealtime',
       subject,

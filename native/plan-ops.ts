@@ -274,7 +274,7 @@ export type PlanOp = { readonly subject: string } & (
   /** Files that get what hooks write; empty: where the launcher writes. */
   | { readonly op: 'hookStreams'; readonly stdout: string; readonly stderr: string }
   /** Of the launcher's standard streams, as the host numbers them. */
-  | { readonly op: 'streamsOwner'; readonly uid: number; readonly gid: number }
+  | { readonly op: 'streamsOwner'; readonly uid: number; readonly gid: number; readonly files: boolean }
   | { readonly op: 'parentOom'; readonly score: number }
   /** The namespace at `path` (flag as in NAMESPACE) instead of a new one. */
   | { readonly op: 'join'; readonly namespace: number; readonly path: string }

@@ -286,7 +286,7 @@ function payloadOf(op: PlanOp): Buffer {
     case 'hookStreams':
       return Buffer.concat(text(op.stdout, op.stderr));
     case 'streamsOwner':
-      return u32(op.uid, op.gid);
+      return u32(op.uid, op.gid, op.files ? 1 : 0);
     case 'listener':
       return Buffer.concat(text(op.path, ...op.parts));
     case 'exec':

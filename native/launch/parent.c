@@ -4,6 +4,7 @@
 #include "sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -231,24 +233,30 @@ static int send_pidfd(struct parent *p, struct cursor c)
 }
 
 /* Devices are others' as well (the null device, a terminal), and what is only read stays whose it is. */
-static int is_for_program(int fd)
+static int is_for_program(int fd, int files)
 {
 	struct stat st;
+	struct statfs fs;
 	if (fstat(fd, &st) < 0)
 		return 0;
+	if (!files)
+		return S_ISFIFO(st.st_mode) && fstatfs(fd, &fs) == 0 && fs.f_type == PIPEFS_MAGIC;
 	if (S_ISREG(st.st_mode))
 		return (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
 	return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode);
 }
 
 /* why: a program could not open /dev/stderr and its like again while they are somebody else's. What cannot be given stays. */
-static int give_streams(struct cursor c)
+static int give_streams(const struct parent *p, struct cursor c)
 {
 	uid_t uid = take_u32(&c);
 	gid_t gid = take_u32(&c);
-	for (int fd = 0; fd < 3; fd++)
-		if (is_for_program(fd) && fchown(fd, uid, gid) < 0)
+	int files = take_u32(&c) != 0;
+	for (int i = 0; i < 3; i++) {
+		int fd = p->stdio[i] >= 0 ? p->stdio[i] : i;
+		if (is_for_program(fd, files) && fchown(fd, uid, gid) < 0)
 			continue;
+	}
 	return 0;
 }
 
@@ -285,7 +293,7 @@ int parent_execute(struct parent *p, const struct op *op)
 	case OP_HOOK_STREAMS:
 		return open_hook_streams(c, &p->what);
 	case OP_STREAMS_OWNER:
-		return give_streams(c);
+		return give_streams(p, c);
 	case OP_NOTIFY:
 		return open_notify(p, c);
 	case OP_NET_DEVICE:

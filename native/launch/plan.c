@@ -231,7 +231,7 @@ static int check_op(struct plan *plan, const struct op *op)
 		take_string(&c);
 		break;
 	case OP_STREAMS_OWNER:
-		take_bytes(&c, 8);
+		take_bytes(&c, 12);
 		break;
 	case OP_FOREIGN_TREE:
 		take_bytes(&c, 16);

@@ -99,7 +99,7 @@ enum op_code {
 	OP_NODE = 207,         /* u32 mode with type, major, minor, uid, gid; string path: a device for OP_ATTACH, else the host's */
 	OP_SERVED_TREE = 230,  /* strings: program, options: what it serves, for OP_ROOT and OP_ASSEMBLED (served.h) */
 	OP_HOOK_STREAMS = 240,   /* strings: files that get what hooks write to 1 and to 2, "": where we do */
-	OP_STREAMS_OWNER = 241,  /* u32 uid, gid: whose our standard streams become */
+	OP_STREAMS_OWNER = 241,  /* u32 uid, gid: whose the program's standard streams become; u32 files, too, not pipes alone */
 	OP_AFTER = 300,
 	OP_ID_MAPS = 300,      /* strings uid_map, gid_map of a new user namespace */
 	OP_PARENT_OOM = 301,   /* i32 */

@@ -315,7 +315,7 @@ pid_t sandbox_start(const struct plan *plan, const int stdio[3], int *control, s
 	int pair[2];
 	static struct parent p;
 	note_ignored_signals();
-	p = (struct parent){ .plan = plan, .cgroup = -1, .template = plan->may_be_apart ? mount_template() : -1, .start_socket = -1, .listener = -1, .what = "clone" };
+	p = (struct parent){ .plan = plan, .stdio = stdio, .cgroup = -1, .template = plan->may_be_apart ? mount_template() : -1, .start_socket = -1, .listener = -1, .what = "clone" };
 	if (layers_prepare(&p) < 0 || run_phase(&p, PHASE_BEFORE) < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail(&p, problem);
 	const struct birth birth = { .p = &p, .stdio = stdio, .control = pair[1], .other = pair[0] };

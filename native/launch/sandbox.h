@@ -73,6 +73,7 @@ struct parent {
 	} join[MAX_JOINS]; /* namespaces that the child enters, in this order; a pidfd may stand for several */
 	int trees, idmaps;
 	int tree[MAX_TREES], idmap[MAX_IDMAPS];
+	const int *stdio;         /* three, of the program's; -1: ours */
 	const char *time_offsets; /* or NULL */
 	int start_socket;         /* or -1 */
 	int listener;             /* or -1 */

@@ -12,6 +12,7 @@ import type {
   IdMaps,
   Rlimit,
 } from './runtime.ts';
+import { streamsOwnerOf } from './streams-owner.ts';
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export const BUILD_HOSTNAME = 'buildkitsandbox';
@@ -99,6 +100,7 @@ export function createContainerSpec(input: ContainerInput): ContainerSpec {
     // The name of a namespace that is not its own is not the container's to change.
     hostname: (input.namespaces?.uts ?? 'new') === 'new' ? input.hostname : '',
     terminal: input.terminal,
+    ...streamsOwnerOf(input, input.idMaps, false),
     network: input.network,
     capabilities: privileged ? ALL_CAPABILITIES : (input.capabilities ?? DEFAULT_CAPABILITIES),
     noNewPrivileges: input.noNewPrivileges === true,

@@ -211,8 +211,11 @@ export interface ProcessSpec {
   readonly plainTerminal?: boolean;
   /** Who gets the terminal's master: a unix socket; absent: whoever started the container. */
   readonly consoleSocket?: string;
-  /** Whose the standard streams become, as the host numbers them; absent: they stay whose they are. */
-  readonly streamsOwner?: { readonly uid: number; readonly gid: number };
+  /**
+   * Whose the standard streams become, as the host numbers them; absent: they stay whose they are. `files`: also where
+   * they have a name, which others may know them by; otherwise pipes alone.
+   */
+  readonly streamsOwner?: { readonly uid: number; readonly gid: number; readonly files: boolean };
   /** Who gets a pidfd of the process: a unix socket. */
   readonly pidfdSocket?: string;
   /** Capability names (`CAP_CHOWN`) of the bounding set; effective and permitted only for uid 0. */

@@ -534,3 +534,39 @@ test('a name that is not there was told by network and volume with other exit co
   space.ok(['create', '--name', 'second', 'bb:1', 'true']);
   assert.equal(space.tsbuild(['rename', 'second', 'first']).code, 1);
 });
+
+test('a program that is not root could not open /dev/stdout, /dev/stderr or /dev/stdin', async () => {
+  const script = 'echo out >/dev/stdout; echo err >/dev/stderr';
+  for (const flags of [
+    ['-u', '1000'],
+    ['-u', '1000', '--init'],
+    ['-u', '7', '--userns', 'auto'],
+    ['--userns', 'auto'],
+  ]) {
+    const { stdout, stderr } = space.ok([
+      'run',
+      '--rm',
+      '--network',
+      'none',
+      ...flags,
+      'bb:1',
+      'sh',
+      '-c',
+      script,
+    ]);
+    assert.deepEqual([stdout, stderr], ['out\n', 'err\n'], flags.join(' '));
+  }
+  await runUp('--name', 'user', '-u', '1000', 'bb:1', 'sh', '-c', `${script}; echo up; sleep 100`);
+  assert.equal(space.ok(['logs', 'user']).stderr, 'err\n');
+  // As a shell's pipes: what Node gives are sockets, which nobody can open.
+  const piped = `{ "$@" 2>&1; } | cat`;
+  const shell = (...args: readonly string[]): string =>
+    execFileSync('sh', ['-c', `echo in | ${piped}`, 'sh', process.execPath, CLI, ...args], {
+      env: space.env,
+      encoding: 'utf8',
+    });
+  assert.equal(shell('exec', 'user', 'sh', '-c', script), 'out\nerr\n');
+  assert.equal(shell('exec', '-i', 'user', 'cat', '/dev/stdin'), 'in\n');
+  const context = space.context('user', { Dockerfile: `FROM bb:1\nUSER 1000\nRUN ${script}\n` });
+  assert.match(space.ok(['build', '--progress', 'plain', context]).stderr, /err/);
+});

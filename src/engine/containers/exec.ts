@@ -136,12 +136,13 @@ async function processOf(
     ...(request.privileged ? { capabilities: ALL_CAPABILITIES } : {}),
   });
   const { args, env, cwd, umask, terminal, capabilities, noNewPrivileges, seccomp, rlimits } = spec;
-  const { apparmorProfile, oomScoreAdj } = spec;
+  const { apparmorProfile, oomScoreAdj, streamsOwner } = spec;
   return {
     ...{ args, env, cwd, umask, terminal, capabilities, noNewPrivileges, seccomp, rlimits },
     user: spec.user,
     ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
     ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }),
+    ...(streamsOwner === undefined ? {} : { streamsOwner }),
   };
 }
 

@@ -10,6 +10,7 @@ import { TsbuildError } from '../../base/errors.ts';
 import { hookStreamsOf, keepsGroups, pidfdReceiverOf } from '../annotations.ts';
 import type { CgroupDescription } from '../cgroups/cgroup.ts';
 import type { ContainerSpec, IdMaps, NamespaceChoice, ProcessSpec, TimeOffset } from '../runtime.ts';
+import { streamsOwnerOf } from '../streams-owner.ts';
 import { borrowsSys } from './borrowed-sys.ts';
 import type { Fields } from './fields.ts';
 import { parseHooks } from './hooks-document.ts';
@@ -23,7 +24,6 @@ import type { Notified } from './notify-socket.ts';
 import { netDevicesOf } from './net-devices-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
 import { PROCESS_STATE_VERSION, stateParts } from './state-document.ts';
-import { streamsOwnerOf } from './streams-owner.ts';
 import { checkSysctls } from './sysctls-document.ts';
 
 export interface ContainerRequest {
@@ -73,7 +73,7 @@ export function parseContainer(config: Fields, request: ContainerRequest): Conta
     ...timeOffsets(linux),
     netDevices: netDevicesOf(linux, namespaces),
     initialAffinity: 'all',
-    ...streamsOwnerOf(program, userMaps),
+    ...streamsOwnerOf(program, userMaps, true),
     plainTerminal: request.foreground === true,
     kernelMounts: false,
     mounts: [

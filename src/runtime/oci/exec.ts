@@ -9,6 +9,7 @@ import { placeOfProcess } from '../cgroups/place-of.ts';
 import { layOutExec } from '../layout.ts';
 import { execTarget } from '../process-namespaces.ts';
 import type { ExecSpec } from '../runtime.ts';
+import { streamsOwnerOf } from '../streams-owner.ts';
 import { idMapsOfProcess } from './id-maps.ts';
 import { listenerParts } from './container-document.ts';
 import type { RuntimeContext } from './create.ts';
@@ -19,7 +20,6 @@ import { affinityOf, parseProcess } from './process-document.ts';
 import { parseSeccomp } from './seccomp-document.ts';
 import { stateParts } from './state-document.ts';
 import type { ContainerRecord } from './record.ts';
-import { streamsOwnerOf } from './streams-owner.ts';
 
 export interface ExecRequest {
   readonly id: string;
@@ -94,7 +94,7 @@ function specOf(
   const program = parseProcess(document, warn);
   return {
     ...program,
-    ...streamsOwnerOf(program, idMapsOfProcess(record.pid)),
+    ...streamsOwnerOf(program, idMapsOfProcess(record.pid), true),
     ...affinityOf(document),
     ...(personality === undefined ? {} : { personality }),
     plainTerminal: !request.detach,
