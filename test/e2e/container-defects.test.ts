@@ -570,3 +570,41 @@ test('a program that is not root could not open /dev/stdout, /dev/stderr or /dev
   const context = space.context('user', { Dockerfile: `FROM bb:1\nUSER 1000\nRUN ${script}\n` });
   assert.match(space.ok(['build', '--progress', 'plain', context]).stderr, /err/);
 });
+
+test('prune did not ask whoever sits at a terminal, and took no until=', () => {
+  space.ok(['create', '--name', 'old', '--label', 'a=b', 'bb:1', 'true']);
+  space.ok(['volume', 'create', 'kept']);
+  space.ok(['network', 'create', 'kept']);
+  for (const what of ['container', 'volume', 'network']) {
+    const { code, shown } = type('[y/N]>n\\r', [what, 'prune', ...(what === 'volume' ? ['-a'] : [])]);
+    assert.equal(code, 0, shown);
+    assert.match(shown, /WARNING! This will remove/);
+  }
+  for (const filter of ['until=1h', 'label!=a', 'label=a=c', 'until=2020-01-01'])
+    for (const what of ['container', 'network'])
+      assert.doesNotMatch(
+        space.ok([what, 'prune', '-f', '--filter', filter, '--filter', 'until=1h']).stdout,
+        /Deleted/,
+      );
+  assert.equal(inspect('old', '{{.Name}}'), '/old');
+  space.ok(['volume', 'inspect', 'kept']);
+  assert.match(space.ok(['network', 'prune', '--filter', 'until=0s']).stdout, /^Deleted Networks:\nkept\n/);
+  assert.match(
+    type('[y/N]>y\\r', ['container', 'prune', '--filter', 'label=a=b']).shown,
+    /Deleted Containers/,
+  );
+  assert.match(type('[y/N]>y\\r', ['volume', 'prune', '-a']).shown, /Deleted Volumes:\r\nkept/);
+});
+
+test('of several who start a container at the same time all but one failed', async () => {
+  space.ok(['create', '--name', 'once', '--network', 'none', 'bb:1', 'sleep', '100']);
+  const codes = await Promise.all(
+    ['start', 'start', 'restart', 'start'].map(
+      (command) =>
+        new Promise((resolve) =>
+          space.start([command, ...(command === 'restart' ? ['-t', '0'] : []), 'once']).once('exit', resolve),
+        ),
+    ),
+  );
+  assert.deepEqual(codes, [0, 0, 0, 0]);
+});

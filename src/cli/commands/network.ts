@@ -15,7 +15,9 @@ import {
   networkWords,
 } from '../views/networks.ts';
 import { forEach, inspectEach } from './for-each.ts';
+import { isMeant } from './is-meant.ts';
 import { networkFilter } from './network-filters.ts';
+import { parseThingFilters } from './prune-filters.ts';
 import { parseLabels } from './run-flags/environment.ts';
 
 const DRIVERS: readonly NetworkDriver[] = ['bridge', 'macvlan', 'ipvlan', 'vxlan'];
@@ -97,9 +99,16 @@ export async function runNetworkRemove(flags: ParsedFlags, session: Session): Pr
 }
 
 export async function runNetworkPrune(flags: ParsedFlags, session: Session): Promise<number> {
-  const filters = flags.list('filter').map(networkFilter);
-  const removed = await pruneNetworks(session, (network) =>
-    filters.every((filter) => filter(network, false)),
+  const isOfThings = (text: string): boolean => /^(?:until|label!?)=/.test(text);
+  const texts = flags.list('filter');
+  const matches = parseThingFilters(texts.filter(isOfThings), session.host.now());
+  const filters = texts.filter((text) => !isOfThings(text)).map(networkFilter);
+  if (!(await isMeant(flags, session, ['all networks that no container uses']))) return 0;
+  const removed = await pruneNetworks(
+    session,
+    (network) =>
+      matches({ labels: network.labels, created: Date.parse(network.created) }) &&
+      filters.every((filter) => filter(network, false)),
   );
   if (removed.length > 0) session.stdout.write(`Deleted Networks:\n${removed.join('\n')}\n\n`);
   return 0;

@@ -11,6 +11,7 @@ import { parseBytes } from '../quantities.ts';
 import type { Session } from '../session.ts';
 import { CACHE_LIST, cacheRow } from '../views/usage.ts';
 import { decimalSize } from '../views/words.ts';
+import { isMeant } from './is-meant.ts';
 import { parseCacheFilters, parseThingFilters, type ThingFilter } from './prune-filters.ts';
 
 export async function runCachePrune(flags: ParsedFlags, session: Session): Promise<number> {
@@ -138,13 +139,4 @@ async function networksOf(session: Session, filter: ThingFilter): Promise<readon
   if (!existsSync(join(session.engine().options.root, 'networks'))) return [];
   const { pruneNetworks } = await import('./network.ts');
   return pruneNetworks(session, ({ labels, created }) => filter({ labels, created: Date.parse(created) }));
-}
-
-/** Whoever sits at a terminal is asked. */
-async function isMeant(flags: ParsedFlags, session: Session, whats: readonly string[]): Promise<boolean> {
-  if (flags.boolean('force') || !session.stdin.isTTY) return true;
-  const { askTerminal } = await import('./ask-terminal.ts');
-  session.stderr.write(`WARNING! This will remove:\n${whats.map((what) => `  - ${what}\n`).join('')}\n`);
-  const answer = await askTerminal(session, 'Are you sure you want to continue? [y/N] ', false);
-  return /^y(?:es)?$/i.test(answer.trim());
 }

@@ -6,6 +6,7 @@ import { formatList } from '../format/rows.ts';
 import type { Session } from '../session.ts';
 import { inspectedVolume, VOLUME_LIST, volumeRow } from '../views/volumes.ts';
 import { decimalSize } from '../views/words.ts';
+import { isMeant } from './is-meant.ts';
 import { forEach, inspectEach } from './for-each.ts';
 import { matchGlob } from './name-glob.ts';
 import { parseLabels } from './run-flags/environment.ts';
@@ -24,7 +25,7 @@ export async function runVolumeCreate(flags: ParsedFlags, session: Session): Pro
     options: parseLabels('--opt', flags.list('opt')),
   });
   session.stdout.write(`${volume.name}\n`);
-  return Promise.resolve(0);
+  return 0;
 }
 
 export async function runVolumeList(flags: ParsedFlags, session: Session): Promise<number> {
@@ -88,11 +89,12 @@ export async function runVolumeRemove(flags: ParsedFlags, session: Session): Pro
 
 export async function runVolumePrune(flags: ParsedFlags, session: Session): Promise<number> {
   const filters = flags.list('filter').map((text) => volumeFilter(text, () => false));
+  const all = flags.boolean('all');
+  const what = `all ${all ? '' : 'anonymous '}volumes that no container has`;
+  if (!(await isMeant(flags, session, [what]))) return 0;
   const { removed, freed } = session
     .engine()
-    .volumes.prune(
-      (volume) => (flags.boolean('all') || volume.anonymous) && filters.every((filter) => filter(volume)),
-    );
+    .volumes.prune((volume) => (all || volume.anonymous) && filters.every((filter) => filter(volume)));
   if (removed.length > 0) session.stdout.write(`Deleted Volumes:\n${removed.join('\n')}\n\n`);
   session.stdout.write(`Total reclaimed space: ${decimalSize(freed)}\n`);
   return Promise.resolve(0);

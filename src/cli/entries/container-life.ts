@@ -177,7 +177,14 @@ export const CONTAINER_LIFE_COMMANDS: readonly CommandEntry[] = [
     'container prune',
     '[OPTIONS]',
     'Remove all containers that do not run.',
-    { filter: { kind: 'list', value: 'KEY=VALUE', help: 'only what matches' }, force: FORCE },
+    {
+      filter: {
+        kind: 'list',
+        value: 'KEY=VALUE',
+        help: 'only what matches, as of ps; and until=TIME, label!=',
+      },
+      force: { ...FORCE, help: 'do not ask' },
+    },
     stop((m) => m.runContainerPrune),
     { minimum: 0, maximum: 0 },
   ),

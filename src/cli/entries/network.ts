@@ -78,7 +78,11 @@ export const NETWORK_COMMANDS: readonly CommandEntry[] = [
       usage: '[OPTIONS]',
       summary: 'Remove the networks that no container uses.',
       flags: {
-        filter: { kind: 'list', value: 'KEY=VALUE', help: 'label=NAME[=VALUE] or label!=NAME[=VALUE]' },
+        filter: {
+          kind: 'list',
+          value: 'KEY=VALUE',
+          help: 'label=NAME[=VALUE], label!=NAME[=VALUE] or until=TIME',
+        },
         force: { kind: 'boolean', short: 'f', help: 'do not ask' },
       },
       minimum: 0,

@@ -1,5 +1,5 @@
 /** `tsbuild start` and `attach`. */
-import { TsbuildError } from '../../../base/errors.ts';
+import { isTsbuildError, TsbuildError } from '../../../base/errors.ts';
 import { current, reach, requireActive, untilReleased } from '../../../engine/containers/hold.ts';
 import { startContainer } from '../../../engine/containers/start.ts';
 import { repairContainers } from '../../../engine/containers/repair.ts';
@@ -24,6 +24,20 @@ async function startable(session: Session, reference: string): Promise<StoredCon
   return untilReleased(session.engine(), id);
 }
 
+/** Where somebody else starts it at the same time, that is what was asked for. */
+export async function startDetached(session: Session, container: StoredContainer): Promise<void> {
+  try {
+    const started = await startContainer(session.engine(), container, {
+      attached: { stdin: false, stdout: false, stderr: false },
+      signal: session.signal,
+      onWarning: (message) => session.stderr.write(`warning: ${message}\n`),
+    });
+    await started.detach();
+  } catch (error) {
+    if (!isTsbuildError(error, 'CONTAINER_RUNNING')) throw error;
+  }
+}
+
 export async function runStart(flags: ParsedFlags, session: Session): Promise<number> {
   const references = flags.boolean('all') ? await allOf(flags, session) : flags.words;
   if (flags.has('filter') && !flags.boolean('all'))
@@ -33,16 +47,9 @@ export async function runStart(flags: ParsedFlags, session: Session): Promise<nu
       hint: 'see "tsbuild start --help"',
     });
   if (flags.boolean('attach') || flags.boolean('interactive')) return startAttached(flags, session);
-  const engine = session.engine();
   return forEachContainer(session, references, async (reference) => {
     const container = await startable(session, reference);
-    if (container === undefined) return reference;
-    const started = await startContainer(engine, container, {
-      attached: { stdin: false, stdout: false, stderr: false },
-      signal: session.signal,
-      onWarning: (message) => session.stderr.write(`warning: ${message}\n`),
-    });
-    await started.detach();
+    if (container !== undefined) await startDetached(session, container);
     return reference;
   });
 }

@@ -2,7 +2,6 @@
 import { TsbuildError } from '../../../base/errors.ts';
 import { removeContainer, pruneContainers } from '../../../engine/containers/remove.ts';
 import { cleanUpContainer } from '../../../engine/containers/release.ts';
-import { startContainer } from '../../../engine/containers/start.ts';
 import {
   killContainer,
   pauseContainer,
@@ -18,11 +17,12 @@ import type { ParsedFlags } from '../../flags.ts';
 import type { Session } from '../../session.ts';
 import { decimalSize } from '../../views/words.ts';
 import { parseContainerFilters } from '../container-filters.ts';
+import { isMeant } from '../is-meant.ts';
+import { parseThingFilters } from '../prune-filters.ts';
 import { parseSignal } from '../run-flags/life.ts';
 import { parseInteger } from '../run-flags/numbers.ts';
 import { forEachContainer } from './each.ts';
-
-const DETACHED = { stdin: false, stdout: false, stderr: false };
+import { startDetached } from './start.ts';
 
 function stopOptions(flags: ParsedFlags): StopOptions {
   const text = flags.text('time') ?? flags.text('timeout');
@@ -50,11 +50,7 @@ export function runRestart(flags: ParsedFlags, session: Session): Promise<number
   return forEachContainer(session, flags.words, async (reference) => {
     const { id } = await stopContainer(engine, reference, options);
     await untilReleased(engine, id);
-    const started = await startContainer(engine, engine.containers.require(id), {
-      attached: DETACHED,
-      signal: session.signal,
-    });
-    await started.detach();
+    await startDetached(session, engine.containers.require(id));
     return reference;
   });
 }
@@ -111,13 +107,19 @@ export function runRemove(flags: ParsedFlags, session: Session): Promise<number>
 
 export async function runContainerPrune(flags: ParsedFlags, session: Session): Promise<number> {
   const engine = session.engine();
-  if (!flags.boolean('force') && session.stdin.isTTY)
-    throw new TsbuildError('USAGE', 'this removes all containers that do not run', {
-      hint: 'say that you mean it with --force',
-    });
-  const filters = parseContainerFilters(flags.list('filter'), (name) => engine.containers.require(name));
-  const { removed, freed } = await pruneContainers(engine, (container) =>
-    filters.matches({ container, networks: [], ports: [], exposed: [] }),
+  const isOfThings = (text: string): boolean => /^(?:until|label!?)=/.test(text);
+  const texts = flags.list('filter');
+  const matches = parseThingFilters(texts.filter(isOfThings), session.host.now());
+  const filters = parseContainerFilters(
+    texts.filter((text) => !isOfThings(text)),
+    (name) => engine.containers.require(name),
+  );
+  if (!(await isMeant(flags, session, ['all containers that do not run']))) return 0;
+  const { removed, freed } = await pruneContainers(
+    engine,
+    (container) =>
+      matches({ labels: container.config.labels, created: Date.parse(container.config.created) }) &&
+      filters.matches({ container, networks: [], ports: [], exposed: [] }),
   );
   if (removed.length > 0) session.stdout.write(`Deleted Containers:\n${removed.join('\n')}\n\n`);
   session.stdout.write(`Total reclaimed space: ${decimalSize(freed)}\n`);
