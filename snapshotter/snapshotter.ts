@@ -26,6 +26,8 @@ export interface MountStub {
   /** Absolute path inside the snapshot. */
   readonly path: string;
   readonly type: 'directory' | 'file' | 'symlink';
+  /** Of a directory; absent: 755. */
+  readonly mode?: number;
   /** Of a symlink, which is there for programs to find rather than to be mounted on. */
   readonly target?: string;
 }

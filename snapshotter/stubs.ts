@@ -25,7 +25,7 @@ export interface PlacedStubs {
 
 /** The directory below `root` with nothing but `stubs`, shared by all that ask for the same ones. */
 export function stubDirectory(root: string, stage: () => string, stubs: readonly MountStub[]): string {
-  const identity = JSON.stringify(stubs.map(({ path, type, target }) => [path, type, target]));
+  const identity = JSON.stringify(stubs.map(({ path, type, target, mode }) => [path, type, target, mode]));
   const path = join(root, hexOf(digestOf(identity)).slice(0, 16));
   using known = openIfExists(path);
   if (known !== undefined) return path;
@@ -71,10 +71,10 @@ export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStu
       const holder = directoryOf(place);
       const stat = tree.lstat(holder);
       if (stat !== undefined && !around.has(holder) && !made.has(holder)) around.set(holder, stat.mtimeNs);
-      const type = depth < names.length ? 'directory' : stub.type;
+      const wanted: MountStub = depth < names.length ? { path: place, type: 'directory' } : stub;
       using directory = tree.directory(holder);
-      make(directory, nameOf(place), type, stub.target);
-      made.set(place, type);
+      make(directory, nameOf(place), wanted);
+      made.set(place, wanted.type);
     }
   }
   const stubsMade = [...made.keys()].flatMap((path) => found(tree, path));
@@ -112,8 +112,12 @@ export function placeStubs(root: string, stubs: readonly MountStub[]): PlacedStu
   };
 }
 
-function make(directory: RootDirectory, name: ByteString, type: MountStub['type'], target = ''): void {
-  if (type === 'directory') directory.makeDirectory(name, 0o755);
+function make(
+  directory: RootDirectory,
+  name: ByteString,
+  { type, target = '', mode = 0o755 }: MountStub,
+): void {
+  if (type === 'directory') directory.makeDirectory(name, mode);
   else if (type === 'symlink') directory.makeSymlink(name, toByteString(target));
   else directory.makeFile(name, 0o644);
 }

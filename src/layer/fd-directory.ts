@@ -7,6 +7,7 @@ import {
   constants,
   fstatSync,
   lstatSync,
+  chmodSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -86,6 +87,8 @@ export class FdDirectory implements RootDirectory {
 
   makeDirectory(name: ByteString, mode: number): void {
     mkdirSync(fsPath(this.#prefix, name), { mode });
+    // The umask took something away.
+    if ((mode & 0o022) !== 0) chmodSync(fsPath(this.#prefix, name), mode);
   }
 
   makeFile(name: ByteString, mode: number): void {

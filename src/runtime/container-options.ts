@@ -40,7 +40,8 @@ export type MountRequest =
       readonly readonly: boolean;
       /** Bytes; absent: half of the memory. */
       readonly size?: number;
-      readonly mode: number;
+      /** Absent: that of the directory that it hides, 1777 where the image has none. */
+      readonly mode?: number;
       /** Further options that were checked, e.g. `noexec`, `uid=1000`. */
       readonly options: readonly string[];
     };

@@ -608,3 +608,39 @@ test('of several who start a container at the same time all but one failed', asy
   );
   assert.deepEqual(codes, [0, 0, 0, 0]);
 });
+
+test('--tmpfs opened to all what the image has closed', () => {
+  const context = space.context('modes', {
+    Dockerfile: 'FROM bb:1\nRUN mkdir -m 700 /closed && mkdir -m 1777 /open\n',
+  });
+  space.ok(['build', '-t', 'modes', context]);
+  const shown = (...flags: readonly string[]): string =>
+    space.ok([
+      'run',
+      '--rm',
+      '--network',
+      'none',
+      ...flags,
+      'modes',
+      'stat',
+      '-c',
+      '%n %a',
+      '/closed',
+      '/open',
+      '/new',
+    ]).stdout;
+  const tmpfs = ['--tmpfs', '/closed', '--tmpfs', '/open:size=1m', '--tmpfs', '/new'];
+  for (const flags of [[], ['--userns', 'auto'], ['--read-only']])
+    assert.equal(shown(...flags, ...tmpfs), '/closed 700\n/open 1777\n/new 1777\n', flags.join(' '));
+  const given = [
+    '--tmpfs',
+    '/closed:mode=755',
+    '--mount',
+    'type=tmpfs,dst=/open',
+    '--tmpfs',
+    '/new:mode=0700',
+  ];
+  assert.equal(shown(...given), '/closed 755\n/open 1777\n/new 700\n');
+  space.ok(['create', '--name', 'shown', '--tmpfs', '/a:mode=700,size=1m', '--tmpfs', '/b', 'bb:1', 'true']);
+  assert.equal(inspect('shown', '{{json .HostConfig.Tmpfs}}'), '{"/a":"size=1048576,mode=700","/b":""}');
+});

@@ -152,7 +152,7 @@ rows<unknown>('--mount', (text) => parseMount(text, resolve), [
   ['type=bind,src="/a",dst=/b', /parse error/],
 ]);
 
-const TMPFS = { kind: 'tmpfs', readonly: false, mode: 0o1777, options: [] } as const;
+const TMPFS = { kind: 'tmpfs', readonly: false, options: [] } as const;
 rows<unknown>('--tmpfs', parseTmpfs, [
   ['/t', { ...TMPFS, target: '/t' }],
   [

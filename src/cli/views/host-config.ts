@@ -102,7 +102,8 @@ function tmpfsTexts(mounts: readonly MountRequest[]): Readonly<Record<string, st
     mounts.flatMap((mount) => {
       if (mount.kind !== 'tmpfs') return [];
       const size = mount.size === undefined ? [] : [`size=${mount.size}`];
-      return [[mount.target, [...size, ...mount.options].join(',')] as const];
+      const mode = mount.mode === undefined ? [] : [`mode=${mount.mode.toString(8)}`];
+      return [[mount.target, [...size, ...mode, ...mount.options].join(',')] as const];
     }),
   );
 }

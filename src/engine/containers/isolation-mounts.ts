@@ -110,8 +110,9 @@ function tmpfsMount(mount: Extract<MountRequest, { kind: 'tmpfs' }>): ContainerM
     ...BASE,
     ...{ kind: 'attach', bind: false, type: 'tmpfs', source: 'tmpfs', target: mount.target },
     set: mount.readonly ? attributes | ATTRIBUTE.readonly : attributes,
+    keepMode: mount.mode === undefined,
     options: [
-      ['mode', mount.mode.toString(8)],
+      ...(mount.mode === undefined ? [] : [['mode', mount.mode.toString(8)] as const]),
       ...(mount.size === undefined ? [] : [['size', String(mount.size)] as const]),
       ...numbers.map(
         (word) => [word.slice(0, word.indexOf('=')), word.slice(word.indexOf('=') + 1)] as const,

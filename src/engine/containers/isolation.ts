@@ -13,6 +13,7 @@ import type {
 import type { ContainerInput } from '../../runtime/default-spec.ts';
 import type { ContainerMount, IdMaps, NamespaceChoice } from '../../runtime/runtime.ts';
 import { parseDockerProfile } from '../../runtime/seccomp/docker-profile.ts';
+import type { MountStub } from '../../../snapshotter/snapshotter.ts';
 import { hostDevices } from './host-devices.ts';
 import { RANGE_SIZE } from './id-ranges.ts';
 import { containerMounts, PROPAGATION_FLAGS, rootPropagation } from './isolation-mounts.ts';
@@ -184,9 +185,11 @@ function ipcMounts(
 export function mountStubs(
   mounts: readonly MountRequest[],
   isFile: (path: string) => boolean,
-): readonly { readonly path: string; readonly type: 'directory' | 'file' }[] {
+): readonly MountStub[] {
   return mounts.map((mount) => ({
     path: mount.target,
     type: mount.kind === 'bind' && isFile(mount.source) ? 'file' : 'directory',
+    // It takes the mode of what it hides.
+    ...(mount.kind === 'tmpfs' && mount.mode === undefined ? { mode: 0o1777 } : {}),
   }));
 }

@@ -39,7 +39,7 @@ export function parseTmpfs(text: string): MountRequest & { readonly kind: 'tmpfs
           .slice(colon + 1)
           .split(',')
           .filter((word) => word !== '');
-  let mode = 0o1777;
+  let mode: number | undefined;
   let size: number | undefined;
   const options: string[] = [];
   for (const word of words) {
@@ -60,8 +60,8 @@ export function parseTmpfs(text: string): MountRequest & { readonly kind: 'tmpfs
     kind: 'tmpfs',
     target,
     readonly: words.includes('ro'),
-    mode,
     options,
+    ...(mode === undefined ? {} : { mode }),
     ...(size === undefined || size < 0 ? {} : { size }),
   };
 }
