@@ -644,3 +644,14 @@ test('--tmpfs opened to all what the image has closed', () => {
   space.ok(['create', '--name', 'shown', '--tmpfs', '/a:mode=700,size=1m', '--tmpfs', '/b', 'bb:1', 'true']);
   assert.equal(inspect('shown', '{{json .HostConfig.Tmpfs}}'), '{"/a":"size=1048576,mode=700","/b":""}');
 });
+
+test('-e with a name that is not set left the value of the image', () => {
+  space.ok(['build', '-t', 'env', space.context('env', { Dockerfile: 'FROM bb:1\nENV A=image B=image\n' })]);
+  const env = { A: undefined, B: 'outer' };
+  const script = 'echo "${A-none} $B"';
+  const args = ['-e', 'A', '-e', 'B'];
+  assert.equal(space.ok(['run', '--rm', ...args, 'env', 'sh', '-c', script], { env }).stdout, 'none outer\n');
+  run('--name', 'env', 'env', 'sleep', '100');
+  assert.equal(space.ok(['exec', ...args, 'env', 'sh', '-c', script], { env }).stdout, 'none outer\n');
+  assert.equal(space.ok(['exec', 'env', 'sh', '-c', script]).stdout, 'image image\n');
+});

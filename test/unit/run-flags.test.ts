@@ -404,7 +404,7 @@ test('environment: files first, then flags; a name alone takes the value from ou
   const read = (): string => '\uFEFF# comment\n\n  A=file\nB\r\nC=x # not a comment\n';
   assert.deepEqual(
     parseEnvironment({ files: ['f'], values: ['A=flag', 'HOME', 'NOPE'] }, { HOME: '/h', B: 'b' }, read),
-    [...['A=file', 'B=b', 'C=x # not a comment', 'A=flag', 'HOME=/h']],
+    [...['A=file', 'B=b', 'C=x # not a comment', 'A=flag', 'HOME=/h', 'NOPE']],
   );
   const bad = (text: string): void => void parseEnvironment({ files: ['f'], values: [] }, {}, () => text);
   assert.throws(() => bad('A B=1'), /variable 'A B' contains whitespaces/);

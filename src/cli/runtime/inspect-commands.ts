@@ -27,7 +27,7 @@ export const LIST: Command = {
     }
     const format = args.text('format') ?? 'table';
     if (format === 'json') {
-      print(JSON.stringify(records.map((record) => stateOf(record, store.statusOf(record)))));
+      print(`${JSON.stringify(records.map((record) => stateOf(record, store.statusOf(record))))}\n`);
       return 0;
     }
     if (format !== 'table') throw new TsbuildError('USAGE', 'invalid format option');
@@ -66,7 +66,7 @@ export const PS: Command = {
     const pids = pidsOf(record);
     const format = args.text('format') ?? 'table';
     if (format === 'json') {
-      print(JSON.stringify(pids));
+      print(`${JSON.stringify(pids)}\n`);
       return 0;
     }
     if (format !== 'table') throw new TsbuildError('USAGE', 'invalid format option');

@@ -41,10 +41,12 @@ export function commandOf(
   );
 }
 
-/** Later entries win, and stand where the first of their name stood. */
+/** Later entries win, and stand where the first of their name stood; a name alone takes it away. */
 export function mergeEnv(base: readonly string[], more: readonly string[]): readonly string[] {
   const merged = new Map(base.map((entry) => [entry.split('=', 1)[0] ?? '', entry]));
-  for (const entry of more) merged.set(entry.split('=', 1)[0] ?? '', entry);
+  for (const entry of more)
+    if (entry.includes('=')) merged.set(entry.slice(0, entry.indexOf('=')), entry);
+    else merged.delete(entry);
   return [...merged.values()];
 }
 

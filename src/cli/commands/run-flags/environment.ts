@@ -6,7 +6,10 @@ type Lookup = Readonly<Record<string, string | undefined>>;
 /** Reads a file of the user's, bounded; throws what Node throws. */
 export type ReadFile = (path: string) => string;
 
-/** Later ones win; a name alone takes its value from `lookup`, or nothing. */
+/**
+ * Later ones win; a name alone takes its value from `lookup`. What is not there either stays a name alone, of a flag:
+ * the container shall not have it (`mergeEnv`).
+ */
 export function parseEnvironment(
   given: { readonly files: readonly string[]; readonly values: readonly string[] },
   lookup: Lookup,
@@ -19,7 +22,8 @@ export function parseEnvironment(
     ...given.values.flatMap((text) => {
       if (text === '' || text.startsWith('='))
         throw badFlag('-e, --env', text, `invalid environment variable: ${text}`);
-      return entry(text, lookup);
+      const found = entry(text, lookup);
+      return found.length === 0 ? [text] : found;
     }),
   ];
 }
