@@ -95,7 +95,6 @@ test('mounts carry attributes and propagation; parents come first', () => {
         0,
         0,
         [
-          ['mode', '1777'],
           ['size', '1048576'],
           ['uid', '7'],
         ],
@@ -113,6 +112,14 @@ test('mounts carry attributes and propagation; parents come first', () => {
   assert.deepEqual(
     mountStubs(mounts.slice(0, 1), () => true),
     [{ path: '/x/y', type: 'file' }],
+  );
+  // It takes the mode of what it hides: a place of our own is open to all.
+  assert.deepEqual(
+    mountStubs(options('--tmpfs', '/t', '--tmpfs', '/m:mode=700').mounts, () => false),
+    [
+      { path: '/t', type: 'directory', mode: 0o1777 },
+      { path: '/m', type: 'directory' },
+    ],
   );
 });
 
