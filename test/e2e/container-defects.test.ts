@@ -655,3 +655,14 @@ test('-e with a name that is not set left the value of the image', () => {
   assert.equal(space.ok(['exec', ...args, 'env', 'sh', '-c', script], { env }).stdout, 'none outer\n');
   assert.equal(space.ok(['exec', 'env', 'sh', '-c', script]).stdout, 'image image\n');
 });
+
+test('run --platform ran an image for another platform', () => {
+  const of = (platform: string, ...flags: readonly string[]): readonly string[] => [
+    ...['run', '--rm', '--network', 'none', '--platform', platform, ...flags, 'bb:1', 'echo', 'runs'],
+  ];
+  const own = inspect('bb:1', '{{.Os}}/{{.Architecture}}');
+  assert.equal(space.ok(of(own)).stdout, 'runs\n');
+  const refused = space.tsbuild(of('linux/s390x', '--pull', 'never'));
+  assert.deepEqual([refused.code, refused.stdout], [125, '']);
+  assert.ok(refused.stderr.includes(`the local image "bb:1" is for ${own}, not linux/s390x`), refused.stderr);
+});

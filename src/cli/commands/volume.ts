@@ -25,7 +25,7 @@ export async function runVolumeCreate(flags: ParsedFlags, session: Session): Pro
     options: parseLabels('--opt', flags.list('opt')),
   });
   session.stdout.write(`${volume.name}\n`);
-  return 0;
+  return Promise.resolve(0);
 }
 
 export async function runVolumeList(flags: ParsedFlags, session: Session): Promise<number> {
@@ -97,5 +97,5 @@ export async function runVolumePrune(flags: ParsedFlags, session: Session): Prom
     .volumes.prune((volume) => (all || volume.anonymous) && filters.every((filter) => filter(volume)));
   if (removed.length > 0) session.stdout.write(`Deleted Volumes:\n${removed.join('\n')}\n\n`);
   session.stdout.write(`Total reclaimed space: ${decimalSize(freed)}\n`);
-  return Promise.resolve(0);
+  return 0;
 }

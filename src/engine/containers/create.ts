@@ -1,7 +1,9 @@
 /** `create`: from a request to a container on disk that only has to be started. */
 import { statSync } from 'node:fs';
+import { TsbuildError } from '../../base/errors.ts';
 import type { StoredImage } from '../../image/image-store.ts';
 import { formatTime } from '../../oci/documents.ts';
+import { formatPlatform, isCompatible } from '../../oci/platform.ts';
 import { parseReference, withDefaultTag } from '../../oci/reference.ts';
 import type { ContainerConfig, StoredContainer } from '../../runtime/container.ts';
 import type { IsolationOptions } from '../../runtime/container-options.ts';
@@ -172,8 +174,24 @@ async function findImage(
   options: CallOptions,
 ): Promise<StoredImage> {
   const local = pull === 'always' ? undefined : await engine.images.find(text);
-  if (local !== undefined) return local;
-  if (pull === 'never') return engine.images.require(text);
-  const reference = withDefaultTag(parseReference(text));
-  return pullImage(engine, reference, platform ?? engine.options.platform, { ...options, isLazy: true });
+  const fits = platform === undefined || (local !== undefined && isCompatible(local.config, platform));
+  if (local !== undefined && fits) return local;
+  if (local === undefined && pull === 'never') return engine.images.require(text);
+  try {
+    if (pull === 'never') throw new TsbuildError('IMAGE_NOT_FOUND', 'nothing is pulled');
+    const reference = withDefaultTag(parseReference(text));
+    const wanted = platform ?? engine.options.platform;
+    return await pullImage(engine, reference, wanted, { ...options, isLazy: true });
+  } catch (error) {
+    if (local === undefined || platform === undefined || options.signal.aborted) throw error;
+    const [has, wanted] = [local.config, platform].map(formatPlatform);
+    throw new TsbuildError(
+      'PLATFORM_NOT_FOUND',
+      `the local image ${JSON.stringify(text)} is for ${has}, not ${wanted}`,
+      {
+        cause: error,
+        hint: `leave out --platform, or name an image for ${wanted}`,
+      },
+    );
+  }
 }
