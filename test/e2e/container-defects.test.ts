@@ -666,3 +666,30 @@ test('run --platform ran an image for another platform', () => {
   assert.deepEqual([refused.code, refused.stdout], [125, '']);
   assert.ok(refused.stderr.includes(`the local image "bb:1" is for ${own}, not linux/s390x`), refused.stderr);
 });
+
+test('run and attach could not be ended by a signal that is not handed on', async () => {
+  run('--name', 'mine', 'bb:1', 'sh', '-c', 'while :; do echo up; sleep 0.1; done');
+  for (const args of [
+    ['attach', '--sig-proxy=false', 'mine'],
+    [
+      'run',
+      '--sig-proxy=false',
+      '--name',
+      'left',
+      '--network',
+      'none',
+      'bb:1',
+      'sh',
+      '-c',
+      'echo up; sleep 100',
+    ],
+    ['run', '-t', '--name', 'shown', '--network', 'none', 'bb:1', 'sh', '-c', 'echo up; sleep 100'],
+  ]) {
+    const child = space.start(args);
+    const code = new Promise((resolve) => child.once('exit', resolve));
+    await new Promise((resolve) => child.stdout?.once('data', resolve));
+    child.kill('SIGTERM');
+    assert.equal(await code, 130, args.join(' '));
+  }
+  assert.equal(space.ok(['ps', '--format', '{{.Names}}']).stdout, 'shown\nleft\nmine\n');
+});

@@ -7,6 +7,7 @@ import { BROKEN_PIPE } from '../../output.ts';
 import type { AttachedStreams } from './streams.ts';
 
 const KILLED = 137;
+const INTERRUPTED = 130;
 
 export type FollowOutcome =
   | { readonly kind: 'ended'; readonly end: MonitorEnd }
@@ -18,9 +19,10 @@ export async function followContainer(
   streams: AttachedStreams,
 ): Promise<FollowOutcome> {
   try {
-    const first = await Promise.race([ended, streams.detached, streams.broken]);
+    const first = await Promise.race([ended, streams.detached, streams.broken, streams.interrupted]);
     if (first === 'detached') return { kind: 'left', code: 0 };
     if (first === 'broken') return { kind: 'left', code: BROKEN_PIPE };
+    if (first === 'interrupted') return { kind: 'left', code: INTERRUPTED };
     return { kind: 'ended', end: first };
   } finally {
     streams.leave();

@@ -21,6 +21,8 @@ export interface AttachedStreams {
   readonly detached: Promise<'detached'>;
   /** Resolves when nobody reads the output any more. */
   readonly broken: Promise<'broken'>;
+  /** Resolves when a signal came that is not the container's. */
+  readonly interrupted: Promise<'interrupted'>;
   /** The terminal is as it was. Idempotent. */
   leave(): void;
 }
@@ -39,6 +41,11 @@ export function attachStreams(session: Session, options: StreamOptions): Attache
   let settleBroken: (value: 'broken') => void = () => undefined;
   const detached = new Promise<'detached'>((resolve) => (settleDetached = resolve));
   const broken = new Promise<'broken'>((resolve) => (settleBroken = resolve));
+  const interrupted = new Promise<'interrupted'>((resolve) => {
+    const tell = (): void => resolve('interrupted');
+    if (session.signal.aborted) tell();
+    else session.signal.addEventListener('abort', tell, { once: true });
+  });
   const send = (signal: NodeJS.Signals): void => {
     // A signal that comes before the program runs is kept for it.
     if (connection === undefined) early.push(signal);
@@ -56,6 +63,7 @@ export function attachStreams(session: Session, options: StreamOptions): Attache
   return {
     detached,
     broken,
+    interrupted,
     output: (stream, data) => void session[stream].write(data),
     join(joined) {
       connection = joined;
