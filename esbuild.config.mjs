@@ -192,12 +192,11 @@ function closureOf(sources) {
   return [...found];
 }
 
-// What is run by its own name is first a script of sh, for which the second line is `: //`, and then the program, for which
-// it is a string. why: Node reads a list of authorities that NODE_EXTRA_CA_CERTS names before anything else, which takes
-// longer than all the rest; the program reads it where it needs it (src/cli/start.ts gives the variable back).
-const LAUNCH = `#!/bin/sh
-':' //; [ -z "$NODE_EXTRA_CA_CERTS" ] || { export TSBUILD_START_CA_CERTS="$NODE_EXTRA_CA_CERTS"; unset NODE_EXTRA_CA_CERTS; }
-':' //; exec node -- "$0" "$@"`;
+// why: Node reads a list of authorities that NODE_EXTRA_CA_CERTS names before anything else, which takes longer than all
+// the rest; the program reads it where it needs it (src/cli/start.ts gives the variable back). env and no shell, since
+// shells drop variables whose names are none of theirs.
+const LAUNCH =
+  '#!/usr/bin/env -S -u NODE_EXTRA_CA_CERTS TSBUILD_START_CA_CERTS=${NODE_EXTRA_CA_CERTS} node --';
 
 for (const [program, entry] of Object.entries(programs)) {
   const packs = {};

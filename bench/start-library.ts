@@ -126,7 +126,7 @@ function ours(directory: string, root: string): Starter {
       await using container = await runtime.start(spec, stdio, { signal: new AbortController().signal });
       await container.exited;
       const time = performance.now() - began;
-      await cgroups.end(spec);
+      await cgroups.end(spec, true);
       return time;
     },
     async [Symbol.asyncDispose]() {

@@ -96,12 +96,11 @@ interface Pack {
   readonly cache: string;
 }
 
-/** By the first lines of the program, kept from Node (esbuild.config.mjs). */
+/** Kept from Node by the first line of the program (esbuild.config.mjs); empty: there was none. */
 const START_CA_CERTS = 'TSBUILD_START_CA_CERTS';
-if (process.env[START_CA_CERTS] !== undefined) {
-  process.env['NODE_EXTRA_CA_CERTS'] = process.env[START_CA_CERTS];
-  Reflect.deleteProperty(process.env, START_CA_CERTS);
-}
+const kept = process.env[START_CA_CERTS];
+if (kept !== undefined) Reflect.deleteProperty(process.env, START_CA_CERTS);
+if (kept !== undefined && kept !== '') process.env['NODE_EXTRA_CA_CERTS'] = kept;
 
 const argv = process.argv.slice(2);
 const command = commandOf(argv);

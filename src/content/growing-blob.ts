@@ -9,14 +9,14 @@ export interface GrowingBlob {
   end(): void;
   fail(error: unknown): void;
   /**
-   * From the beginning, any number of times; a chunk's bytes hold until the next but one is asked for. Throws what it
-   * failed with, ABORTED or IO_FAILED.
+   * From the beginning, any number of times; the bytes of a chunk of CHUNK hold until the next but one is asked for.
+   * Throws what it failed with, ABORTED or IO_FAILED.
    */
   readonly read: (signal: AbortSignal) => AsyncGenerator<Uint8Array>;
 }
 
 const CHUNK = 256 << 10;
-/** Chunks whose bytes hold: who sends one asks for the next when the one before has been written. */
+/** Whole chunks whose bytes hold: who sends one asks for the next when the one before has been written. */
 const HELD = 3;
 
 /** `path`: where the file lies now; it may be renamed between two calls. */
@@ -74,8 +74,12 @@ export function createGrowingBlob(path: () => string): GrowingBlob {
       try {
         for (let at = 0, turn = 0; await hasMore(at, signal); turn = (turn + 1) % HELD) {
           file ??= await openWhereItIs(path);
-          const chunk = (chunks[turn] ??= Buffer.allocUnsafeSlow(CHUNK));
-          const { bytesRead } = await file.read(chunk, 0, Math.min(CHUNK, size - at), at);
+          // why not for small ones: several of them are held by a socket before it makes who sends wait.
+          const isWhole = size - at >= CHUNK;
+          const chunk = isWhole
+            ? (chunks[turn] ??= Buffer.allocUnsafeSlow(CHUNK))
+            : Buffer.allocUnsafeSlow(size - at);
+          const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, at);
           if (bytesRead === 0) throw new TsbuildError('IO_FAILED', 'a blob became shorter while it was read');
           at += bytesRead;
           yield chunk.subarray(0, bytesRead);

@@ -84,8 +84,6 @@ export interface Engine extends AsyncDisposable {
   /** What RUN joins where the Dockerfile asks for no other network. */
   readonly stepNetwork: () => Promise<StepNetwork>;
   readonly registry: () => Promise<Registry>;
-  /** To be done when the engine is disposed of, before anything else. */
-  readonly atEnd: (work: () => Promise<void>) => void;
   /** Path for a new temporary file, on the disk of the state root. */
   readonly spool: () => string;
 }
@@ -167,7 +165,6 @@ export function openEngine(options: EngineOptions): Engine {
       hostname: options.hostname,
     });
   });
-  const last: (() => Promise<void>)[] = [];
   return {
     options,
     host,
@@ -203,9 +200,7 @@ export function openEngine(options: EngineOptions): Engine {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       return join(directory, host.unique());
     },
-    atEnd: (work) => void last.push(work),
     async [Symbol.asyncDispose]() {
-      for (const work of last.splice(0)) await work();
       await (await runtime.opened())?.[Symbol.asyncDispose]();
       const attachedAs = (await stepNetwork.opened())?.attachedAs;
       if (attachedAs !== undefined) await (await networks.get()).detach(attachedAs);

@@ -152,12 +152,14 @@ interface Asked {
 }
 
 async function get(engine: Engine, { at, shown, headers, signal }: Asked): Promise<Dispatcher.ResponseData> {
+  const registry = await engine.registry();
   try {
-    return await (await engine.registry()).fetch(withoutUser(at), headers, signal);
+    return await registry.fetch(withoutUser(at), headers, signal);
   } catch (error) {
     if (signal.aborted) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    const isUntrusted = /certificate/.test(reason);
+    if (error instanceof TsbuildError) throw error;
+    const isUntrusted = /self-signed certificate|unable to (get|verify)/.test(reason);
     throw new TsbuildError('IO_FAILED', `cannot fetch ${shown}: ${reason}`, {
       cause: error,
       word: at,

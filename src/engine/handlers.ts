@@ -60,6 +60,12 @@ export interface HandlerInputs {
   readonly git: () => Promise<GitSources>;
 }
 
+export interface OpenHandlers {
+  readonly handlers: OpHandlers;
+  /** To be called when nothing is executed any more. */
+  readonly end: () => Promise<void>;
+}
+
 export function createHandlers({
   engine,
   records,
@@ -75,13 +81,10 @@ export function createHandlers({
   secret,
   sshSocket,
   git,
-}: HandlerInputs): OpHandlers {
+}: HandlerInputs): OpenHandlers {
   const { host, images, layers, content, snapshotter, runtime, spool } = engine;
   const { root, resolvConf } = engine.options;
-  const stacks = createStacks({
-    ...{ snapshotter, openLayer },
-    isHere: (diffID) => layers.get(diffID) !== undefined,
-  });
+  const stacks = createStacks({ snapshotter, openLayer });
   const time = graph.sourceDateEpoch === undefined ? {} : { maxMtime: graph.sourceDateEpoch };
   const now = (): number => host.now();
   const copyOptions = {
@@ -133,15 +136,13 @@ export function createHandlers({
   const { limits = {}, cgroupParent, cgroupDriver = 'cgroupfs', ...processLimits } = resources;
   let opened: Promise<StepCgroups> | undefined;
   const cgroups = (): Promise<StepCgroups> =>
-    (opened ??= import('./step-cgroups.ts').then(({ createStepCgroups }) => {
-      const made = createStepCgroups({
+    (opened ??= import('./step-cgroups.ts').then(({ createStepCgroups }) =>
+      createStepCgroups({
         ...{ host, limits, driver: cgroupDriver },
         ...(cgroupParent === undefined ? {} : { parent: cgroupParent }),
-      });
-      engine.atEnd(() => made.close());
-      return made;
-    }));
-  return {
+      }),
+    ));
+  const handlers: OpHandlers = {
     image: createImageHandler({
       async configOf(id) {
         const image = await images.byID(id);
@@ -176,7 +177,7 @@ export function createHandlers({
         });
         return { ...spec, cgroup: await (await cgroups()).prepare({ privileged: input.privileged }) };
       },
-      endStep: async (spec) => (await cgroups()).end(spec),
+      endStep: async (spec, hasRun) => (await cgroups()).end(spec, hasRun),
       ...time,
     }),
     http: createHttpHandler({
@@ -188,4 +189,5 @@ export function createHandlers({
     }),
     git: createGitHandler({ sources: git, layers, now }),
   };
+  return { handlers, end: async () => (await opened)?.close() };
 }

@@ -17,7 +17,7 @@ import { openBuildSources, withContextTree, type BuildSources, type ContextSpec 
 import { newestTime } from './context-time.ts';
 import { createContexts, type ContextSource, type Contexts } from './contexts.ts';
 import type { Engine } from './engine.ts';
-import { createHandlers } from './handlers.ts';
+import { createHandlers, type OpenHandlers } from './handlers.ts';
 import { createLayerAccess } from './layer-access.ts';
 import { createLayerLoss, type LayerLoss } from './layer-loss.ts';
 import { projectOf } from './project.ts';
@@ -98,7 +98,7 @@ async function prepare(
     graph: Pick<BuildGraph, 'sourceDateEpoch'>,
     records: RecordStore,
     cache?: Pick<GraphCache, 'arrive'>,
-  ): OpHandlers {
+  ): OpenHandlers {
     const { cacheFrom = [], extraHosts, resources, secret, sshSocket } = request;
     return createHandlers({
       engine,
@@ -144,14 +144,26 @@ async function prepare(
     }
   }
 
-  function solveWithin(
+  async function solveWithin(
     graph: Pick<BuildGraph, 'target' | 'sourceDateEpoch'>,
+    options: SolveGraphOptions,
+  ): Promise<Solution> {
+    const { handlers, end } = handlersFor(graph, options.cache?.records ?? engine.records, options.cache);
+    try {
+      return await solveBy(handlers, graph, options);
+    } finally {
+      await end();
+    }
+  }
+
+  function solveBy(
+    handlers: OpHandlers,
+    graph: Pick<BuildGraph, 'target'>,
     { cache, onResult, mustBeCached, beforeExecute }: SolveGraphOptions,
   ): Promise<Solution> {
-    const records = cache?.records ?? engine.records;
     return solve(graph.target, {
-      handlers: handlersFor(graph, records, cache),
-      records,
+      handlers,
+      records: cache?.records ?? engine.records,
       ...(cache === undefined ? {} : { remote: cache }),
       isAvailable: (result) => Promise.resolve(loss.isAvailable(result)),
       hasFiles: (result) =>
@@ -196,7 +208,8 @@ async function prepare(
       const { survey } = await import('../solver/why/survey.ts');
       const records = cache?.records ?? engine.records;
       return survey(graph.target, {
-        handlers: handlersFor(graph, withoutContents(records), cache),
+        // Asking executes nothing, so that there is nothing to end.
+        ...{ handlers: handlersFor(graph, withoutContents(records), cache).handlers },
         records,
         remote: cache,
         isAvailable: (result) => Promise.resolve(loss.isAvailable(result)),

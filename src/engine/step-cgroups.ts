@@ -13,7 +13,7 @@ import { containerDevices } from '../runtime/cgroups/device-rules.ts';
 import type { Hierarchies } from '../runtime/cgroups/hierarchies.ts';
 import { joinCgroup } from '../runtime/cgroups/join.ts';
 import { hasProcesses } from '../runtime/cgroups/members.ts';
-import { forgetPeak, memoryReport } from '../runtime/cgroups/oom.ts';
+import { memoryReport } from '../runtime/cgroups/oom.ts';
 import { readWritableHierarchies } from '../runtime/cgroups/read-hierarchies.ts';
 import { DEFAULT_PARENT } from '../runtime/cgroups/remove.ts';
 import type { Resources } from '../runtime/cgroups/resources.ts';
@@ -32,8 +32,8 @@ export interface StepCgroupOptions {
 export interface StepCgroups {
   /** Throws KERNEL_UNSUPPORTED, SPEC_INVALID, SYSTEMD_FAILED. To be ended in any case. */
   prepare(step: { readonly privileged: boolean }): Promise<CgroupDescription>;
-  /** Never throws: what stays is swept by the next build. */
-  end(spec: ContainerSpec): Promise<MemoryReport | undefined>;
+  /** `hasRun`: it was started, with all that was asked for. Never throws: what stays is swept by the next build. */
+  end(spec: ContainerSpec, hasRun: boolean): Promise<MemoryReport | undefined>;
   /** Removes what was kept for further steps. Never throws. */
   close(): Promise<void>;
 }
@@ -45,8 +45,8 @@ export function createStepCgroups({ host, limits, driver, parent }: StepCgroupOp
   const spares: CgroupDescription[] = [];
   const keeps = driver === 'cgroupfs' && Object.keys(limits).length === 0;
   const keepable = new Set<CgroupDescription>();
-  /** Their peak is that of all steps that were in them. */
-  const remembering = new WeakSet<CgroupDescription>();
+  /** Whose peak may be that of a step before, or of what it left in the page cache. */
+  const usedAgain = new WeakSet<CgroupDescription>();
 
   function hierarchies(): Hierarchies {
     if (known !== undefined) return known;
@@ -63,9 +63,9 @@ export function createStepCgroups({ host, limits, driver, parent }: StepCgroupOp
 
   /** Whether it was kept. */
   function keep(cgroup: CgroupDescription, report: MemoryReport | undefined): boolean {
-    if (!keepable.delete(cgroup) || (report?.kills ?? 0) > 0 || hasProcesses(cgroup.place)) return false;
+    if ((report?.kills ?? 0) > 0 || hasProcesses(cgroup.place)) return false;
     const spare = joinCgroup(cgroup.place);
-    if (!forgetPeak(cgroup.place)) remembering.add(spare);
+    usedAgain.add(spare);
     spares.push(spare);
     return true;
   }
@@ -94,14 +94,15 @@ export function createStepCgroups({ host, limits, driver, parent }: StepCgroupOp
       if (keeps && !privileged) keepable.add(prepared.cgroup);
       return prepared.cgroup;
     },
-    async end({ cgroup }) {
+    async end({ cgroup }, hasRun) {
       if (cgroup === undefined) return undefined;
       // why: as long as the scope has its placeholder, its cgroup can be asked.
       const told = memoryReport(cgroup.place);
-      const report = told && remembering.has(cgroup) ? { ...told, peak: undefined } : told;
+      const report = told && usedAgain.has(cgroup) ? { ...told, peak: undefined } : told;
       scopes.get(cgroup)?.[Symbol.dispose]();
       scopes.delete(cgroup);
-      if (!keep(cgroup, report)) await remove(cgroup);
+      const isKept = keepable.delete(cgroup) && hasRun && keep(cgroup, report);
+      if (!isKept) await remove(cgroup);
       return report;
     },
     async close() {

@@ -12,20 +12,21 @@ import type { StackResult } from './result.ts';
 export interface Stacks {
   /** The committed snapshot of a stack; undefined for scratch. Throws LAYER_LOST. */
   snapshotOf(stack: StackResult): Promise<SnapshotName | undefined>;
-  /** Whether that costs little: it is there already, nothing is needed, or all of its layers lie here. */
+  /** Whether that costs little: it is there already, nothing is needed, or its last layer was made in this build. */
   isAtHand(stack: StackResult): Promise<boolean>;
+  /** That a layer was made in this build, so that nothing which lies on it is cached, as a rule. */
+  noteMade(diffID: DiffID): void;
 }
 
 export interface StacksOptions {
   readonly snapshotter: () => Promise<Snapshotter>;
   /** undefined where no bytes of the layer are at hand. */
   readonly openLayer: (diffID: DiffID) => Promise<Layer | undefined>;
-  /** Whether it opens that one without fetching anything; absent: it never does. */
-  readonly isHere?: (diffID: DiffID) => boolean;
 }
 
 export function createStacks(options: StacksOptions): Stacks {
   const pending = new Map<ChainID, Promise<SnapshotName>>();
+  const made = new Set<DiffID>();
 
   async function ensure(
     layers: readonly DiffID[],
@@ -66,9 +67,11 @@ export function createStacks(options: StacksOptions): Stacks {
 
   return {
     async isAtHand({ chain, layers }) {
-      if (chain === undefined || layers.every(({ diffID }) => options.isHere?.(diffID) === true)) return true;
+      const last = layers.at(-1)?.diffID;
+      if (chain === undefined || (last !== undefined && made.has(last))) return true;
       return (await (await options.snapshotter()).stat(chain)) !== undefined;
     },
+    noteMade: (diffID) => void made.add(diffID),
     snapshotOf(stack) {
       const layers = stack.layers.map((layer) => layer.diffID);
       const chains: ChainID[] = [];

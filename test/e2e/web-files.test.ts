@@ -105,6 +105,19 @@ test('the variable that Node does not see at its start is there for what the pro
   assert.doesNotMatch(seen, /TSBUILD_START/);
 });
 
+test('variables with names that no shell has reach the program that is started by its own name', () => {
+  const context = space.context('names', { Dockerfile: 'FROM scratch\n' });
+  writeFileSync(
+    join(context, 'print.cjs'),
+    "const e = process.env; console.log(`npm-token=${e['npm-token']} a.b=${e['a.b']} extra=${e.NODE_EXTRA_CA_CERTS} kept=${e.TSBUILD_START_CA_CERTS}`)",
+  );
+  const env = { ...space.env, 'npm-token': 't', 'a.b': 'c', NODE_EXTRA_CA_CERTS: undefined };
+  const printed = execFileSync(CLI, ['--version'], {
+    env: { ...env, NODE_OPTIONS: `-r ${context}/print.cjs` },
+  });
+  assert.match(printed.toString(), /^npm-token=t a\.b=c extra=undefined kept=\n/);
+});
+
 test('a file is fetched through the proxy that the environment names', async () => {
   const asked: string[] = [];
   const proxy = createServer((request, response) => {

@@ -1,11 +1,14 @@
 /** Packing a COPY again from its earlier layer: the same bytes and digests, whatever changed, and only the rest hashed. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
+  closeSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -14,6 +17,7 @@ import {
   truncateSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -160,4 +164,34 @@ test('what an earlier layer begins with is not hashed again, and all after a cha
   utimesSync(at('d10/f10'), atime, mtime);
   appendFileSync(at('d29/f29'), 'more');
   assert.equal(await isDigestTrue(source), false, 'no checkpoint was used');
+});
+
+test('an earlier layer whose file was changed or cut is not taken from', async () => {
+  makeTree();
+  using source = openDirectoryTree(join(root, 'ctx'));
+  const layers = openLayerStore(join(root, 'layers'), testHost);
+  const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
+  const pack = async (): Promise<string> => {
+    using writer = layers.create();
+    const carriedOut = await carryOut(await planOf(source), writer, { signal, earlier, identity: 1 });
+    const layer = writer.commit();
+    carriedOut.keep(layer.diffID);
+    return layer.path ?? '';
+  };
+  const damage: readonly ((path: string) => void)[] = [
+    (path) => {
+      const fd = openSync(path, 'r+');
+      writeSync(fd, 'damaged!', 3 * MIB);
+      closeSync(fd);
+    },
+    (path) => truncateSync(path, 5 * MIB),
+  ];
+  for (const [index, harm] of damage.entries()) {
+    harm(await pack());
+    assert.equal(earlier.find(1), undefined);
+    appendFileSync(at('d29/f29'), `${index}`);
+    const path = await pack();
+    const digest = createHash('sha256').update(readFileSync(path)).digest('hex');
+    assert.ok(path.endsWith(`${digest.slice(2)}.tar`), `${path} is ${digest}`);
+  }
 });

@@ -33,7 +33,7 @@ test('CVE-2024-23653: a graph from elsewhere gets no more than the user allowed'
   const handler = createRunHandler({
     snapshotter: never,
     runtime: never,
-    stacks: { snapshotOf: never, isAtHand: never },
+    stacks: { snapshotOf: never, isAtHand: never, noteMade: never },
     containerSpec: never,
     mountIdentity: never,
     prepareMounts: never,

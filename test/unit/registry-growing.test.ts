@@ -1,8 +1,13 @@
 /** Blobs that are uploaded while they are made. */
 import assert from 'node:assert/strict';
 import { closeSync, openSync, renameSync, writeSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Readable } from 'node:stream';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { request as fetchWithBody } from 'undici';
 import { createGrowingBlob, type GrowingBlob } from '../../src/content/growing-blob.ts';
 import { digestOf } from '../../src/base/digest.ts';
 import { isTsbuildError, TsbuildError } from '../../src/base/errors.ts';
@@ -74,7 +79,7 @@ void test('a blob that grows is read to its end, by those who come late too', as
   const { growing, made } = write(7);
   const read = async (): Promise<Buffer> => {
     const parts: Uint8Array[] = [];
-    for await (const part of growing.read(signal)) parts.push(part);
+    for await (const part of growing.read(signal)) parts.push(Uint8Array.from(part));
     return Buffer.concat(parts);
   };
   const early = read();
@@ -111,7 +116,7 @@ void test('a blob that is moved while it is opened is opened where it is', async
   moving.grown(BYTES.byteLength);
   moving.end();
   const parts: Uint8Array[] = [];
-  for await (const part of moving.read(signal)) parts.push(part);
+  for await (const part of moving.read(signal)) parts.push(Uint8Array.from(part));
   assert.deepEqual(Buffer.concat(parts), BYTES);
 });
 
@@ -161,3 +166,35 @@ void test('a failure to make it ends the upload, and is what is thrown', async (
   assert.equal(registry.state.repository('team/app').blobs.size, 0);
   assert.equal(registry.log.at(-1)?.method, 'DELETE');
 });
+
+for (const piece of [1, 17_000, 20_000, 100_000, 262_144, 300_000])
+  test(`a server that reads slowly gets the bytes of a blob that grows by ${piece}`, async () => {
+    const bytes = piece === 1 ? BYTES.subarray(0, 300) : BYTES;
+    const path = join(bench.directory, 'slow');
+    const fd = openSync(path, 'w');
+    const growing = createGrowingBlob(() => path);
+    const received: Buffer[] = [];
+    const server = createServer((request, response) => {
+      // Nothing is read for a while, so that all that is sent stays with the sender.
+      request.pause();
+      setTimeout(() => request.resume(), 150);
+      request.on('data', (chunk: Buffer) => void received.push(chunk));
+      request.on('end', () => response.end());
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const sent = fetchWithBody(`http://127.0.0.1:${port}/`, {
+      // As the transport hands it on.
+      body: growing.read(signal) as unknown as Readable,
+      method: 'PUT',
+    });
+    for (let at = 0; at < bytes.byteLength; at += piece) {
+      growing.grown(at + writeSync(fd, bytes.subarray(at, at + piece)));
+      await setImmediate();
+    }
+    growing.end();
+    closeSync(fd);
+    await (await sent).body.dump();
+    server.close();
+    assert.ok(Buffer.concat(received).equals(bytes));
+  });

@@ -1,6 +1,6 @@
 /** Whether the kernel killed something in a cgroup for want of memory, and how much there was. */
 import { directoryOf, type CgroupPlace } from './cgroup.ts';
-import { readAmount, readTable, tryWrite } from './files.ts';
+import { readAmount, readTable } from './files.ts';
 import { holderOf } from './hierarchies.ts';
 import type { MemoryReport } from '../runtime.ts';
 
@@ -27,15 +27,4 @@ export function memoryReport(place: CgroupPlace): MemoryReport | undefined {
     limit: readAmount(`${directory}/${limit}`),
     peak: readAmount(`${directory}/${peak}`),
   };
-}
-
-/**
- * Lets a cgroup that is used again begin with no peak; false where it goes on (v2 forgets it for the reader alone).
- */
-export function forgetPeak(place: CgroupPlace): boolean {
-  const holder = holderOf(place, 'memory');
-  if (holder === undefined) return true;
-  return (
-    holder.version === 1 && tryWrite(`${directoryOf(holder)}/memory.max_usage_in_bytes`, '0') === undefined
-  );
 }

@@ -61,7 +61,7 @@ export interface RunHandlerOptions {
   /** Asked here and not only where the graph is made: a graph may come from anywhere (CVE-2024-23653). */
   readonly allowed: ReadonlySet<Entitlement>;
   /** Gives back what belongs to a step besides its mounts, its cgroup; says what memory it had. */
-  readonly endStep: (spec: ContainerSpec) => Promise<MemoryReport | undefined>;
+  readonly endStep: (spec: ContainerSpec, hasRun: boolean) => Promise<MemoryReport | undefined>;
 }
 
 export interface StepSpecInput {
@@ -181,12 +181,12 @@ async function runToEnd(
   secrets: readonly Uint8Array[],
 ): Promise<void> {
   const { progress, signal } = context;
-  let outcome: StepOutcome;
+  let outcome: StepOutcome | undefined;
   let memory: MemoryReport | undefined;
   try {
     outcome = await runProcess(await options.runtime(), spec, context, secrets);
   } finally {
-    memory = await options.endStep(spec);
+    memory = await options.endStep(spec, outcome !== undefined);
   }
   const { status, lines } = outcome;
   if (signal.aborted) throw new TsbuildError('ABORTED', 'the build was aborted');

@@ -223,6 +223,7 @@ class Steps {
     const { inputs, progress } = this.#context;
     const packed = (this.#packed ??= await (this.#packing ??= this.#packAll()));
     const layer = packed.writer.commit();
+    this.#options.stacks.noteMade(layer.diffID);
     packed.carriedOut.keep(layer.diffID);
     for (const [message, hint] of packed.warnings) progress.warn(message, hint);
     return pushLayer(stackOf(inputs[0]), { diffID: layer.diffID, created: this.#options.now() });

@@ -2,12 +2,12 @@
  * Where the contents of files lie in the layer that the same COPY made last, so that a layer of which a few files
  * changed is made from that one and from these.
  *
- * One file per COPY, replaced by rename: a head with the layer's diffID and the number of contents, 48 bytes for each
- * of them, 40 for each checkpoint of the layer's SHA-256, and the SHA-256 of all that. A short cut, as the stat cache is
+ * One file per COPY, replaced by rename: a head with the layer's diffID, the number of contents and what its file was
+ * when it was made (whatever has changed it since, it is not taken from), 48 bytes for each content, 40 for each checkpoint of the layer's SHA-256, and the SHA-256 of all that. A short cut, as the stat cache is
  * one.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, statSync, type BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../../base/atomic-file.ts';
 import { digestOf, hexOf, type DiffID } from '../../../base/digest.ts';
@@ -19,10 +19,12 @@ import { CHECKPOINT_SIZE, EARLIER_SIZE } from '../../../layer/pack-plan.ts';
 import type { EarlierLayer } from './encode-plan.ts';
 import { DIGEST_SIZE } from './gathered.ts';
 
-const MAGIC = 'tsbuild copied layer 2\n';
-const HEAD = 64;
-/** Magic, number of contents, diffID. */
+const MAGIC = 'tsbuild copied layer 3\n';
+/** Magic, number of contents, diffID, stamp. */
+const HEAD = 96;
 const COUNT_AT = 24;
+const STAMP_AT = 64;
+const STAMP = 32;
 const TAIL = 32;
 /** Digest, offset and size as doubles. */
 const ENTRY = EARLIER_SIZE;
@@ -53,17 +55,27 @@ export function openEarlierLayers(root: string, host: Host, layers: Pick<LayerSt
       if (bytes === undefined) return undefined;
       const diffID = `sha256:${bytes.toString('hex', 32, 64)}` as DiffID;
       const path = layers.get(diffID)?.path;
-      return path === undefined ? undefined : open(path, bytes);
+      return path === undefined ? undefined : openIfSame(path, bytes);
     },
     note(identity, layer) {
+      const file = layers.get(layer.diffID)?.path;
+      if (file === undefined) return;
       const path = place(identity);
-      writeFileAtomic(host, path, encode(layer));
+      writeFileAtomic(host, path, encode(layer, stampOf(statSync(file, { bigint: true }))));
       keepNewest(root, MAX_BYTES, path);
     },
   };
 }
 
-function encode({ diffID, contents, checkpoints }: NotedLayer): Buffer {
+/** Inode, size, and times that whoever writes to a file changes. */
+function stampOf({ ino, size, mtimeNs, ctimeNs }: BigIntStats): Buffer {
+  const stamp = Buffer.alloc(STAMP);
+  for (const [index, value] of [ino, size, mtimeNs, ctimeNs].entries())
+    stamp.writeBigUInt64LE(BigInt.asUintN(64, value), 8 * index);
+  return stamp;
+}
+
+function encode({ diffID, contents, checkpoints }: NotedLayer, stamp: Buffer): Buffer {
   const parts = [
     contents.subarray(0, MAX_ENTRIES * ENTRY),
     checkpoints.subarray(0, MAX_CHECKPOINTS * CHECKPOINT_SIZE),
@@ -72,6 +84,7 @@ function encode({ diffID, contents, checkpoints }: NotedLayer): Buffer {
   head.write(MAGIC, 0);
   head.writeDoubleLE(parts[0].byteLength / ENTRY, COUNT_AT);
   head.write(hexOf(diffID), 32, 'hex');
+  stamp.copy(head, STAMP_AT);
   const hash = createHash('sha256').update(head);
   for (const part of parts) hash.update(part);
   return Buffer.concat([head, ...parts, hash.digest()]);
@@ -97,8 +110,15 @@ function countOf(bytes: Buffer): number {
   return bytes.readDoubleLE(COUNT_AT);
 }
 
-function open(path: string, bytes: Buffer): EarlierLayer & Disposable {
+function openIfSame(path: string, bytes: Buffer): (EarlierLayer & Disposable) | undefined {
   const fd = openSync(path, 'r');
+  if (stampOf(fstatSync(fd, { bigint: true })).compare(bytes, STAMP_AT, STAMP_AT + STAMP) === 0)
+    return earlierLayer(fd, bytes);
+  closeSync(fd);
+  return undefined;
+}
+
+function earlierLayer(fd: number, bytes: Buffer): EarlierLayer & Disposable {
   const count = countOf(bytes);
   const end = HEAD + count * ENTRY;
   const isOf = (entry: number, digests: Buffer, at: number, size: number): boolean =>
