@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import type { Readable } from 'node:stream';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { request as fetchWithBody } from 'undici';
 import { createGrowingBlob, type GrowingBlob } from '../../src/content/growing-blob.ts';
 import { digestOf } from '../../src/base/digest.ts';
@@ -190,7 +190,7 @@ for (const piece of [1, 17_000, 20_000, 100_000, 262_144, 300_000])
     });
     for (let at = 0; at < bytes.byteLength; at += piece) {
       growing.grown(at + writeSync(fd, bytes.subarray(at, at + piece)));
-      await setImmediate();
+      await nextTurn();
     }
     growing.end();
     closeSync(fd);
