@@ -213,6 +213,18 @@ test('another platform is the cause of a COPY, too, and not that its base is ano
   ]);
 });
 
+test('what a name of --from stands for is the cause where an image took the place of a directory', () => {
+  const copy = (files: string, input: StepOrigin['inputs'][number]): Execution =>
+    execution(
+      { kind: 'copy', sources: [{ files: digestOf(files) }], destination: '/d' },
+      { inputs: [{ kind: 'image', reference: 'b' }, input], patterns: [['.']], text: 'COPY --from=x . /d' },
+    );
+  const before = copy('1', { kind: 'context', name: 'x' });
+  assert.deepEqual(compare(before, copy('2', { kind: 'image', reference: 'c:1' })), [
+    { kind: 'setting', name: '--from', before: 'build context "x"', after: 'image c:1' },
+  ]);
+});
+
 test('another from= of a mount is that option, and not that its files changed', () => {
   const run = (stage: string): Execution =>
     execution(

@@ -69,17 +69,25 @@ function shown(value: Json | undefined): string | undefined {
 }
 
 function patternsDiffer(before: Execution, after: Execution): boolean {
-  const sourcesOf = ({ origin }: Execution): Json => [
-    ...(origin.patterns ?? []),
-    origin.inputs.slice(1).map((input) => describeInput(input)),
+  const selected = (execution: Execution): Json => [
+    ...(execution.origin.patterns ?? []),
+    [...sourcesOf(execution)],
   ];
-  return canonicalJson(sourcesOf(before)) !== canonicalJson(sourcesOf(after));
+  return canonicalJson(selected(before)) !== canonicalJson(selected(after));
 }
 
-/** Other paths in the same words come from another working directory. */
+/** Whose files it takes, for people. */
+function sourcesOf({ origin }: Execution): readonly string[] {
+  return origin.inputs.slice(1).map((input) => describeInput(input));
+}
+
+/** In the same words, other paths come from another working directory, and other files from what a name stands for now. */
 function otherPath(before: Execution, after: Execution): Cause {
   const [old, now] = [before.origin.text, after.origin.text];
   if (old !== now) return { kind: 'instruction', before: old, after: now };
+  const [from, fromNow] = [sourcesOf(before), sourcesOf(after)];
+  if (canonicalJson(before.named['destination']) === canonicalJson(after.named['destination']))
+    return { kind: 'setting', name: '--from', ...pair(from.join(', '), fromNow.join(', ')) };
   return setting('WORKDIR', 'destination', before, after);
 }
 
