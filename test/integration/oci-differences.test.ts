@@ -203,7 +203,7 @@ test('SIGKILL is for everybody where the first process is not that of a pid name
   const pids = JSON.parse(bundles.call(['ps', '-f', 'json', 'everybody']).stdout) as number[];
   assert.ok(pids.length >= 2);
   assert.equal(bundles.call(['kill', 'everybody', 'KILL']).code, 0);
-  assert.deepEqual(bundles.call(['ps', '-f', 'json', 'everybody']).stdout, '[]');
+  assert.deepEqual(bundles.call(['ps', '-f', 'json', 'everybody']).stdout, '[]\n');
   assert.equal(
     bundles.call(['kill', 'everybody', 'KILL']).code,
     0,

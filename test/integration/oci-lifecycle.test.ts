@@ -61,7 +61,7 @@ test('create, start, kill, delete: each state in its turn, nothing left', async 
   assert.match(bundles.call(['exec', life, 'true']).stderr, /paused/);
   assert.equal(bundles.call(['resume', life]).code, 0);
   assert.equal(bundles.call(['exec', '--env', 'A=1', life, 'sh', '-c', 'echo $A; exit 4']).code, 4);
-  assert.match(bundles.call(['ps', '-f', 'json', life]).stdout, /^\[\d+(,\d+)*\]$/);
+  assert.match(bundles.call(['ps', '-f', 'json', life]).stdout, /^\[\d+(,\d+)*\]\n$/);
   assert.match(
     bundles.call(['list']).stdout,
     new RegExp(`^ID +PID +STATUS +BUNDLE +CREATED +OWNER\\n${life} +\\d+ +running`),
