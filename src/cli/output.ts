@@ -19,6 +19,9 @@ export interface Output {
   readonly onBroken: (handler: () => void) => void;
 }
 
+/** Of the last command of this process. why: one that carries out many would have a listener for each on its streams. */
+const listeners = new WeakMap<NodeJS.WriteStream, (error: Error) => void>();
+
 export function createOutput(): Output {
   const abort = new AbortController();
   const watched = new Set<NodeJS.WriteStream>();
@@ -26,7 +29,8 @@ export function createOutput(): Output {
   function watch(stream: NodeJS.WriteStream): NodeJS.WriteStream {
     if (watched.has(stream)) return stream;
     watched.add(stream);
-    stream.on('error', (error) => {
+    if (!listeners.has(stream)) stream.on('error', (error) => listeners.get(stream)?.(error));
+    listeners.set(stream, (error) => {
       if (errnoOf(error) !== 'EPIPE') throw error;
       handle();
     });

@@ -132,8 +132,10 @@ class Steps {
     const files = unknown.reduce((sum, each) => sum + each.files, 0);
     const bytes = unknown.reduce((sum, each) => sum + each.bytes, 0);
     if (files === 0) return;
-    const maySpeculate = await this.#maySpeculate();
-    const packsFirst = maySpeculate && !isLittle({ files, bytes });
+    const isMuch = !isLittle({ files, bytes });
+    // Asking loads what a small build does without.
+    const maySpeculate = (isMuch || isLarge(sources)) && (await this.#maySpeculate());
+    const packsFirst = maySpeculate && isMuch;
     if (packsFirst) {
       for (const [index, { source }] of sources.entries())
         source.statCache?.expect(unknown[index]?.files ?? 0);
@@ -143,7 +145,7 @@ class Steps {
     // What another source is put over was not packed.
     for (const [index, { source, gathered }] of sources.entries())
       await readContents(source, gathered, this.#context.signal, packsFirst ? undefined : unknown[index]);
-    if (maySpeculate && !packsFirst && isLarge(sources)) await this.#beginPacking();
+    if (maySpeculate && !packsFirst) await this.#beginPacking();
   }
 
   /** why: a file changed, so that hardly any record fits; the native call works while the key is found out. */
