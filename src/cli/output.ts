@@ -29,7 +29,7 @@ export function createOutput(): Output {
   function watch(stream: NodeJS.WriteStream): NodeJS.WriteStream {
     if (watched.has(stream)) return stream;
     watched.add(stream);
-    if (!listeners.has(stream)) stream.on('error', (error) => listeners.get(stream)?.(error));
+    if (!listeners.has(stream)) stream.on('error', (error: Error) => listeners.get(stream)?.(error));
     listeners.set(stream, (error) => {
       if (errnoOf(error) !== 'EPIPE') throw error;
       handle();
