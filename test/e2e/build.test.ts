@@ -6,7 +6,9 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  rmSync,
   statSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -69,6 +71,20 @@ test('files of two COPYs that follow each other are read once', () => {
   });
   const read = Number(/rchar: (\d+)/.exec(said.toString())?.[1]);
   assert.ok(read > 2 * size && read < 2.6 * size, `${read} bytes of ${2 * size} were read`);
+});
+
+test('a cached COPY does not look into the layer below it', () => {
+  const context = space.context('below', { Dockerfile: 'FROM scratch\nCOPY a /a\nCOPY b /b\n' });
+  for (const name of ['a', 'b']) writeFileSync(join(context, name), randomBytes(3 << 20));
+  const root = join(space.directory, 'below-state');
+  const build = ['--root', root, '--progress', 'plain', context];
+  space.ok(build);
+  // As on a machine that took over the layers alone.
+  for (const name of ['snapshots', 'stat-cache', 'unchanged'])
+    rmSync(join(root, name), { recursive: true, force: true });
+  for (const path of readdirSync(join(root, 'layers'), { recursive: true, encoding: 'utf8' }))
+    if (path.endsWith('.tar')) truncateSync(join(root, 'layers', path), 100);
+  assert.equal(counts(space.ok(build).stderr), '0 executed, 2 cached');
 });
 
 test('times of files and ignored files do not make a COPY execute', () => {
