@@ -17,6 +17,7 @@ import {
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { removePlace } from './remove-place.ts';
 import { spawn } from 'node:child_process';
 import { LIMIT_MS, LINES, measureFrontend } from './frontend.ts';
 import { measureStarts } from './start-library.ts';
@@ -374,7 +375,7 @@ function measure(name: string, bench: Bench): object {
     if (existsSync(join(workbench.directory, 'buildah')))
       spawnSync('buildah', [...buildahRoot(workbench), 'rm', '-a'], { stdio: 'ignore' });
     spawnSync('umount', [join(workbench.directory, 'buildah/overlay')], { stdio: 'ignore' });
-    rmSync(workbench.directory, { recursive: true, force: true });
+    removePlace(workbench.directory, CLI);
   }
 }
 

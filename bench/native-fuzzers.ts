@@ -19,11 +19,18 @@ export const TAR_SOURCES = ['input', 'meta', 'name', 'read'].map((part) => `tree
 
 /** With what each needs of the sources below native/. */
 const SOURCES = {
-  plan: ['launch/plan.c', 'erofs-mount.c'],
-  settings: ['launch/settings.c', 'launch/plan.c', 'erofs-mount.c'],
-  net: ['launch/net-list.c', 'launch/plan.c', 'erofs-mount.c'],
+  plan: ['launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
+  settings: ['launch/settings.c', 'launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
+  net: ['launch/net-list.c', 'launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
   dns: ['launch/dns-message.c'],
-  texts: ['launch/home.c', 'launch/notify-words.c', 'launch/state.c', 'launch/plan.c', 'erofs-mount.c'],
+  texts: [
+    'launch/home.c',
+    'launch/notify-words.c',
+    'launch/state.c',
+    'launch/plan.c',
+    'launch/plan-start.c',
+    'erofs-mount.c',
+  ],
   tar: [...TAR_SOURCES, 'tree/sha256.c'],
   index: [
     ...TAR_SOURCES,
@@ -31,10 +38,10 @@ const SOURCES = {
     ...['tree', 'apply', 'merge'].map((part) => `tree/layer-${part}.c`),
     ...['layout', 'write'].map((part) => `tree/erofs-${part}.c`),
   ],
-  ports: ['launch/ports-list.c', 'launch/keys.c', 'launch/plan.c', 'erofs-mount.c'],
+  ports: ['launch/ports-list.c', 'launch/keys.c', 'launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
   names: ['launch/dns-names.c', 'launch/dns-message.c'],
   clients: ['launch/clients.c', 'launch/loop.c'],
-  hooks: ['launch/plan.c', 'erofs-mount.c'],
+  hooks: ['launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
   requests: [
     'walk-job',
     'pack-job',

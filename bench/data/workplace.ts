@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { removePlace } from '../remove-place.ts';
 import {
   buildahRoot,
   clearBuildah,
@@ -59,7 +60,7 @@ export function openWorkplace(parent: string | undefined, rounds: number): Workp
       await (await docker)?.[Symbol.asyncDispose]();
       await (await registry)?.[Symbol.asyncDispose]();
       for (const root of roots) clearBuildah(place(root));
-      rmSync(directory, { recursive: true, force: true });
+      removePlace(directory, CLI);
     },
   };
 }

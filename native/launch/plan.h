@@ -174,6 +174,9 @@ const uint8_t *take_bytes(struct cursor *c, uint32_t size);
 
 /* 0, or -1 with errno EINVAL (malformed) or ENOMEM; *bad_op tells which operation. `bytes` must outlive the plan. */
 int plan_read(struct plan *plan, const uint8_t *bytes, size_t size, uint32_t *bad_op);
+/* plan-start.c: of a plan that was read; the second asks for the first's answer in it */
+int plan_may_borrow(const struct plan *plan);
+int plan_may_be_apart(const struct plan *plan);
 void plan_free(struct plan *plan);
 
 #endif

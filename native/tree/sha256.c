@@ -11,7 +11,7 @@
 #endif
 #endif
 
-static const uint32_t K[64] __attribute__((aligned(16))) = {
+const uint32_t sha256_rounds[64] __attribute__((aligned(16))) = {
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
 	0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
 	0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -40,7 +40,7 @@ static void portable(uint32_t state[8], const uint8_t *p, size_t blocks)
 		memcpy(v, state, sizeof v);
 		for (int i = 0; i < 64; i++) {
 			uint32_t e = v[4], a = v[0];
-			uint32_t one = v[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & v[5]) ^ (~e & v[6])) + K[i] + w[i];
+			uint32_t one = v[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & v[5]) ^ (~e & v[6])) + sha256_rounds[i] + w[i];
 			uint32_t two = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
 			memmove(v + 1, v, 7 * sizeof *v);
 			v[4] += one;
@@ -65,7 +65,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) static void instructions(uint32_t st
 			w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)p + i), swap);
 #pragma GCC unroll 16
 		for (int i = 0; i < 16; i++) {
-			__m128i t = _mm_add_epi32(w[i & 3], _mm_load_si128((const __m128i *)K + i));
+			__m128i t = _mm_add_epi32(w[i & 3], _mm_load_si128((const __m128i *)sha256_rounds + i));
 			cdgh = _mm_sha256rnds2_epu32(cdgh, abef, t);
 			abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(t, 0x0e));
 			if (i < 12) {
@@ -98,7 +98,7 @@ __attribute__((target("+sha2"))) static void instructions(uint32_t state[8], con
 		for (int i = 0; i < 4; i++)
 			w[i] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(p + 16 * i)));
 		for (int i = 0; i < 16; i++) {
-			uint32x4_t t = vaddq_u32(w[i & 3], vld1q_u32(K + 4 * i)), was = abcd;
+			uint32x4_t t = vaddq_u32(w[i & 3], vld1q_u32(sha256_rounds + 4 * i)), was = abcd;
 			if (i < 12)
 				w[i & 3] = vsha256su1q_u32(vsha256su0q_u32(w[i & 3], w[(i + 1) & 3]), w[(i + 2) & 3], w[(i + 3) & 3]);
 			abcd = vsha256hq_u32(abcd, efgh, t);

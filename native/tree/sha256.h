@@ -12,6 +12,9 @@ struct sha256 {
 	uint8_t block[64];
 };
 
+/* The 64 constants of the rounds. */
+extern const uint32_t sha256_rounds[64];
+
 void sha256_begin(struct sha256 *s);
 void sha256_add(struct sha256 *s, const void *bytes, size_t size);
 void sha256_end(struct sha256 *s, uint8_t digest[SHA256_SIZE]);

@@ -693,3 +693,21 @@ test('run and attach could not be ended by a signal that is not handed on', asyn
   }
   assert.equal(space.ok(['ps', '--format', '{{.Names}}']).stdout, 'shown\nleft\nmine\n');
 });
+
+test('a bridge whose state root is gone is removed by the host, whoever looked from another network namespace', () => {
+  const bridges = (): readonly string[] => readdirSync('/sys/class/net').filter((name) => /^tsb-/.test(name));
+  const before = bridges();
+  const root = join(space.directory, 'gone');
+  space.ok(['--root', root, 'network', 'create', 'lost']);
+  const made = bridges().filter((name) => !before.includes(name));
+  assert.ok(made.length > 0);
+  execFileSync('rm', ['-rf', root]);
+  const other = ['--root', join(space.directory, 'other'), 'system', 'check'];
+  const elsewhere = spawnSync('unshare', ['-n', process.execPath, CLI, ...other], { env: space.env });
+  assert.equal(elsewhere.status, 0, elsewhere.stderr.toString());
+  space.ok(other);
+  assert.deepEqual(
+    bridges().filter((name) => made.includes(name)),
+    [],
+  );
+});

@@ -23,22 +23,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { isTsbuildError } from '../../src/base/errors.ts';
-import type { CopyOp } from '../../src/graph/ops.ts';
-import { createIgnoreMatcher } from '../../src/layer/ignore-patterns.ts';
 import { LISTED_FILE, ListingCursor } from '../../src/layer/listing.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { readTar } from '../../src/layer/tar-reader.ts';
 import { emptyTree, openDirectoryTree } from '../../src/layer/open-tree.ts';
-import type { Tree } from '../../src/layer/tree.ts';
 import { carryOut } from '../../src/solver/exec/copy/carry-out.ts';
 import { readContents } from '../../src/solver/exec/copy/contents.ts';
 import { openEarlierLayers } from '../../src/solver/exec/copy/earlier-layers.ts';
 import type { EarlierLayer } from '../../src/solver/exec/copy/encode-plan.ts';
-import type { Gathered } from '../../src/solver/exec/copy/gathered.ts';
-import { createLayerPlan, type LayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
-import { createPlacing } from '../../src/solver/exec/copy/place.ts';
-import { gatherFrom } from '../../src/solver/exec/copy/sources.ts';
-import { packBothWays, packedTrees } from '../suites/copy-fixture.ts';
+import { packBothWays, packedTrees, planOf, type CopyCase } from '../suites/copy-fixture.ts';
 import { testHost } from '../suites/layer-fixture.ts';
 import { createRandom, makeRandomTree, makeSocket } from '../suites/random-tree.ts';
 
@@ -50,44 +43,8 @@ beforeEach(() => {
 });
 afterEach(() => execFileSync('rm', ['-rf', root]));
 
-const OP: CopyOp = {
-  kind: 'copy',
-  instruction: 'COPY',
-  sources: [],
-  destination: '/',
-  parents: false,
-  excludes: [],
-  link: false,
-  unpack: 'never',
-};
-
-interface Case extends Partial<CopyOp> {
-  readonly from: readonly string[];
-  readonly isContext?: boolean;
-  readonly ignore?: readonly string[];
-  readonly uid?: number;
-}
-
-interface Planned {
-  readonly plan: LayerPlan;
-  readonly gathered: readonly Gathered[];
-}
-
-async function planOf(source: Tree, parent: Tree, wanted: Case): Promise<Planned> {
-  const op: CopyOp = { ...OP, ...wanted };
-  const { isContext = true } = wanted;
-  const ignore = wanted.ignore === undefined ? {} : { ignore: createIgnoreMatcher(wanted.ignore) };
-  const opened = { tree: source, isContext, where: 'it', [Symbol.asyncDispose]: () => Promise.resolve() };
-  const gathered = await gatherFrom({ ...opened, ...ignore }, wanted.from, op, signal);
-  const plan = createLayerPlan(parent);
-  const owner = wanted.uid === undefined ? undefined : { uid: wanted.uid, gid: wanted.uid };
-  const placing = createPlacing({ op, plan, parent, owner, defaultMtime: 5 });
-  for (const each of gathered) placing.placeGathered({ tree: source, isContext }, each);
-  return { plan, gathered };
-}
-
 /** The tar, which both ways must give. */
-async function pack(wanted: Case, maxMtime?: number): Promise<Buffer> {
+async function pack(wanted: CopyCase, maxMtime?: number): Promise<Buffer> {
   using source = openDirectoryTree(join(root, 'ctx'));
   using parent = openDirectoryTree(join(root, 'img'));
   const { plan } = await planOf(source, parent, wanted);
@@ -97,7 +54,7 @@ async function pack(wanted: Case, maxMtime?: number): Promise<Buffer> {
 /** A file of its own for each name. */
 const APART = 'cp -a "$0" "$0~" && mv "$0~" "$0"';
 
-const RANDOM_CASES: readonly Case[] = [
+const RANDOM_CASES: readonly CopyCase[] = [
   { from: ['.'] },
   { from: ['.'], isContext: false },
   { from: ['.'], destination: '/deep/er/', uid: 70_000, chmod: 'u+x,go-w' },
@@ -249,7 +206,7 @@ test('contents that an earlier layer has come from there, to the same bytes', as
   const layers = openLayerStore(join(root, 'layers'), testHost);
   const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
   const identity = { which: 'this one' };
-  const wanted: Case = { from: ['.'], destination: '/x/' };
+  const wanted: CopyCase = { from: ['.'], destination: '/x/' };
   const first = await planOf(source, emptyTree(), wanted);
   using writer = layers.create();
   const carriedOut = await carryOut(first.plan, writer, { signal, source: () => ({}), earlier, identity });
@@ -286,7 +243,7 @@ test('a thousand directories that are named one by one are packed again from an 
   using source = openDirectoryTree(join(root, 'ctx'));
   const layers = openLayerStore(join(root, 'layers'), testHost);
   const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
-  const wanted: Case = { from: ['p/*'], destination: '/x/', parents: true };
+  const wanted: CopyCase = { from: ['p/*'], destination: '/x/', parents: true };
   const packOnce = async (): Promise<number> => {
     const { plan, gathered } = await planOf(source, emptyTree(), wanted);
     await readContents({ tree: source }, gathered, signal);

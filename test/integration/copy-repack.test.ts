@@ -26,14 +26,11 @@ import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { emptyTree, openDirectoryTree } from '../../src/layer/open-tree.ts';
 import { CHECKPOINT_SIZE } from '../../src/layer/pack-plan.ts';
 import type { Tree } from '../../src/layer/tree.ts';
-import type { CopyOp } from '../../src/graph/ops.ts';
 import { carryOut } from '../../src/solver/exec/copy/carry-out.ts';
 import { readContents } from '../../src/solver/exec/copy/contents.ts';
 import { openEarlierLayers } from '../../src/solver/exec/copy/earlier-layers.ts';
-import { createLayerPlan, type LayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
-import { createPlacing } from '../../src/solver/exec/copy/place.ts';
-import { gatherFrom } from '../../src/solver/exec/copy/sources.ts';
-import { packBothWays } from '../suites/copy-fixture.ts';
+import type { LayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
+import { packBothWays, planOf } from '../suites/copy-fixture.ts';
 import { testHost } from '../suites/layer-fixture.ts';
 import { createRandom } from '../suites/random-tree.ts';
 
@@ -44,30 +41,12 @@ beforeEach(() => {
 });
 afterEach(() => execFileSync('rm', ['-rf', root]));
 
-const OP: CopyOp = {
-  kind: 'copy',
-  instruction: 'COPY',
-  sources: [],
-  destination: '/x/',
-  parents: false,
-  excludes: [],
-  link: false,
-  unpack: 'never',
-};
 const MIB = 1 << 20;
 
-async function planOf(source: Tree): Promise<LayerPlan> {
-  const opened = {
-    tree: source,
-    isContext: true,
-    where: 'it',
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  };
-  const gathered = await gatherFrom(opened, ['.'], OP, signal);
+/** With all digests known. */
+async function planAll(source: Tree): Promise<LayerPlan> {
+  const { plan, gathered } = await planOf(source, emptyTree(), { from: ['.'], destination: '/x/' });
   await readContents({ tree: source }, gathered, signal);
-  const plan = createLayerPlan(emptyTree());
-  const placing = createPlacing({ op: OP, plan, parent: emptyTree(), owner: undefined, defaultMtime: 5 });
-  for (const each of gathered) placing.placeGathered({ tree: source, isContext: true }, each);
   return plan;
 }
 
@@ -116,7 +95,7 @@ test('a layer that is made from an earlier one has the bytes and the digest of o
   using source = openDirectoryTree(join(root, 'ctx'));
   for (const [what, edit] of [EDITS[0] ?? [], ...EDITS]) {
     edit?.();
-    const plan = await planOf(source);
+    const plan = await planAll(source);
     using found = earlier.find(1);
     if (found !== undefined) {
       assert.ok(found.checkpoints.byteLength >= 4 * CHECKPOINT_SIZE, what);
@@ -137,7 +116,7 @@ async function isDigestTrue(source: Tree): Promise<boolean> {
   const checkpoints = Buffer.from(found.checkpoints);
   for (let lie = 8; lie < checkpoints.byteLength; lie += CHECKPOINT_SIZE) checkpoints.fill(1, lie, lie + 32);
   const { fd, contents } = found;
-  const plan = await planOf(source);
+  const plan = await planAll(source);
   return await packBothWays(plan, root, {
     earlier: { fd, contents, checkpoints, find: (...args) => found.find(...args) },
   }).then(
@@ -155,7 +134,7 @@ test('what an earlier layer begins with is not hashed again, and all after a cha
   const layers = openLayerStore(join(root, 'layers'), testHost);
   const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
   using writer = layers.create();
-  const carriedOut = await carryOut(await planOf(source), writer, { signal, earlier, identity: 1 });
+  const carriedOut = await carryOut(await planAll(source), writer, { signal, earlier, identity: 1 });
   carriedOut.keep(writer.commit().diffID);
   const [bytes, { atime, mtime }] = [readFileSync(at('d10/f10')), statSync(at('d10/f10'))];
   writeFileSync(at('d10/f10'), 'other');
@@ -173,7 +152,7 @@ test('an earlier layer whose file was changed or cut is not taken from', async (
   const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
   const pack = async (): Promise<string> => {
     using writer = layers.create();
-    const carriedOut = await carryOut(await planOf(source), writer, { signal, earlier, identity: 1 });
+    const carriedOut = await carryOut(await planAll(source), writer, { signal, earlier, identity: 1 });
     const layer = writer.commit();
     carriedOut.keep(layer.diffID);
     return layer.path ?? '';

@@ -3,14 +3,57 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
+import type { CopyOp } from '../../src/graph/ops.ts';
+import { createIgnoreMatcher } from '../../src/layer/ignore-patterns.ts';
 import { LISTED_FILE, ListingCursor, type Listing } from '../../src/layer/listing.ts';
-import { packPlan } from '../../src/layer/pack-plan.ts';
+import { EARLIER_SIZE, packPlan } from '../../src/layer/pack-plan.ts';
+import type { Tree } from '../../src/layer/tree.ts';
 import { createReceived } from '../../src/solver/exec/copy/contents.ts';
 import { encodePlan, type EncodeOptions } from '../../src/solver/exec/copy/encode-plan.ts';
-import type { LayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
+import type { Gathered } from '../../src/solver/exec/copy/gathered.ts';
+import { createLayerPlan, type LayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
+import { createPlacing } from '../../src/solver/exec/copy/place.ts';
+import { gatherFrom } from '../../src/solver/exec/copy/sources.ts';
 import { writePlannedLayer } from '../../src/solver/exec/copy/write-layer.ts';
 
 const { signal } = new AbortController();
+
+const OP: CopyOp = {
+  kind: 'copy',
+  instruction: 'COPY',
+  sources: [],
+  destination: '/',
+  parents: false,
+  excludes: [],
+  link: false,
+  unpack: 'never',
+};
+
+export interface CopyCase extends Partial<CopyOp> {
+  readonly from: readonly string[];
+  readonly isContext?: boolean;
+  readonly ignore?: readonly string[];
+  readonly uid?: number;
+}
+
+export interface PlannedCopy {
+  readonly plan: LayerPlan;
+  readonly gathered: readonly Gathered[];
+}
+
+/** What a COPY of `wanted` makes of a source, on a parent. */
+export async function planOf(source: Tree, parent: Tree, wanted: CopyCase): Promise<PlannedCopy> {
+  const op: CopyOp = { ...OP, ...wanted };
+  const { isContext = true } = wanted;
+  const ignore = wanted.ignore === undefined ? {} : { ignore: createIgnoreMatcher(wanted.ignore) };
+  const opened = { tree: source, isContext, where: 'it', [Symbol.asyncDispose]: () => Promise.resolve() };
+  const gathered = await gatherFrom({ ...opened, ...ignore }, wanted.from, op, signal);
+  const plan = createLayerPlan(parent);
+  const owner = wanted.uid === undefined ? undefined : { uid: wanted.uid, gid: wanted.uid };
+  const placing = createPlacing({ op, plan, parent, owner, defaultMtime: 5 });
+  for (const each of gathered) placing.placeGathered({ tree: source, isContext }, each);
+  return { plan, gathered };
+}
 
 export async function packBothWays(
   layer: LayerPlan,
@@ -75,10 +118,13 @@ async function packed(
       onContents: received.onContents,
     });
     const tar = readFileSync(path);
+    const contents = Buffer.from(received.contents);
     encoded.eachSource((index, _gathered, record) => {
       assert.ok(index < received.count);
-      const end = received.offset(index) + record.size;
-      assert.ok(record.size > 0 && end <= tar.byteLength && received.offset(index) % 512 === 0);
+      const content = contents.subarray(EARLIER_SIZE * index, EARLIER_SIZE * (index + 1));
+      const [offset, size] = [content.readDoubleLE(32), content.readDoubleLE(40)];
+      assert.equal(size, record.size);
+      assert.ok(size > 0 && offset + size <= tar.byteLength && offset % 512 === 0);
     });
     assert.equal(size, tar.byteLength);
     assert.equal(diffID, `sha256:${createHash('sha256').update(tar).digest('hex')}`);

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import { TsbuildError } from '../../base/errors.ts';
 import type { StoredImage } from '../../image/image-store.ts';
-import { formatTime } from '../../oci/documents.ts';
+import { formatTime, type Platform } from '../../oci/documents.ts';
 import { formatPlatform, isCompatible } from '../../oci/platform.ts';
 import { parseReference, withDefaultTag } from '../../oci/reference.ts';
 import type { ContainerConfig, StoredContainer } from '../../runtime/container.ts';
@@ -176,22 +176,23 @@ async function findImage(
   const local = pull === 'always' ? undefined : await engine.images.find(text);
   const fits = platform === undefined || (local !== undefined && isCompatible(local.config, platform));
   if (local !== undefined && fits) return local;
-  if (local === undefined && pull === 'never') return engine.images.require(text);
+  const isOther = local !== undefined && platform !== undefined;
+  if (pull === 'never') {
+    if (isOther) throw otherPlatform(text, local, platform);
+    return engine.images.require(text);
+  }
   try {
-    if (pull === 'never') throw new TsbuildError('IMAGE_NOT_FOUND', 'nothing is pulled');
     const reference = withDefaultTag(parseReference(text));
     const wanted = platform ?? engine.options.platform;
     return await pullImage(engine, reference, wanted, { ...options, isLazy: true });
   } catch (error) {
-    if (local === undefined || platform === undefined || options.signal.aborted) throw error;
-    const [has, wanted] = [local.config, platform].map(formatPlatform);
-    throw new TsbuildError(
-      'PLATFORM_NOT_FOUND',
-      `the local image ${JSON.stringify(text)} is for ${has}, not ${wanted}`,
-      {
-        cause: error,
-        hint: `leave out --platform, or name an image for ${wanted}`,
-      },
-    );
+    throw isOther && !options.signal.aborted ? otherPlatform(text, local, platform, error) : error;
   }
+}
+
+function otherPlatform(text: string, local: StoredImage, platform: Platform, cause?: unknown): TsbuildError {
+  const [has, wanted] = [local.config, platform].map(formatPlatform);
+  const message = `the local image ${JSON.stringify(text)} is for ${has}, not ${wanted}`;
+  const hint = `leave out --platform, or name an image for ${wanted}`;
+  return new TsbuildError('PLATFORM_NOT_FOUND', message, { hint, cause });
 }

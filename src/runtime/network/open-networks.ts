@@ -1,6 +1,6 @@
 /** The networks of a state root (contract in contract.ts). */
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readTextIfExists } from '../../base/atomic-file.ts';
 import { TsbuildError } from '../../base/errors.ts';
@@ -34,14 +34,15 @@ export interface NetworksOptions {
   readonly call: NetCall;
   /** Text of the host's resolv.conf. */
   readonly resolvConf: () => string;
-  /** What is the host's and gone at its next start: ports, bridges, the lock. */
+  /** Of what is the host's and gone at its next start: ports, bridges, the lock. */
   readonly runDirectory: string;
   /** Where namespaces are pinned. */
   readonly netnsDirectory: string;
 }
 
 export function openNetworks(options: NetworksOptions): Networks {
-  const { root, host, call, runDirectory, netnsDirectory } = options;
+  const { root, host, call, netnsDirectory } = options;
+  const runDirectory = join(options.runDirectory, thisNamespace());
   const resolvConf = (): string => beyondStub(options.resolvConf(), readTextIfExists);
   const directory = join(root, 'networks');
   const store = createNetworkStore(directory, host);
@@ -146,6 +147,11 @@ export function openNetworks(options: NetworksOptions): Networks {
       return removed;
     },
   };
+}
+
+/** why: bridges and ports are those of a network namespace, and several may share one /run. */
+function thisNamespace(): string {
+  return `net-${statSync('/proc/self/ns/net').ino}`;
 }
 
 /** Bridges of state roots, or of networks, that are gone. */

@@ -218,8 +218,6 @@ export interface Received {
   readonly contents: Uint8Array;
   readonly onContents: (contents: Uint8Array) => void;
   copy(index: number, to: Buffer, at: number): void;
-  /** Where it lies in the tar. */
-  offset(index: number): number;
 }
 
 /** For at most `most`. */
@@ -238,6 +236,5 @@ export function createReceived(most: number): Received {
       used += contents.byteLength;
     },
     copy: (index, to, at) => copyDigest(all, index * EARLIER_SIZE, to, at),
-    offset: (index) => all.readDoubleLE(index * EARLIER_SIZE + DIGEST_SIZE),
   };
 }
