@@ -50,6 +50,7 @@ const SOURCES = {
     'pack-units',
     'request',
     'listing',
+    'listing-read',
     'tar-write',
     'tar-name',
   ].map((part) => `tree/${part}.c`),

@@ -5,9 +5,11 @@
  * no state. File descriptors that are returned are O_CLOEXEC and belong to the caller.
  */
 #include "device-filter.h"
+#include "listing-text.h"
 #include "overlay.h"
 #include "served.h"
 #include "spawn.h"
+#include "stat-entries.h"
 #include "subvolume.h"
 #include "tree/walk.h"
 #include <errno.h>
@@ -209,4 +211,26 @@ TSB int64_t tsb_wait(int32_t pid)
 	if (done < 0)
 		return -errno;
 	return done == 0 ? -EAGAIN : status;
+}
+
+/* See listing-text.h; a listing is its `count` segments. */
+TSB int64_t tsb_listing_text(const uint8_t *const *segments, const uint64_t *sizes, uint32_t count, uint32_t flags,
+			     const uint8_t *digests, uint32_t files, uint8_t *out, uint64_t room)
+{
+	struct listing_reader reader = { .segments = segments, .sizes = sizes, .count = count };
+	return listing_text(reader, flags, (struct listing_contents){ digests, files }, out, room);
+}
+
+/* See stat-entries.h; `unknown` has room for those of struct unknown_files. */
+TSB int64_t tsb_find_digests(const uint8_t *const *segments, const uint64_t *sizes, uint32_t count, const uint32_t *places,
+			     uint32_t place_count, const uint8_t *entries, uint32_t entry_count, uint8_t *used, uint8_t *digests,
+			     uint8_t *known, uint32_t files, const uint8_t *empty, double *unknown)
+{
+	struct listing_reader reader = { .segments = segments, .sizes = sizes, .count = count };
+	struct stat_entries all = { (const struct stat_entry *)entries, entry_count, used };
+	struct unknown_files found;
+	int64_t result = find_digests(reader, (const struct stat_place *)places, place_count, all,
+				      (struct file_digests){ digests, known, files, empty }, &found);
+	memcpy(unknown, &found, sizeof found);
+	return result;
 }

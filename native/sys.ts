@@ -31,6 +31,8 @@ interface Library {
   readonly subvolumeRemove: Call;
   readonly spawn: Call;
   readonly wait: Call;
+  readonly listingText: Call;
+  readonly findDigests: Call;
 }
 
 interface Koffi {
@@ -89,6 +91,12 @@ function load(): Library {
       'int64_t tsb_spawn(const uint8_t *path, const uint8_t *arguments, uint32_t arguments_count, const uint8_t *environment, uint32_t environment_count, const int32_t *fds, uint32_t fds_count, const uint8_t *directory, _Out_ int32_t *ours)',
     ),
     wait: lib.func('int64_t tsb_wait(int32_t pid)'),
+    listingText: lib.func(
+      'int64_t tsb_listing_text(const uint8_t **segments, const uint64_t *sizes, uint32_t count, uint32_t flags, const uint8_t *digests, uint32_t files, _Out_ uint8_t *out, uint64_t room)',
+    ),
+    findDigests: lib.func(
+      'int64_t tsb_find_digests(const uint8_t **segments, const uint64_t *sizes, uint32_t count, const uint32_t *places, uint32_t place_count, const uint8_t *entries, uint32_t entry_count, _Inout_ uint8_t *used, _Inout_ uint8_t *digests, _Inout_ uint8_t *known, uint32_t files, const uint8_t *empty, _Out_ double *unknown)',
+    ),
   };
   return library;
 }
@@ -294,4 +302,61 @@ export function waitFor(pid: number): number | undefined {
   const result = load().wait(pid);
   if (names.get(-result) === 'EAGAIN' || names.get(-result) === 'EWOULDBLOCK') return undefined;
   return check('waitpid', result);
+}
+
+/** Of listing-text.h. */
+export const LISTING_MODES = 1;
+export const LISTING_OWNERS = 2;
+export const LISTING_PATHS = 4;
+export const LISTING_SHORT = 8;
+
+/** The entries of a listing (its segments) as text; `digests` are those of its files. */
+export function listingText(segments: readonly Buffer[], flags: number, digests: Buffer): Buffer {
+  const { listingText: call } = load();
+  const sizes = sizesOf(segments);
+  const put = (out: Buffer): number => {
+    const files = digests.byteLength / 32;
+    const given = [segments, sizes, segments.length, flags, digests, files, out, out.byteLength];
+    return check('listing', call(...given));
+  };
+  const text = Buffer.allocUnsafeSlow(put(Buffer.alloc(0)));
+  put(text);
+  return text;
+}
+
+function sizesOf(segments: readonly Buffer[]): BigUint64Array {
+  return BigUint64Array.from(segments, ({ byteLength }) => BigInt(byteLength));
+}
+
+/** What is known of files by what stat(2) says of them, as stat-entries.h has it. */
+export interface StatEntries {
+  /** Three words for each file system of the listing: what it is called in keys, and whether it is trusted. */
+  readonly places: Uint32Array;
+  readonly entries: Uint32Array;
+  readonly count: number;
+  /** A byte for each entry. */
+  readonly used: Uint8Array;
+}
+
+/** Digests of a listing's files, by their numbers. */
+export interface FileDigests {
+  readonly digests: Buffer;
+  readonly known: Uint8Array;
+  /** Of a file without content. */
+  readonly empty: Buffer;
+}
+
+/** Fills in the digests that are not known yet, where entries have them; tells what is still unknown. */
+export function findDigests(
+  segments: readonly Buffer[],
+  { places, entries, count, used }: StatEntries,
+  { digests, known, empty }: FileDigests,
+): { readonly files: number; readonly bytes: number; readonly haveNames: boolean } {
+  const unknown = new Float64Array(3);
+  const { findDigests: call } = load();
+  const listing = [segments, sizesOf(segments), segments.length];
+  const found = [places, places.length / 3, entries, count, used];
+  check('listing', call(...listing, ...found, digests, known, known.byteLength, empty, unknown));
+  const [files = 0, bytes = 0, names = 0] = unknown;
+  return { files, bytes, haveNames: names > 0 };
 }

@@ -1,11 +1,11 @@
 #include "pack-expand.h"
+#include "listing-read.h"
 #include "sha256.h"
 #include <stdlib.h>
 #include <string.h>
 
 /* In place of a socket, which an image cannot hold; as SOCKET_MODE of src/solver/exec/copy/planned.ts. */
 #define SOCKET_MODE 0755
-#define LEFT_OUT 1
 #define NOBODY UINT32_MAX
 
 struct earlier {
@@ -288,30 +288,16 @@ static int put_entry(struct tree *tree, const struct listed *listed, const uint8
 	return 0;
 }
 
-static int put_records(struct tree *tree, const uint8_t *at, const uint8_t *end)
+static int put_records(struct tree *tree, const uint8_t *records, uint64_t size)
 {
-	uint32_t skip_below = NOBODY;
-	while (at < end) {
-		struct listed listed;
-		if ((size_t)(end - at) < sizeof listed)
+	struct listing_reader reader = { .segments = &records, .sizes = &size, .count = 1 };
+	struct listed listed;
+	const uint8_t *name;
+	int found;
+	while ((found = listing_next(&reader, &listed, &name)) > 0)
+		if (put_entry(tree, &listed, name) < 0)
 			return -1;
-		memcpy(&listed, at, sizeof listed);
-		size_t size = listed_size(&listed);
-		if ((size_t)(end - at) < size)
-			return -1;
-		const uint8_t *name = at + sizeof listed;
-		at += size;
-		if (skip_below != NOBODY && listed.depth > skip_below)
-			continue;
-		skip_below = NOBODY;
-		if (listed.reserved & LEFT_OUT) {
-			skip_below = listed.depth;
-			continue;
-		}
-		if (listed.type < LISTED_FILE || listed.type > LISTED_SOCKET || put_entry(tree, &listed, name) < 0)
-			return -1;
-	}
-	return 0;
+	return found;
 }
 
 static int begin_tree(struct tree *tree, struct request *r)
@@ -354,7 +340,7 @@ static int expand_tree(struct pack_plan *plan, struct request *r, struct bytes *
 	uint32_t size;
 	int failed = begin_tree(&tree, r) < 0;
 	const uint8_t *records = take_bytes(r, &size);
-	failed = failed || r->bad || put_records(&tree, records, records + size) < 0;
+	failed = failed || r->bad || put_records(&tree, records, size) < 0;
 	plan->entry_count += tree.entries;
 	free(tree.starts);
 	free(tree.path);

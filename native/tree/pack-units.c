@@ -63,6 +63,8 @@ struct units cut_into_units(const struct pack_plan *plan, struct request entries
 		unit->count++;
 		unit->size += cost;
 		units.size += cost;
+		if (planned.source == SOURCE_RANGE)
+			units.ranges += planned.tar.size;
 		if (units.size > MAX_SIZE)
 			fail(EFBIG, "the layer");
 	}

@@ -20,6 +20,7 @@ struct units {
 	struct unit *all;
 	size_t count;
 	uint64_t slots, size;
+	uint64_t ranges; /* bytes of contents that lie in other tars */
 };
 
 /* Checks the whole plan; fail() where it makes no sense. With `digests_only` there is no tar, and a slot per unit. */

@@ -205,13 +205,24 @@ static void end_tar(int out, struct pack_hash *hash, struct packed *packed)
 	packed->checkpoints = hash->checkpoints;
 }
 
+/*
+ * Files are waited for one by one, so there are more readers than processors. why few for a tar that is at hand as a whole:
+ * they have nothing to wait for, and take the processor from the one that hashes.
+ */
+static int readers_for(const struct units *units)
+{
+	int is_at_hand = units->ranges > units->size / 4 * 3;
+	int most = is_at_hand ? (processors() + 1) / 2 : 2 * processors();
+	if (most > MAX_READERS)
+		most = MAX_READERS;
+	return (size_t)most > units->count ? (int)units->count : most;
+}
+
 struct packed pack(const struct pack_plan *plan, struct request entries, int out,
 		   void (*tell)(void *context, const uint8_t *contents, size_t size), void *context)
 {
 	struct engine engine = { .plan = plan, .out = out, .units = cut_into_units(plan, entries, out < 0) };
-	int readers = 2 * processors() < MAX_READERS ? 2 * processors() : MAX_READERS;
-	if ((size_t)readers > engine.units.count)
-		readers = (int)engine.units.count;
+	int readers = readers_for(&engine.units);
 	engine.slots = make_slots(2 * (size_t)readers + 2);
 	pthread_t threads[MAX_READERS];
 	for (int i = 0; i < readers; i++)

@@ -17,7 +17,8 @@ import { copyDigest, digestOf, hexOf } from '../../../base/digest.ts';
 import type { Host } from '../../../base/host.ts';
 import { keepNewest } from '../../../base/keep-newest.ts';
 import { trustOf, type FileSystem, type Trust } from '../../../layer/file-system.ts';
-import type { ListingCursor } from '../../../layer/listing.ts';
+import type { Listing, ListingCursor } from '../../../layer/listing.ts';
+import { lookUpStats, type FileDigests, type Unknown } from '../../../layer/listing-calls.ts';
 
 const MAGIC = 'tsbuild stat cache 2\n';
 const HEAD = 64;
@@ -43,6 +44,8 @@ export interface StatCache {
   load(): void;
   /** Copies the digest of the cursor's file to `into` at `at`; false where it is not known. */
   find(file: ListingCursor, into: Uint8Array, at: number): boolean;
+  /** The same for all files of a listing that are not known yet; tells what is still unknown. */
+  findAll(listing: Listing, files: FileDigests): Unknown;
   /** So many will be put: saves growing by and by. */
   expect(files: number): void;
   /** 32 bytes at `from`; what the file was read as after its listing was made. */
@@ -69,12 +72,17 @@ export function openStatCache(root: string, directory: string, host: Host): Stat
     return table;
   }
 
+  function placeIn(fileSystem: FileSystem): Place {
+    let known = places.get(fileSystem);
+    if (known === undefined) places.set(fileSystem, (known = placeOf(fileSystem)));
+    return known;
+  }
+
   /** Fills `key`; undefined where nothing of that file system is remembered. */
   function place(file: ListingCursor): Place | undefined {
     const { fileSystem } = file;
     if (fileSystem === undefined) return undefined;
-    let known = places.get(fileSystem);
-    if (known === undefined) places.set(fileSystem, (known = placeOf(fileSystem)));
+    const known = placeIn(fileSystem);
     key[0] = known.tag[0] ?? 0;
     key[1] = known.tag[1] ?? 0;
     key[2] = file.word(14);
@@ -86,6 +94,11 @@ export function openStatCache(root: string, directory: string, host: Host): Stat
   return {
     load: () => void load(),
     find: (file, into, at) => place(file) !== undefined && load().find(key, into, at),
+    findAll(listing, files) {
+      const all = listing.fileSystems.map(placeIn);
+      const words = all.flatMap(({ tag, trust }) => [...tag, trust === 'none' ? 0 : 1]);
+      return load().findAll(listing, Uint32Array.from(words), files);
+    },
     expect: (files) => load().expect(files),
     put(file, digest, from) {
       const known = place(file);
@@ -199,6 +212,11 @@ class Table {
     this.#used[entry] = 1;
     copyDigest(this.#bytes, entry * ENTRY + 4 * KEY_WORDS, into, at);
     return true;
+  }
+
+  findAll(listing: Listing, places: Uint32Array, files: FileDigests): Unknown {
+    const entries = { places, entries: this.#entries, count: this.#count, used: this.#used };
+    return lookUpStats(listing, entries, files);
   }
 
   put(key: Uint32Array, digest: Uint8Array, from: number): void {

@@ -9,6 +9,7 @@ import { copyDigest } from '../../../base/digest.ts';
 import { errnoOf, ioError } from '../../../base/errors.ts';
 import { changed } from '../../../layer/changed.ts';
 import { LISTED_FILE, ListingCursor } from '../../../layer/listing.ts';
+import { hasMany, type Unknown } from '../../../layer/listing-calls.ts';
 import { EARLIER_SIZE, PackPlan, packPlan } from '../../../layer/pack-plan.ts';
 import type { Tree } from '../../../layer/tree.ts';
 import type { StatCache } from '../context/stat-cache.ts';
@@ -21,37 +22,41 @@ export interface ContentSource {
   readonly statCache?: StatCache;
 }
 
-export interface Unknown {
-  readonly files: number;
-  readonly bytes: number;
-  /** Whether files are among all of them that have several names. */
-  readonly haveNames: boolean;
-}
-
 const EMPTY = createHash('sha256').digest();
 
 /** Fills in what is known without reading; tells what is not. */
 export function lookUpDigests(source: ContentSource, selection: readonly Gathered[]): Unknown {
   let [files, bytes, haveNames] = [0, 0, false];
-  for (const { listing, contents } of selection) {
-    const { digests, known } = contents;
-    contents.haveNames = false;
-    const cursor = new ListingCursor(listing);
-    while (cursor.next()) {
-      if (cursor.type !== LISTED_FILE) continue;
-      contents.haveNames ||= cursor.nlink > 1;
-      if (known[cursor.file] === 1) continue;
-      const { size } = cursor;
-      const at = cursor.file * DIGEST_SIZE;
-      if (size === 0) copyDigest(EMPTY, 0, digests, at);
-      else if (source.statCache?.find(cursor, digests, at) !== true) {
-        files += 1;
-        bytes += size;
-        continue;
-      }
-      known[cursor.file] = 1;
+  for (const gathered of selection) {
+    const { listing, contents } = gathered;
+    const unknown =
+      source.statCache !== undefined && hasMany(listing)
+        ? source.statCache.findAll(listing, { ...contents, empty: EMPTY })
+        : lookUpEach(source, gathered);
+    contents.haveNames = unknown.haveNames;
+    files += unknown.files;
+    bytes += unknown.bytes;
+    haveNames ||= unknown.haveNames;
+  }
+  return { files, bytes, haveNames };
+}
+
+function lookUpEach(source: ContentSource, { listing, contents: { digests, known } }: Gathered): Unknown {
+  let [files, bytes, haveNames] = [0, 0, false];
+  const cursor = new ListingCursor(listing);
+  while (cursor.next()) {
+    if (cursor.type !== LISTED_FILE) continue;
+    haveNames ||= cursor.nlink > 1;
+    if (known[cursor.file] === 1) continue;
+    const { size } = cursor;
+    const at = cursor.file * DIGEST_SIZE;
+    if (size === 0) copyDigest(EMPTY, 0, digests, at);
+    else if (source.statCache?.find(cursor, digests, at) !== true) {
+      files += 1;
+      bytes += size;
+      continue;
     }
-    haveNames ||= contents.haveNames;
+    known[cursor.file] = 1;
   }
   return { files, bytes, haveNames };
 }

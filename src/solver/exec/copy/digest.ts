@@ -18,6 +18,7 @@ import {
   ListingCursor,
   typeName,
 } from '../../../layer/listing.ts';
+import { entriesText, hasMany, type ListingFields } from '../../../layer/listing-calls.ts';
 import type { Tree } from '../../../layer/tree.ts';
 import { entryPiece, selectedPiece, wayPiece, type Listing } from '../../listing.ts';
 import { DIGEST_SIZE, type Gathered } from './gathered.ts';
@@ -68,16 +69,15 @@ export function digestSelection(
   };
 }
 
-interface Fields {
-  readonly keepsMode: boolean;
-  readonly keepsOwner: boolean;
-  /** Digests of files are cut, as they are kept. */
-  readonly isShort: boolean;
-}
-
-function putEntries(text: ListingText, gathered: Gathered, { keepsMode, keepsOwner, isShort }: Fields): void {
+function putEntries(text: ListingText, gathered: Gathered, fields: Omit<ListingFields, 'isBelow'>): void {
   const { listing, contents, selected } = gathered;
   const isBelow = selected.stat.type === 'directory';
+  if (hasMany(listing)) text.many(entriesText(listing, { ...fields, isBelow }, contents.digests));
+  else putEach(text, gathered, { ...fields, isBelow });
+}
+
+function putEach(text: ListingText, { listing, contents }: Gathered, listed: ListingFields): void {
+  const { keepsMode, keepsOwner, isBelow, isShort } = listed;
   const cursor = new ListingCursor(listing);
   /** Fields between path and content; mostly they are as before. */
   let fields = Buffer.alloc(0);
@@ -180,6 +180,12 @@ class ListingText {
       bytes[at + 2 * index] = HEX[byte >> 4] ?? 0;
       bytes[at + 2 * index + 1] = HEX[byte & 15] ?? 0;
     }
+  }
+
+  /** Any number of them, which stay as they are. */
+  many(bytes: Buffer): void {
+    this.flush();
+    this.#out(bytes);
   }
 
   /** The NUL behind a field. */
