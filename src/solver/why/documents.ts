@@ -2,12 +2,13 @@
  * What records refer to besides layers, by digest: listings of files, texts of ignore files. Only `tsbuild why` and its
  * like read them; losing one costs a name in an explanation.
  *
- * A listing is kept short: digests of files are cut to what tells them apart, and the whole is deflated. One that is
- * too long is not kept.
+ * A listing is kept short: digests of files are cut to what tells them apart. It is kept as it is, since half of it is
+ * digests, which hardly shrink, and deflating it takes longer than finding what changed. One that is too long is not kept.
+ * Behind each text stands its SHA-256.
  */
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { readFileSync } from 'node:fs';
-import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { readFileSync, statSync } from 'node:fs';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { digestOf, hexOf, isDigest, type Digest } from '../../base/digest.ts';
 import type { Host } from '../../base/host.ts';
@@ -16,6 +17,7 @@ import type { Listing } from '../listing.ts';
 /** Bytes of a listing's text, shortened. */
 const MAX_SIZE = 32 << 20;
 const MAX_TEXT = 1 << 20;
+const TAIL = 32;
 const FILE_DIGEST = /sha256:([0-9a-f]{16})[0-9a-f]{48}/g;
 
 export interface Documents {
@@ -40,38 +42,44 @@ const texts = new WeakMap<Listing, string>();
 export function openDocuments(root: string, host: Host): Documents {
   const place = (digest: Digest): string => join(root, hexOf(digest).slice(0, 2), hexOf(digest).slice(2));
 
-  function read(digest: Digest, maxSize: number): string | undefined {
+  function read(digest: Digest, maxSize: number): Buffer | undefined {
     // Named by a record, which may come from elsewhere.
     if (!isDigest(digest)) return undefined;
     try {
-      const bytes = readFileSync(place(digest));
-      return inflateRawSync(bytes, { maxOutputLength: maxSize }).toString('latin1');
+      const path = place(digest);
+      return statSync(path).size > maxSize + TAIL ? undefined : opened(readFileSync(path));
     } catch {
-      // It was pruned, or never kept, or it is damaged: then there is nothing to compare with.
+      // It was pruned, or never kept: then there is nothing to compare with.
       return undefined;
     }
   }
 
-  function write(digest: Digest, text: string): void {
-    const packed = deflateRawSync(Buffer.from(text, 'latin1'), { level: constants.Z_BEST_SPEED });
-    writeFileAtomic(host, place(digest), packed);
+  function write(digest: Digest, text: Buffer): void {
+    writeFileAtomic(host, place(digest), Buffer.concat([text, sumOf(text)]));
   }
 
   return {
     putListing(listing) {
       const text = shortened(listing);
-      if (text.length <= MAX_SIZE) write(listing.digest, text);
+      if (text.length <= MAX_SIZE) write(listing.digest, Buffer.from(text, 'latin1'));
     },
-    listing: (digest) => read(digest, MAX_SIZE),
+    listing: (digest) => read(digest, MAX_SIZE)?.toString('latin1'),
     putText(text) {
       const digest = digestOf(text);
-      const bytes = Buffer.from(text).toString('latin1');
-      if (bytes.length <= MAX_TEXT) write(digest, bytes);
+      const bytes = Buffer.from(text);
+      if (bytes.byteLength <= MAX_TEXT) write(digest, bytes);
       return digest;
     },
-    text(digest) {
-      const bytes = read(digest, MAX_TEXT);
-      return bytes === undefined ? undefined : Buffer.from(bytes, 'latin1').toString('utf8');
-    },
+    text: (digest) => read(digest, MAX_TEXT)?.toString('utf8'),
   };
+}
+
+function sumOf(text: Buffer): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+/** The text of a file; undefined where it is damaged. */
+function opened(bytes: Buffer): Buffer | undefined {
+  const text = bytes.subarray(0, -TAIL);
+  return sumOf(text).equals(bytes.subarray(-TAIL)) ? text : undefined;
 }

@@ -49,7 +49,7 @@ export interface Explainer {
 
 export function createExplainer(options: ExplainerOptions): Explainer {
   const { host, records, project, vertices, earlier = [] } = options;
-  const documents = openDocuments(join(records.directory, 'documents'), host);
+  const documents = openDocuments(join(records.directory, 'texts'), host);
   const journals = openJournals(join(records.directory, 'journals'), host);
   const known = new Map<string, readonly JournalLine[]>();
   const executed = new Map<string, JournalLine[]>();

@@ -95,15 +95,20 @@ function shareDigests(selection: readonly Gathered[]): void {
   });
 }
 
-/** Calls `visit` for every file whose digest is not known. */
+/** Calls `visit` for every file whose digest is not known: so many, after which nothing is looked at. */
 function forEachUnknown(
   selection: readonly Gathered[],
+  files: number,
   visit: (gathered: Gathered, cursor: ListingCursor) => void,
 ): void {
+  let left = files;
   for (const gathered of selection) {
     const cursor = new ListingCursor(gathered.listing);
-    while (cursor.next())
-      if (cursor.type === LISTED_FILE && gathered.contents.known[cursor.file] !== 1) visit(gathered, cursor);
+    while (left > 0 && cursor.next()) {
+      if (cursor.type !== LISTED_FILE || gathered.contents.known[cursor.file] === 1) continue;
+      left -= 1;
+      visit(gathered, cursor);
+    }
   }
 }
 
@@ -128,13 +133,13 @@ export async function readContents(
   if (found.haveNames) shareDigests(selection);
   const unknown = found.haveNames ? lookUpDigests(source, selection) : found;
   if (unknown.files === 0) return;
-  if (isLittle(unknown)) readHere(source, selection);
-  else await hashNatively(source, selection, signal);
+  if (isLittle(unknown)) readHere(source, selection, unknown.files);
+  else await hashNatively(source, selection, unknown.files, signal);
 }
 
 /** Reads what is not known into memory, which keeps it for the layer. */
-function readHere(source: ContentSource, selection: readonly Gathered[]): void {
-  forEachUnknown(selection, (gathered, cursor) => {
+function readHere(source: ContentSource, selection: readonly Gathered[], files: number): void {
+  forEachUnknown(selection, files, (gathered, cursor) => {
     const bytes = readWhole(source.tree, sourcePath(gathered, cursor), cursor);
     createHash('sha256')
       .update(bytes)
@@ -184,6 +189,7 @@ export function checkListed(
 async function hashNatively(
   source: ContentSource,
   selection: readonly Gathered[],
+  files: number,
   signal: AbortSignal,
 ): Promise<void> {
   const { descriptor } = source.tree;
@@ -192,7 +198,7 @@ async function hashNatively(
   const roots = new Map<Gathered, number>();
   const hashed: (readonly [Gathered, number])[] = [];
   const inodes = new Set<string>();
-  forEachUnknown(selection, (gathered, cursor) => {
+  forEachUnknown(selection, files, (gathered, cursor) => {
     if (cursor.nlink > 1 && inodes.has(cursor.inode)) return;
     if (cursor.nlink > 1) inodes.add(cursor.inode);
     let root = roots.get(gathered);
@@ -204,7 +210,7 @@ async function hashNatively(
   const digests = createReceived(plan.sources);
   await packPlan(plan, { signal, what: 'read the files to copy', onContents: digests.onContents });
   let next = 0;
-  forEachUnknown(selection, (gathered, cursor) => {
+  forEachUnknown(selection, files, (gathered, cursor) => {
     const [whose, file] = hashed[next] ?? [];
     // Another name of a file that was hashed.
     if (whose !== gathered || file !== cursor.file) return;
