@@ -6,9 +6,12 @@
 #include "sha256-lanes.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_READERS 16
@@ -18,6 +21,7 @@ struct engine {
 	struct units units;
 	struct slots *slots;
 	int out;
+	uint64_t cloned; /* so much of the earlier tar is in `out` already, and shares its blocks */
 	atomic_size_t next_unit;
 };
 
@@ -48,6 +52,8 @@ static void begin_writeback(int out, uint64_t offset, size_t size)
 static void write_slot(const struct filling *filling)
 {
 	const struct slot *slot = filling->slot;
+	if (slot->is_same && filling->offset + slot->used <= filling->engine->cloned)
+		return;
 	for (size_t done = 0; done < slot->used;) {
 		ssize_t n = pwrite(filling->engine->out, slot->bytes + done, slot->used - done,
 				   (off_t)(filling->offset + done));
@@ -202,7 +208,30 @@ static void end_tar(int out, struct pack_hash *hash, struct packed *packed)
 		fail(errno, "write the layer");
 	pack_hash_end(hash, end, sizeof end, packed->digest);
 	packed->size = hash->at + sizeof end;
+	/* A clone may be longer. */
+	if (ftruncate(out, (off_t)packed->size) < 0)
+		fail(errno, "write the layer");
 	packed->checkpoints = hash->checkpoints;
+}
+
+/* Most of the tar lies in an earlier one. */
+static int are_at_hand(const struct units *units)
+{
+	return units->ranges > units->size / 4 * 3;
+}
+
+/*
+ * Where file systems share blocks (btrfs, XFS), the tar begins as the earlier one, and what is the same there is not written.
+ * See ioctl_ficlone(2).
+ */
+static uint64_t clone_earlier(const struct engine *engine)
+{
+	const struct earlier_tar *earlier = &engine->plan->earlier;
+	if (engine->out < 0 || earlier->count == 0 || !are_at_hand(&engine->units))
+		return 0;
+	struct stat st;
+	int fd = engine->plan->first_fd + (int)earlier->descriptor;
+	return fstat(fd, &st) == 0 && ioctl(engine->out, FICLONE, fd) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 /*
@@ -211,8 +240,7 @@ static void end_tar(int out, struct pack_hash *hash, struct packed *packed)
  */
 static int readers_for(const struct units *units)
 {
-	int is_at_hand = units->ranges > units->size / 4 * 3;
-	int most = is_at_hand ? (processors() + 1) / 2 : 2 * processors();
+	int most = are_at_hand(units) ? (processors() + 1) / 2 : 2 * processors();
 	if (most > MAX_READERS)
 		most = MAX_READERS;
 	return (size_t)most > units->count ? (int)units->count : most;
@@ -222,6 +250,7 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 		   void (*tell)(void *context, const uint8_t *contents, size_t size), void *context)
 {
 	struct engine engine = { .plan = plan, .out = out, .units = cut_into_units(plan, entries, out < 0) };
+	engine.cloned = clone_earlier(&engine);
 	int readers = readers_for(&engine.units);
 	engine.slots = make_slots(2 * (size_t)readers + 2);
 	pthread_t threads[MAX_READERS];

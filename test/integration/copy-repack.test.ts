@@ -30,6 +30,7 @@ import { carryOut } from '../../src/solver/exec/copy/carry-out.ts';
 import { readContents } from '../../src/solver/exec/copy/contents.ts';
 import { openEarlierLayers } from '../../src/solver/exec/copy/earlier-layers.ts';
 import type { LayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
+import { mountBtrfs, unmountBtrfs } from '../suites/btrfs.ts';
 import { packBothWays, planOf } from '../suites/copy-fixture.ts';
 import { testHost } from '../suites/layer-fixture.ts';
 import { createRandom } from '../suites/random-tree.ts';
@@ -88,7 +89,8 @@ const EDITS: readonly (readonly [string, () => void])[] = [
   ['two files', () => (renameSync(at('d11/f11'), at('d11/f')), renameSync(at('d11/f12'), at('d11/f11')))],
 ];
 
-test('a layer that is made from an earlier one has the bytes and the digest of one that is not', async () => {
+/** Edits the tree by and by, and packs it each time from its earlier layer. */
+async function repackAll(): Promise<void> {
   makeTree();
   const layers = openLayerStore(join(root, 'layers'), testHost);
   const earlier = openEarlierLayers(join(root, 'copies'), testHost, layers);
@@ -104,6 +106,30 @@ test('a layer that is made from an earlier one has the bytes and the digest of o
     using writer = layers.create();
     const carriedOut = await carryOut(plan, writer, { signal, source: () => ({}), earlier, identity: 1 });
     carriedOut.keep(writer.commit().diffID);
+  }
+}
+
+test('a layer that is made from an earlier one has the bytes and the digest of one that is not', repackAll);
+
+test('where file systems share blocks, layers have the same bytes, and what they share is there once', async (t) => {
+  const [home, mountpoint] = [root, join(root, 'mnt')];
+  const missing = mountBtrfs(join(home, 'image'), mountpoint);
+  if (missing !== undefined) {
+    t.skip(missing);
+    return;
+  }
+  try {
+    root = mountpoint;
+    await repackAll();
+    const du = execFileSync('btrfs', ['filesystem', 'du', '-s', '--raw', join(root, 'layers')], {
+      encoding: 'utf8',
+    });
+    const [total = 0, exclusive = 0] = (du.split('\n')[1] ?? '').trim().split(/\s+/).map(Number);
+    assert.ok(total > 10 * 30 * MIB, du);
+    assert.ok(exclusive < total / 2, du);
+  } finally {
+    root = home;
+    unmountBtrfs(mountpoint);
   }
 });
 

@@ -11,32 +11,16 @@ import { openSnapshotter } from '../../snapshotter/open.ts';
 import { makeSubvolume } from '../../native/sys.ts';
 import { describeTree, temporaryDirectory, testHost } from '../suites/layer-fixture.ts';
 import { CLI } from '../e2e/fixture.ts';
+import { mountBtrfs, unmountBtrfs } from '../suites/btrfs.ts';
 import { describeSnapshotter } from '../suites/snapshotter-suite.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'tsbuild-btrfs-'));
 const mountpoint = join(home, 'mnt');
-const missing = mountBtrfs();
+const missing = mountBtrfs(join(home, 'image'), mountpoint);
 after(() => {
-  // Lazily: what this process still looks into goes with it.
-  if (missing === undefined) run('umount', '-l', mountpoint);
+  if (missing === undefined) unmountBtrfs(mountpoint);
   rmSync(home, { recursive: true, force: true });
 });
-
-function run(program: string, ...args: readonly string[]): string | undefined {
-  const { status, stderr, error } = spawnSync(program, args, { encoding: 'utf8' });
-  return status === 0 ? undefined : `${program}: ${error?.message ?? stderr.trim()}`;
-}
-
-/** Why there is none. */
-function mountBtrfs(): string | undefined {
-  const image = join(home, 'image');
-  mkdirSync(mountpoint);
-  return (
-    run('truncate', '-s', '2G', image) ??
-    run('mkfs.btrfs', '-q', image) ??
-    run('mount', '-o', 'loop,noatime', image, mountpoint)
-  );
-}
 
 if (missing === undefined) describeSnapshotter('btrfs', {}, 'btrfs', () => mountpoint);
 
