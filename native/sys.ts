@@ -9,7 +9,7 @@ import type { ByteString } from '../src/base/byte-string.ts';
 import { locateNative } from './locate.ts';
 
 type Call = (...args: unknown[]) => number;
-interface Library {
+export interface Library {
   readonly mknod: Call;
   readonly lgetxattr: Call;
   readonly lsetxattr: Call;
@@ -52,7 +52,8 @@ function requireKoffi(): Koffi {
 
 let library: Library | undefined;
 
-function load(): Library {
+/** For what goes through it in a file of its own. */
+export function loadLibrary(): Library {
   if (library !== undefined) return library;
   const lib = requireKoffi().load(locateNative('libtsbsys.so'));
   library = {
@@ -103,7 +104,8 @@ function load(): Library {
 
 const names = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
-function check(call: string, result: number): number {
+/** Throws what a call returned that failed. */
+export function check(call: string, result: number): number {
   const failure = failureOf(call, result);
   if (failure !== undefined) throw failure;
   return result;
@@ -133,7 +135,7 @@ export function makeNode(
   major: number,
   minor: number,
 ): void {
-  check('mknod', load().mknod(cString(path), TYPES[type] | mode, major, minor));
+  check('mknod', loadLibrary().mknod(cString(path), TYPES[type] | mode, major, minor));
 }
 
 /** A new regular file with all its attributes in one call; false where something has the name already. */
@@ -143,7 +145,7 @@ export function makeFile(
   content: Uint8Array,
 ): boolean {
   const { mode, uid, gid, mtime } = attributes;
-  const result = load().makeFile(cString(path), mode, uid, gid, mtime, content, content.byteLength);
+  const result = loadLibrary().makeFile(cString(path), mode, uid, gid, mtime, content, content.byteLength);
   if (names.get(-result) === 'EEXIST') return false;
   check('create', result);
   return true;
@@ -154,7 +156,7 @@ const scratch = Buffer.alloc(65536);
 
 /** lgetxattr(2); undefined where the attribute is absent or the file system has none. */
 export function getXattr(path: string | Buffer, name: string): Uint8Array | undefined {
-  const result = load().lgetxattr(cString(path), cString(name), scratch, scratch.byteLength);
+  const result = loadLibrary().lgetxattr(cString(path), cString(name), scratch, scratch.byteLength);
   if (result >= 0) return Uint8Array.from(scratch.subarray(0, result));
   const code = names.get(-result);
   if (code === 'ENODATA' || code === 'ENOTSUP' || code === 'EOPNOTSUPP') return undefined;
@@ -163,7 +165,7 @@ export function getXattr(path: string | Buffer, name: string): Uint8Array | unde
 }
 
 export function setXattr(path: string | Buffer, name: string, value: Uint8Array): void {
-  check('lsetxattr', load().lsetxattr(cString(path), cString(name), value, value.byteLength));
+  check('lsetxattr', loadLibrary().lsetxattr(cString(path), cString(name), value, value.byteLength));
 }
 
 /**
@@ -173,13 +175,13 @@ export function setXattr(path: string | Buffer, name: string, value: Uint8Array)
 export function makeSubvolume(directory: string, name: string, source?: string): void {
   check(
     'subvolume',
-    load().subvolume(cString(directory), cString(name), source === undefined ? null : cString(source)),
+    loadLibrary().subvolume(cString(directory), cString(name), source === undefined ? null : cString(source)),
   );
 }
 
 /** Removes one with all that is in it, at once. ENOTEMPTY: other subvolumes lie in it. */
 export function removeSubvolume(directory: string, name: string): void {
-  check('subvolume', load().subvolumeRemove(cString(directory), cString(name)));
+  check('subvolume', loadLibrary().subvolumeRemove(cString(directory), cString(name)));
 }
 
 /** Access and modification time of what lies at a path, a symlink itself included, exact to the nanosecond. */
@@ -191,12 +193,12 @@ export function setTimeNs(path: string | Buffer, timeNs: bigint): void {
     lutimesSync(path, seconds, seconds);
     return;
   }
-  check('utimensat', load().utimens(cString(path), (timeNs - nanoseconds) / NS_PER_S, nanoseconds));
+  check('utimensat', loadLibrary().utimens(cString(path), (timeNs - nanoseconds) / NS_PER_S, nanoseconds));
 }
 
 /** Writes back everything of the file system that holds `fd`; it may take seconds, which no other work waits for. */
 export function syncFileSystem(fd: number): Promise<void> {
-  const { syncfs } = load();
+  const { syncfs } = loadLibrary();
   return new Promise((resolve, reject) => {
     syncfs.async(fd, (error: Error | null, result: number) => {
       const failure = error ?? failureOf('syncfs', result);
@@ -209,14 +211,14 @@ export function syncFileSystem(fd: number): Promise<void> {
 /** struct file_system of tree/walk.h, for what lies on the device major:minor in the directory `fd`. */
 export function readFileSystem(fd: number, major: number, minor: number): Buffer {
   const description = Buffer.alloc(40);
-  check('statfs', load().fileSystem(fd, major, minor, description));
+  check('statfs', loadLibrary().fileSystem(fd, major, minor, description));
   return description;
 }
 
 /** flock(2) without waiting; false where another process holds it. The lock dies with its holder. */
 export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
   const LOCK_NB = 4;
-  const result = load().flock(fd, (kind === 'shared' ? 1 : 2) | LOCK_NB);
+  const result = loadLibrary().flock(fd, (kind === 'shared' ? 1 : 2) | LOCK_NB);
   if (names.get(-result) === 'EAGAIN' || names.get(-result) === 'EWOULDBLOCK') return false;
   check('flock', result);
   return true;
@@ -224,7 +226,7 @@ export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
 
 /** Puts a device program (see src/runtime/cgroups/device-program.ts) in the place of a v2 cgroup's own one. */
 export function filterDevices(directory: string, program: Uint8Array): void {
-  check('bpf', load().filterDevices(cString(Buffer.from(directory)), program, program.byteLength));
+  check('bpf', loadLibrary().filterDevices(cString(Buffer.from(directory)), program, program.byteLength));
 }
 
 const TERMIOS_SIZE = 64;
@@ -232,8 +234,8 @@ const TERMIOS_SIZE = 64;
 /** Makes a terminal raw in both directions; returns what undoes it. */
 export function makeTerminalRaw(fd: number): () => void {
   const saved = Buffer.alloc(TERMIOS_SIZE);
-  check('tcsetattr', load().ttyRaw(fd, saved));
-  return () => void load().ttyRestore(fd, saved);
+  check('tcsetattr', loadLibrary().ttyRaw(fd, saved));
+  return () => void loadLibrary().ttyRestore(fd, saved);
 }
 
 function cStrings(strings: readonly string[]): Buffer {
@@ -252,25 +254,25 @@ export function makeOverlay(
 ): number {
   const { upper, work } = writable ?? {};
   const [at, by] = [upper, work].map((path) => (path === undefined ? null : cString(path)));
-  return check('overlay', load().overlay(cStrings(strings), count, at, by, attached ? 1 : 0));
+  return check('overlay', loadLibrary().overlay(cStrings(strings), count, at, by, attached ? 1 : 0));
 }
 
 /** Descriptor of an image, mounted nowhere; closing it removes it, loop devices included. */
 export function mountImage(strings: readonly string[]): number {
-  return check('erofs', load().erofs(cStrings(strings)));
+  return check('erofs', loadLibrary().erofs(cStrings(strings)));
 }
 
 /** Root directory of what a program serves (served.h); it ends with the last mount of it. */
 export function mountServed(program: string, options: string): number {
-  return check('served', load().served(cString(program), cString(options)));
+  return check('served', loadLibrary().served(cString(program), cString(options)));
+}
+
+/** A descriptor of an empty file in memory; the caller closes it. */
+export function memoryFile(name: string): number {
+  return check('memfd_create', loadLibrary().memoryFile(cString(name)));
 }
 
 /** What a descriptor of a program is: one of ours, nothing, or the other end of a socket that is returned. */
-/** A descriptor of an empty file in memory; the caller closes it. */
-export function memoryFile(name: string): number {
-  return check('memfd_create', load().memoryFile(cString(name)));
-}
-
 export type ProgramDescriptor = number | 'null' | 'socket' | 'input';
 const KINDS = { null: -1, socket: -2, input: -3 } as const;
 
@@ -288,7 +290,7 @@ export function spawnProgram(
   const ours = new Int32Array(2);
   const words = [cStrings(args), args.length, cStrings(env), env.length];
   const place = cString(Buffer.from(path));
-  const { spawn } = load();
+  const { spawn } = loadLibrary();
   const pid = check(
     'spawn',
     spawn(place, ...words, Int32Array.from(fds), fds.length, cString(Buffer.from(directory)), ours),
@@ -299,64 +301,7 @@ export function spawnProgram(
 
 /** The status of a child that has ended, as waitpid(2) has it; undefined where it has not. */
 export function waitFor(pid: number): number | undefined {
-  const result = load().wait(pid);
+  const result = loadLibrary().wait(pid);
   if (names.get(-result) === 'EAGAIN' || names.get(-result) === 'EWOULDBLOCK') return undefined;
   return check('waitpid', result);
-}
-
-/** Of listing-text.h. */
-export const LISTING_MODES = 1;
-export const LISTING_OWNERS = 2;
-export const LISTING_PATHS = 4;
-export const LISTING_SHORT = 8;
-
-/** The entries of a listing (its segments) as text; `digests` are those of its files. */
-export function listingText(segments: readonly Buffer[], flags: number, digests: Buffer): Buffer {
-  const { listingText: call } = load();
-  const sizes = sizesOf(segments);
-  const put = (out: Buffer): number => {
-    const files = digests.byteLength / 32;
-    const given = [segments, sizes, segments.length, flags, digests, files, out, out.byteLength];
-    return check('listing', call(...given));
-  };
-  const text = Buffer.allocUnsafeSlow(put(Buffer.alloc(0)));
-  put(text);
-  return text;
-}
-
-function sizesOf(segments: readonly Buffer[]): BigUint64Array {
-  return BigUint64Array.from(segments, ({ byteLength }) => BigInt(byteLength));
-}
-
-/** What is known of files by what stat(2) says of them, as stat-entries.h has it. */
-export interface StatEntries {
-  /** Three words for each file system of the listing: what it is called in keys, and whether it is trusted. */
-  readonly places: Uint32Array;
-  readonly entries: Uint32Array;
-  readonly count: number;
-  /** A byte for each entry. */
-  readonly used: Uint8Array;
-}
-
-/** Digests of a listing's files, by their numbers. */
-export interface FileDigests {
-  readonly digests: Buffer;
-  readonly known: Uint8Array;
-  /** Of a file without content. */
-  readonly empty: Buffer;
-}
-
-/** Fills in the digests that are not known yet, where entries have them; tells what is still unknown. */
-export function findDigests(
-  segments: readonly Buffer[],
-  { places, entries, count, used }: StatEntries,
-  { digests, known, empty }: FileDigests,
-): { readonly files: number; readonly bytes: number; readonly haveNames: boolean } {
-  const unknown = new Float64Array(3);
-  const { findDigests: call } = load();
-  const listing = [segments, sizesOf(segments), segments.length];
-  const found = [places, places.length / 3, entries, count, used];
-  check('listing', call(...listing, ...found, digests, known, known.byteLength, empty, unknown));
-  const [files = 0, bytes = 0, names = 0] = unknown;
-  return { files, bytes, haveNames: names > 0 };
 }

@@ -8,7 +8,7 @@ import {
   listingText,
   type FileDigests,
   type StatEntries,
-} from '../../native/sys.ts';
+} from '../../native/entries.ts';
 import type { Listing } from './listing.ts';
 
 /** Fewer are gone through faster than the library is loaded, which a walk of many has done already. */
@@ -47,7 +47,7 @@ export interface Unknown {
 }
 
 /** Digests by the numbers of files, as far as they are known. */
-export type { FileDigests } from '../../native/sys.ts';
+export type { FileDigests } from '../../native/entries.ts';
 
 /** Fills in the digests that the entries have and `digests` has not. */
 export function lookUpStats({ segments }: Listing, entries: StatEntries, digests: FileDigests): Unknown {
