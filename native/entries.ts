@@ -4,6 +4,10 @@
  */
 import { check, loadLibrary } from './sys.ts';
 
+/** Bytes of a digest, and of struct stat_entry. */
+const DIGEST = 32;
+const ENTRY = 80;
+
 /** Of listing-text.h. */
 export const LISTING_MODES = 1;
 export const LISTING_OWNERS = 2;
@@ -15,7 +19,7 @@ export function listingText(segments: readonly Buffer[], flags: number, digests:
   const { listingText: call } = loadLibrary();
   const sizes = sizesOf(segments);
   const put = (out: Buffer): number => {
-    const files = digests.byteLength / 32;
+    const files = Math.floor(digests.byteLength / DIGEST);
     const given = [segments, sizes, segments.length, flags, digests, files, out, out.byteLength];
     return check('listing', call(...given));
   };
@@ -52,6 +56,10 @@ export function findDigests(
   { places, entries, count, used }: StatEntries,
   { digests, known, empty }: FileDigests,
 ): { readonly files: number; readonly bytes: number; readonly haveNames: boolean } {
+  if (digests.byteLength < DIGEST * known.byteLength || empty.byteLength < DIGEST)
+    throw new RangeError('there is no room for the digests of the files');
+  if (used.byteLength < count || entries.byteLength < ENTRY * count)
+    throw new RangeError('there are fewer entries');
   const unknown = new Float64Array(3);
   const { findDigests: call } = loadLibrary();
   const listing = [segments, sizesOf(segments), segments.length];
