@@ -691,3 +691,36 @@ test('what is called otherwise and may come out the same decides nothing for the
     ['[2/3] COPY <<B /f'],
   );
 });
+
+test('a project is not compared with another one whose Dockerfile has the same name', async () => {
+  const ok = async (args: readonly string[]) => commands.ok(args, space.directory);
+  const causesIn = async (directory: string): Promise<Readonly<Record<string, readonly Cause[]>>> => {
+    const asked = await ok(['why', '--format', 'json', '--progress', 'quiet', directory]);
+    const { steps } = JSON.parse(asked.stdout) as { readonly steps: readonly WhyStep[] };
+    return Object.fromEntries(
+      steps.filter(({ state }) => state === 'executed').map(({ name, causes }) => [name, causes]),
+    );
+  };
+  const first = space.context('first', {
+    Dockerfile: 'FROM bb:1\nCOPY f /first\nRUN echo first\nRUN echo more\n',
+    f: '1\n',
+  });
+  const second = space.context('second', {
+    Dockerfile: 'FROM bb:1\nCOPY g /second/\nRUN ls /second && true\n',
+    g: '2\n',
+  });
+  await ok(['-q', first]);
+  assert.deepEqual(await causesIn(second), {
+    '[2/3] COPY g /second/': [{ kind: 'new' }],
+    '[3/3] RUN ls /second && true': [{ kind: 'new' }],
+  });
+  await ok(['-q', second]);
+  // What was built last at this place is a step of the other project.
+  space.context('first', {
+    Dockerfile: 'FROM bb:1\nCOPY f /first\nRUN sleep 0\nRUN echo more\n',
+    f: '1\n',
+  });
+  assert.deepEqual(await causesIn(first), {
+    '[3/4] RUN sleep 0': [{ kind: 'instruction', before: 'RUN echo first', after: 'RUN sleep 0' }],
+  });
+});

@@ -346,17 +346,33 @@ test('a document that is damaged counts as absent', () => {
   assert.equal(documents.text(digest), undefined);
 });
 
-test('a journal holds the newest first, each record once, and is found by name from another directory', () => {
+const textsOf = (lines: readonly JournalLine[]): readonly string[] => lines.map(({ text }) => text);
+
+test('a journal holds the newest first, each record once', () => {
   const journals = openJournals(root, host);
   const project = { place: '/a\0Dockerfile', name: 'Dockerfile' };
-  const add = (lines: readonly JournalLine[]): void => journals.add(project, 's', lines, () => 0);
+  const add = (lines: readonly JournalLine[]): void =>
+    journals.add(project, 's', lines, new Set(textsOf(lines)), () => 0);
   add([line('RUN 1', 1)]);
   add([line('RUN 2', 1), line('RUN 1', 1)]);
-  const texts = (place: string, stage: string): readonly string[] =>
-    journals.lines({ ...project, place }, stage).map(({ text }) => text);
-  assert.deepEqual(texts(project.place, 's'), ['RUN 2', 'RUN 1']);
-  assert.deepEqual(texts('/b\0Dockerfile', 's'), ['RUN 2', 'RUN 1']);
-  assert.deepEqual(texts(project.place, 'other'), []);
+  assert.deepEqual(textsOf(journals.lines(project, 's')), ['RUN 2', 'RUN 1']);
+  assert.deepEqual(textsOf(journals.lines({ ...project, place: '/b\0Dockerfile' }, 's')), []);
+  assert.deepEqual(textsOf(journals.lines(project, 'other')), []);
+});
+
+test('another checkout of a Dockerfile is found by its steps, and another project of the same name is not', () => {
+  const journals = openJournals(root, host);
+  const project = { place: '/a\0Dockerfile', name: 'Dockerfile' };
+  const steps = new Set(['COPY . /app', 'RUN make', 'RUN make install']);
+  // Of three steps one was executed.
+  journals.add(project, 's', [line('RUN make', 2)], steps, () => 0);
+  const elsewhere = (stage: string, name: string, ...texts: readonly string[]): readonly string[] =>
+    textsOf(journals.linesElsewhere({ place: `/b\0${name}`, name }, stage, new Set(texts)));
+  const edited = ['COPY . /app', 'RUN make -j2', 'RUN make install'];
+  assert.deepEqual(elsewhere('s', 'Dockerfile', ...edited), ['RUN make']);
+  assert.deepEqual(elsewhere('s', 'Dockerfile', 'COPY . /app', 'RUN npm ci', 'RUN npm test'), []);
+  assert.deepEqual(elsewhere('other', 'Dockerfile', ...edited), []);
+  assert.deepEqual(elsewhere('s', 'other.Dockerfile', ...edited), []);
 });
 
 test('of too many executions a journal forgets those that were not used for the longest time', () => {
@@ -364,9 +380,10 @@ test('of too many executions a journal forgets those that were not used for the 
   const project = { place: '/a\0Dockerfile', name: 'Dockerfile' };
   const first = line('RUN first', 1);
   const lastUsed = (key: CacheKey): number => (key === first.key ? 2 : 1);
-  journals.add(project, 's', [first], lastUsed);
-  for (let n = 0; n < 300; n += 1) journals.add(project, 's', [line(`RUN ${n}`, 1)], lastUsed);
-  const texts = journals.lines(project, 's').map(({ text }) => text);
+  const add = (added: JournalLine): void => journals.add(project, 's', [added], new Set(), lastUsed);
+  add(first);
+  for (let n = 0; n < 300; n += 1) add(line(`RUN ${n}`, 1));
+  const texts = textsOf(journals.lines(project, 's'));
   assert.equal(texts.length, 200);
   assert.ok(texts.includes('RUN first') && texts.includes('RUN 299'));
 });

@@ -52,6 +52,7 @@ export function createExplainer(options: ExplainerOptions): Explainer {
   const documents = openDocuments(join(records.directory, 'texts'), host);
   const journals = openJournals(join(records.directory, 'journals'), host);
   const known = new Map<string, readonly JournalLine[]>();
+  const elsewhere = new Map<string, readonly JournalLine[]>();
   const executed = new Map<string, JournalLine[]>();
   const causesOf = new Map<Digest, readonly Cause[]>();
   const texts = textsByStage(vertices);
@@ -59,11 +60,32 @@ export function createExplainer(options: ExplainerOptions): Explainer {
   const lastUsed = new Map<CacheKey, number | undefined>();
   const others = new Map<Digest, StepRecord>(earlier.map((record) => [record.key, record]));
 
+  const textsOf = (stage: string): ReadonlySet<string> => texts.get(stage) ?? new Set();
+
   function linesOf(stage: string): readonly JournalLine[] {
-    const own = known.get(stage) ?? (project === undefined ? [] : journals.lines(project, stage));
-    const lines = known.has(stage) ? own : [...own, ...linesOfOthers(earlier, stage)];
+    const lines = known.get(stage) ?? [
+      ...(project === undefined ? [] : journals.lines(project, stage)),
+      ...linesOfOthers(earlier, stage),
+    ];
     known.set(stage, lines);
     return lines;
+  }
+
+  function linesElsewhere(stage: string): readonly JournalLine[] {
+    const lines =
+      elsewhere.get(stage) ??
+      (project === undefined ? [] : journals.linesElsewhere(project, stage, textsOf(stage)));
+    elsewhere.set(stage, lines);
+    return lines;
+  }
+
+  /** why not all together: of two checkouts that are both worked on, what the other did last is no cause here. */
+  function candidatesOf(origin: StepOrigin): readonly JournalLine[] {
+    const { stage } = origin;
+    const choose = (lines: readonly JournalLine[]): readonly JournalLine[] =>
+      candidatesFor(origin, lines, textsOf(stage), usedLast);
+    const own = choose(linesOf(stage));
+    return own.length > 0 ? own : choose(linesElsewhere(stage));
   }
 
   function usedLast(key: CacheKey): number | undefined {
@@ -77,13 +99,7 @@ export function createExplainer(options: ExplainerOptions): Explainer {
       causesOfInput: (index: number) => causesOf.get(vertex.inputs[index]?.id ?? ('' as Digest)) ?? [],
     };
     let best: Explanation | undefined;
-    const candidates = candidatesFor(
-      origin,
-      linesOf(origin.stage),
-      texts.get(origin.stage) ?? new Set(),
-      usedLast,
-    );
-    for (const { key } of candidates) {
+    for (const { key } of candidatesOf(origin)) {
       const record = records.get(key) ?? others.get(key);
       if (record?.origin === undefined) continue;
       const causes = compare(executionThen(documents, record, record.origin), after, around);
@@ -121,7 +137,7 @@ export function createExplainer(options: ExplainerOptions): Explainer {
     save() {
       if (project !== undefined)
         for (const [stage, lines] of executed)
-          journals.add(project, stage, lines, (key) => records.lastUsed(key));
+          journals.add(project, stage, lines, textsOf(stage), (key) => records.lastUsed(key));
       executed.clear();
     },
   };

@@ -138,7 +138,11 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
     const isParentOther = inputs[0]?.certainty === 'other';
     // Inputs were taken to be as before, so the comparison did not see that they are not.
     const seen = isOther ? causes.filter(({ kind }) => kind !== 'parent' && kind !== 'lost') : causes;
-    const all = withoutRepeated([...seen, ...causesByInputs(vertex, inputs, seen)]);
+    // Of what was never executed nothing can be other than before.
+    const all =
+      nearest === undefined && seen.length > 0
+        ? seen
+        : withoutRepeated([...seen, ...causesByInputs(vertex, inputs, seen)]);
     const follows = uncertain(inputs);
     return {
       step: {
