@@ -74,6 +74,17 @@ test('of directories that moved only the moved one is named, and what else chang
   ]);
 });
 
+test('what changed in a directory that was renamed is named, too', () => {
+  const before = entries({ 'a/': '', 'a/s/': '', 'a/s/1': '1', 'a/s/2': '2', 'a/3': '3', 'a/gone': 'g' });
+  const after = entries({ 'b/': '', 'b/s/': '', 'b/s/1': '1', 'b/s/2': 'two', 'b/3/': '', 'b/3/in': 'i' });
+  assert.deepEqual(compareFiles(before, after, ALL), [
+    { change: 'content', path: 'b/s/2' },
+    { change: 'type', path: 'b/3', before: 'file', after: 'directory' },
+    { change: 'renamed', path: 'b/', from: 'a/' },
+    { change: 'removed', path: 'a/gone' },
+  ]);
+});
+
 test('empty files that came and went are no renamed file', () => {
   assert.deepEqual(compareFiles(entries({ a: '' }), entries({ b: '' }), ALL), [
     { change: 'added', path: 'b' },

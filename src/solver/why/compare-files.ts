@@ -26,6 +26,10 @@ export function compareFiles(
   }
   const removed = [...before.keys()].filter((path) => !after.has(path));
   const moves = wholeMoves(findMoves(before, after, removed, added), removed, added);
+  for (const { from, to } of moves.along) {
+    const [old, now] = [before.get(from), after.get(to)];
+    if (old !== undefined && now !== undefined) changed.push(...compareEntry(to, old, now, options));
+  }
   const isMoved = moves.isMoved;
   const retyped = new Set(changed.flatMap(({ change, path }) => (change === 'type' ? [path] : [])));
   const left = (paths: readonly string[]): readonly string[] =>
@@ -95,15 +99,23 @@ function identityOf(entry: ListedEntry | undefined): string | undefined {
 
 const EMPTY = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
+interface WholeMoves {
+  readonly moves: readonly Move[];
+  /** What lies in directories that went: there before and after, and not always as it was. */
+  readonly along: readonly Move[];
+  readonly isMoved: (path: string) => boolean;
+}
+
 /** Files that went from one directory to another are one move where the directory itself went. */
 function wholeMoves(
   moves: readonly Move[],
   removed: readonly string[],
   added: readonly string[],
-): { readonly moves: readonly Move[]; readonly isMoved: (path: string) => boolean } {
+): WholeMoves {
   const [gone, come] = [new Set(removed), new Set(added)];
   const groups = new Map<string, Move>();
   const moved = new Set<string>();
+  const along: Move[] = [];
   for (const move of moves) {
     const { from, to } = movedDirectory(move, gone, come) ?? move;
     for (const path of [move.from, move.to]) moved.add(path);
@@ -114,9 +126,11 @@ function wholeMoves(
     for (const path of from.endsWith('/') ? removed : [])
       if (`${path}/`.startsWith(from)) {
         const counterpart = `${to}${path.slice(from.length)}`.replace(/\/$/, '');
-        if (come.has(counterpart)) for (const each of [path, counterpart]) moved.add(each);
+        if (!come.has(counterpart)) continue;
+        if (!moved.has(path) && !moved.has(counterpart)) along.push({ from: path, to: counterpart });
+        for (const each of [path, counterpart]) moved.add(each);
       }
-  return { moves: [...groups.values()], isMoved: (path) => moved.has(path) };
+  return { moves: [...groups.values()], along, isMoved: (path) => moved.has(path) };
 }
 
 /** `a/x/f` became `b/x/f`: that is `a` to `b` where the one is gone and the other new. */
