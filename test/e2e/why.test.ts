@@ -692,15 +692,23 @@ test('what is called otherwise and may come out the same decides nothing for the
   );
 });
 
+/** Of the steps that would be executed, their causes; of those that depend on others, `depends`. */
+async function foretell(
+  directory: string,
+  flags: readonly string[] = [],
+): Promise<Readonly<Record<string, readonly Cause[] | 'depends'>>> {
+  const args = ['why', '--format', 'json', '--progress', 'quiet', ...flags, directory];
+  const asked = await commands.ok(args, space.directory);
+  const { steps } = JSON.parse(asked.stdout) as { readonly steps: readonly WhyStep[] };
+  return Object.fromEntries(
+    steps
+      .filter(({ state }) => state === 'executed' || state === 'depends')
+      .map(({ name, state, causes }) => [name, state === 'depends' ? state : causes]),
+  );
+}
+
 test('a project is not compared with another one whose Dockerfile has the same name', async () => {
   const ok = async (args: readonly string[]) => commands.ok(args, space.directory);
-  const causesIn = async (directory: string): Promise<Readonly<Record<string, readonly Cause[]>>> => {
-    const asked = await ok(['why', '--format', 'json', '--progress', 'quiet', directory]);
-    const { steps } = JSON.parse(asked.stdout) as { readonly steps: readonly WhyStep[] };
-    return Object.fromEntries(
-      steps.filter(({ state }) => state === 'executed').map(({ name, causes }) => [name, causes]),
-    );
-  };
   const first = space.context('first', {
     Dockerfile: 'FROM bb:1\nCOPY f /first\nRUN echo first\nRUN echo more\n',
     f: '1\n',
@@ -710,7 +718,7 @@ test('a project is not compared with another one whose Dockerfile has the same n
     g: '2\n',
   });
   await ok(['-q', first]);
-  assert.deepEqual(await causesIn(second), {
+  assert.deepEqual(await foretell(second), {
     '[2/3] COPY g /second/': [{ kind: 'new' }],
     '[3/3] RUN ls /second && true': [{ kind: 'new' }],
   });
@@ -720,7 +728,45 @@ test('a project is not compared with another one whose Dockerfile has the same n
     Dockerfile: 'FROM bb:1\nCOPY f /first\nRUN sleep 0\nRUN echo more\n',
     f: '1\n',
   });
-  assert.deepEqual(await causesIn(first), {
+  assert.deepEqual(await foretell(first), {
     '[3/4] RUN sleep 0': [{ kind: 'instruction', before: 'RUN echo first', after: 'RUN sleep 0' }],
+    '[4/4] RUN echo more': 'depends',
+  });
+});
+
+test('what lies on COPY --link follows the base image, or the linked step that has other files, by its name', async () => {
+  const ok = async (args: readonly string[]) => commands.ok(args, space.directory);
+  const files = { d: '1\n', e: '1\n' };
+  const text = (tag: string, flag: string): string =>
+    `FROM bb:${tag}\nCOPY --link d /d\nCOPY ${flag}e /e\nRUN echo linked\nRUN echo more\n`;
+  const write = (tag: string, flag: string, d = '1\n'): string =>
+    space.context('linked', { ...files, Dockerfile: text(tag, flag), d });
+  const directory = write('1', '--link ');
+  await ok(['-q', directory]);
+  const more: Cause = { kind: 'parent', step: '[4/5] RUN echo linked' };
+
+  write('2', '--link ');
+  const { '[4/5] RUN echo linked': onOther, ...others } = await foretell(directory);
+  assert.equal(onOther?.length, 1);
+  assert.equal(onOther !== 'depends' && onOther[0]?.kind, 'base');
+  assert.deepEqual(others, { '[5/5] RUN echo more': [more] });
+  const executed = executedIn((await ok(['--progress', 'json', directory])).stderr);
+  assert.deepEqual(executed, [
+    { name: '[4/5] RUN echo linked', causes: onOther },
+    { name: '[5/5] RUN echo more', causes: [more] },
+  ]);
+
+  write('2', '--link ', '2\n');
+  const follows: readonly Cause[] = [{ kind: 'parent', step: '[2/5] COPY --link d /d' }];
+  assert.deepEqual((await foretell(directory))['[4/5] RUN echo linked'], follows);
+  const after = executedIn((await ok(['--progress', 'json', directory])).stderr);
+  assert.deepEqual(after.find(({ name }) => name.includes('linked'))?.causes, follows);
+
+  // The same layer, whether it is linked or not: its base is no cause.
+  write('2', '', '2\n');
+  assert.deepEqual(await foretell(directory), {
+    '[3/5] COPY e /e': [{ kind: 'setting', name: '--link', before: 'true' }],
+    '[4/5] RUN echo linked': 'depends',
+    '[5/5] RUN echo more': 'depends',
   });
 });

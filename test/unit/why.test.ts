@@ -165,7 +165,7 @@ function execution(named: NamedInputs, origin: Partial<StepOrigin> = {}): Execut
 }
 
 function compare(before: Execution, after: Execution): readonly Cause[] {
-  return compareExecutions(before, after, { causesOfInput: () => [] });
+  return compareExecutions(before, after, { causesOfInput: () => [], linkedOnto: () => [] });
 }
 
 test('a part of the key that nothing has words for is named as it is', () => {
@@ -260,7 +260,10 @@ test('what a step has of its own is not named again for its mounts', () => {
       { mountInputs: [1], inputs: [...ORIGIN.inputs, { kind: 'step', name: 's', stage: 's' }] },
     );
   const own: readonly Cause[] = [{ kind: 'setting', name: '--network', before: 'none', after: 'host' }];
-  assert.deepEqual(compareExecutions(run('none'), run('host'), { causesOfInput: () => own }), own);
+  assert.deepEqual(
+    compareExecutions(run('none'), run('host'), { causesOfInput: () => own, linkedOnto: () => [] }),
+    own,
+  );
 });
 
 test('a variable that only follows another is no cause, unless what is written changed, too', () => {

@@ -43,7 +43,9 @@ export function compareExecutions(
   if (parts.has('kind'))
     return [{ kind: 'instruction', before: before.origin.text, after: after.origin.text }];
   const isCopy = after.named['kind'] === 'copy';
-  const parents = parts.has('parent') ? compareParents(before, after) : [];
+  // With or without --link decides whether it is put on anything.
+  const hasOtherParent = parts.has('parent') && !parts.has('link');
+  const parents = hasOtherParent ? compareParents(before, after, around) : [];
   const causes: Cause[] = [];
   causes.push(...(isCopy ? compareCopy(before, after, parts) : compareRun(before, after, parts, around)));
   if (parts.has('maxMtime'))
@@ -86,10 +88,39 @@ function differingParts(before: Execution, after: Execution): ReadonlySet<string
 }
 
 /** The file system below: another base image, or other files of the step before. */
-function compareParents(before: Execution, after: Execution): readonly Cause[] {
+function compareParents(before: Execution, after: Execution, around: Surroundings): readonly Cause[] {
   const [old, now] = [before.origin.inputs[0], after.origin.inputs[0]];
+  if (now?.kind === 'step' && now.onto !== undefined) return compareLinked(before, after, around);
   if (now?.kind !== 'image') return [{ kind: 'parent', step: nameOf(now) }];
   if (old?.kind !== 'image') return [{ kind: 'parent', step: `FROM ${now.reference}` }];
+  return compareBases(before, after, old, now);
+}
+
+/** Layers of COPY --link do not depend on what they are put on: that may be another one below them. */
+function compareLinked(before: Execution, after: Execution, around: Surroundings): readonly Cause[] {
+  const [old, now] = [bottomOf(before), bottomOf(after)];
+  const bases =
+    old?.kind === 'image' && now?.kind === 'image' && old.image !== now.image
+      ? compareBases(before, after, old, now)
+      : [];
+  const linked = around.linkedOnto(0).map((step): Cause => ({ kind: 'parent', step }));
+  if (bases.length + linked.length > 0) return [...bases, ...linked];
+  return [{ kind: 'parent', step: nameOf(after.origin.inputs[0]) }];
+}
+
+function bottomOf({ origin }: Execution): InputOrigin | undefined {
+  const [below] = origin.inputs;
+  return below?.kind === 'step' && below.onto !== undefined ? below.onto : below;
+}
+
+type ImageOrigin = Extract<InputOrigin, { kind: 'image' }>;
+
+function compareBases(
+  before: Execution,
+  after: Execution,
+  old: ImageOrigin,
+  now: ImageOrigin,
+): readonly Cause[] {
   if (old.reference === now.reference) {
     // For another platform the same name is another image; a RUN has its platform in the key, too.
     if (before.origin.platform !== after.origin.platform) return [];
@@ -103,6 +134,6 @@ function nameOf(input: InputOrigin | undefined): string {
   return input?.kind === 'step' ? input.name : describeInput(input);
 }
 
-function baseOf({ reference, image }: Extract<InputOrigin, { kind: 'image' }>): BaseImage {
+function baseOf({ reference, image }: ImageOrigin): BaseImage {
   return { reference, ...(image === undefined ? {} : { image }) };
 }

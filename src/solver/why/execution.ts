@@ -18,6 +18,8 @@ export interface Execution {
 export interface Surroundings {
   /** Why an input was executed in this build, where it was. */
   readonly causesOfInput: (index: number) => readonly Cause[];
+  /** The names of steps that were executed in this build and whose layers COPY --link put on top of an input. */
+  readonly linkedOnto: (index: number) => readonly string[];
 }
 
 export function textOf(value: Json | undefined): string | undefined {

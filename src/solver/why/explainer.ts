@@ -12,6 +12,7 @@ import type { Vertex } from '../../graph/graph.ts';
 import type { Cause } from '../../progress/cause.ts';
 import type { CacheMap, StepRecord } from '../handler.ts';
 import type { RecordStore } from '../records.ts';
+import { identityOf } from '../result.ts';
 import { compareExecutions } from './compare.ts';
 import { openDocuments, shortened, type Documents } from './documents.ts';
 import type { Execution } from './execution.ts';
@@ -54,7 +55,9 @@ export function createExplainer(options: ExplainerOptions): Explainer {
   const known = new Map<string, readonly JournalLine[]>();
   const elsewhere = new Map<string, readonly JournalLine[]>();
   const executed = new Map<string, JournalLine[]>();
-  const causesOf = new Map<Digest, readonly Cause[]>();
+  const explanations = new Map<Digest, Explanation>();
+  /** Steps of this build that made something else than before. */
+  const becameOther = new Set<Digest>();
   const texts = textsByStage(vertices);
   /** why: a look at the disk for each line of the journal and each step would be the square of their number. */
   const lastUsed = new Map<CacheKey, number | undefined>();
@@ -96,7 +99,10 @@ export function createExplainer(options: ExplainerOptions): Explainer {
   function compareWithNearest(vertex: Vertex, origin: StepOrigin, description: CacheMap): Explanation {
     const after = executionNow(documents, origin, description);
     const around = {
-      causesOfInput: (index: number) => causesOf.get(vertex.inputs[index]?.id ?? ('' as Digest)) ?? [],
+      causesOfInput: (index: number) =>
+        explanations.get(vertex.inputs[index]?.id ?? ('' as Digest))?.causes ?? [],
+      linkedOnto: (index: number) =>
+        mergedInto(vertex.inputs[index]).flatMap(({ id, name }) => (becameOther.has(id) ? [name] : [])),
     };
     let best: Explanation | undefined;
     for (const { key } of candidatesOf(origin)) {
@@ -114,7 +120,7 @@ export function createExplainer(options: ExplainerOptions): Explainer {
   return {
     explain(vertex, key, description) {
       const explanation = explainNow(vertex, key, description);
-      causesOf.set(vertex.id, explanation.causes);
+      explanations.set(vertex.id, explanation);
       return explanation;
     },
 
@@ -123,6 +129,9 @@ export function createExplainer(options: ExplainerOptions): Explainer {
     },
 
     complete(record, vertex, { ignoreFile }, causes) {
+      const nearest = explanations.get(vertex.id)?.nearest;
+      if (nearest === undefined || identityOf(nearest.result) !== identityOf(record.result))
+        becameOther.add(vertex.id);
       const ignore =
         ignoreFile === undefined || ignoreFile.text === ''
           ? undefined
@@ -157,6 +166,14 @@ export function createExplainer(options: ExplainerOptions): Explainer {
       ],
     };
   }
+}
+
+/** What was merged into it, from below; it alone where it is no merge. */
+function mergedInto(vertex: Vertex | undefined): readonly Vertex[] {
+  const layers: Vertex[] = [];
+  let at = vertex;
+  for (; at?.op.kind === 'merge'; at = at.inputs[0]) layers.unshift(...at.inputs.slice(1));
+  return at === undefined ? layers : [at, ...layers];
 }
 
 function linesOfOthers(earlier: readonly StepRecord[], stage: string): readonly JournalLine[] {

@@ -15,7 +15,13 @@ export type InputOrigin =
     }
   | { readonly kind: 'context'; readonly name: string }
   | { readonly kind: 'fetched'; readonly url: string }
-  | { readonly kind: 'step'; readonly name: string; readonly stage: string };
+  | {
+      readonly kind: 'step';
+      readonly name: string;
+      readonly stage: string;
+      /** Where COPY --link put layers on top of it: what lies below them all. */
+      readonly onto?: InputOrigin;
+    };
 
 export interface StepOrigin extends StepPlace {
   readonly inputs: readonly InputOrigin[];
@@ -69,10 +75,24 @@ function inputOrigin({ op, name, place, inputs }: Vertex): InputOrigin {
       // What carries files to a mount stands in no Dockerfile: they are those of what it takes them from.
       if (name.startsWith('[internal] ') && inputs[1] !== undefined) return inputOrigin(inputs[1]);
       return { kind: 'step', name, stage: (place ?? inputs.at(-1)?.place)?.stage ?? '' };
-    case 'merge':
     case 'run':
-      return { kind: 'step', name, stage: (place ?? inputs.at(-1)?.place)?.stage ?? '' };
+      return { kind: 'step', name, stage: place?.stage ?? '' };
+    case 'merge':
+      return mergedOrigin(inputs);
   }
+}
+
+/** By the name of the step that put the last layer on top. */
+function mergedOrigin(inputs: readonly Vertex[]): InputOrigin {
+  const [below, layer] = [inputs[0], inputs.at(-1)];
+  let bottom = below;
+  while (bottom?.op.kind === 'merge') bottom = bottom.inputs[0];
+  return {
+    kind: 'step',
+    name: layer?.name ?? '',
+    stage: layer?.place?.stage ?? '',
+    ...(bottom === undefined ? {} : { onto: inputOrigin(bottom) }),
+  };
 }
 
 /** undefined where it does not parse: it may come from elsewhere, and what is made of it is shown. */
@@ -107,7 +127,7 @@ function isListOf(value: Json | undefined, isOne: (value: Json) => boolean): boo
 
 function isInput(value: Json): boolean {
   if (!isJsonObject(value)) return false;
-  const { kind, reference, image, platform, name, url, stage } = value;
+  const { kind, reference, image, platform, name, url, stage, onto } = value;
   switch (kind) {
     case 'image':
       return (
@@ -120,7 +140,7 @@ function isInput(value: Json): boolean {
     case 'fetched':
       return isText(url);
     case 'step':
-      return isText(name) && isText(stage);
+      return isText(name) && isText(stage) && (onto === undefined || isInput(onto));
     default:
       return false;
   }

@@ -1,8 +1,8 @@
 /**
  * What a build would do, step by step, without executing any: which steps are cached, which would be executed and why.
  *
- * A step that would be executed is taken to come out as it did when it was executed last, so that those after it can be
- * looked at too. Where its own files must differ from then (a COPY of other files, anything on top of such), what
+ * A step that would be executed is taken to make the layer that it made when it was executed last, so that those after it
+ * can be looked at too. Where its own files must differ from then (a COPY of other files, anything on top of such), what
  * follows is executed for certain; where they may be the same (a RUN), what follows depends on that.
  */
 import { digestOf, type CacheKey, type Digest } from '../../base/digest.ts';
@@ -22,7 +22,7 @@ import type {
 } from '../handler.ts';
 import type { RecordStore } from '../records.ts';
 import type { RemoteRecords } from '../remote-records.ts';
-import { emptyStack, type Result } from '../result.ts';
+import { emptyStack, pushLayer, type Result } from '../result.ts';
 import { inOrder } from '../solve.ts';
 import { withoutRepeated } from './compare.ts';
 import { createExplainer, type Explanation } from './explainer.ts';
@@ -68,6 +68,8 @@ interface Outcome {
   readonly step: SurveyedStep;
   readonly result: Result;
   readonly certainty: Certainty;
+  /** Of what was merged: its inputs. It is no step of its own, so these are what others follow. */
+  readonly merged?: readonly Outcome[];
 }
 
 /** Every vertex below `target`, inputs first. Throws what describing a step throws: a file that is not there. */
@@ -152,7 +154,7 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
         follows,
         ...(nearest === undefined ? {} : { record: nearest }),
       },
-      result: nearest?.result ?? emptyStack,
+      result: nearest === undefined ? emptyStack : restacked(vertex, inputs, nearest),
       certainty:
         isParentOther || nearest === undefined || !mayBeSame(vertex, causes, named, nearest)
           ? 'other'
@@ -168,9 +170,12 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
   return vertices.flatMap(({ id }) => outcomes.get(id)?.step ?? []);
 }
 
+/** Flags that may make the same layer. */
+const MAY_LEAVE_FILES: ReadonlySet<string> = new Set(['--exclude', '--unpack', '--link']);
+
 /**
  * A command may leave the same files whatever changed; other files that are copied are other files, but for what they are
- * called, what was left out of them, and archives with the same files in them.
+ * called, what was left out of them, whether they are linked, and archives with the same files in them.
  */
 function mayBeSame(
   { op }: Vertex,
@@ -189,13 +194,21 @@ function mayBeSame(
       case 'instruction':
         return isSamePlace;
       case 'setting':
-        return isSamePlace && (cause.name === '--exclude' || cause.name === '--unpack');
+        return isSamePlace && MAY_LEAVE_FILES.has(cause.name);
       case 'files':
         return isUnpacked;
       default:
         return false;
     }
   });
+}
+
+/** What it made then, on top of what is below it now. */
+function restacked({ op }: Vertex, inputs: readonly Outcome[], { result }: StepRecord): Result {
+  const below = inputs[0]?.result;
+  const layer = result.kind === 'stack' ? result.layers.at(-1) : undefined;
+  const isOnTop = op.kind === 'run' || op.kind === 'copy';
+  return isOnTop && below?.kind === 'stack' && layer !== undefined ? pushLayer(below, layer) : result;
 }
 
 /** `seen`: what the comparison saw of it. */
@@ -214,7 +227,9 @@ function causesByInputs(
       const { causes } = input.step;
       return [{ kind: 'mount', mount: name, change: 'files', causes }];
     }),
-    ...(below?.certainty === 'other' ? [{ kind: 'parent', step: below.step.vertex.name } as const] : []),
+    ...(below === undefined ? [] : makersOf(below))
+      .filter(({ certainty }) => certainty === 'other')
+      .map(({ step }) => ({ kind: 'parent', step: step.vertex.name }) as const),
   ];
 }
 
@@ -230,7 +245,12 @@ function given(vertex: Vertex, inputs: readonly Outcome[], result: Result): Outc
     : uncertain(inputs).length > 0
       ? 'perhaps'
       : 'known';
-  return { step: { vertex, state: 'given', causes: [], follows: [] }, result, certainty: worst };
+  return {
+    step: { vertex, state: 'given', causes: [], follows: [] },
+    result,
+    certainty: worst,
+    ...(vertex.op.kind === 'merge' ? { merged: inputs } : {}),
+  };
 }
 
 /** Its inputs cannot be looked into before the steps that make them were executed. */
@@ -245,7 +265,14 @@ function unknown(vertex: Vertex, inputs: readonly Outcome[], lost: readonly Vert
 }
 
 function uncertain(inputs: readonly Outcome[]): readonly Vertex[] {
-  return inputs.filter(({ certainty }) => certainty !== 'known').map(({ step }) => step.vertex);
+  return inputs
+    .flatMap(makersOf)
+    .filter(({ certainty }) => certainty !== 'known')
+    .map(({ step }) => step.vertex);
+}
+
+function makersOf(outcome: Outcome): readonly Outcome[] {
+  return outcome.merged?.flatMap(makersOf) ?? [outcome];
 }
 
 /** Whether the key surely differs from all that there are: files below, or those of a mount, were never seen before. */
