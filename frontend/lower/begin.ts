@@ -23,7 +23,16 @@ export interface StageFrame {
 
 type Common = Omit<
   StageState,
-  'vertex' | 'config' | 'author' | 'baseHistory' | 'history' | 'variables' | 'derived' | 'args' | 'workdirSet'
+  | 'vertex'
+  | 'config'
+  | 'author'
+  | 'baseHistory'
+  | 'history'
+  | 'variables'
+  | 'derived'
+  | 'settings'
+  | 'args'
+  | 'workdirSet'
 >;
 
 function commonOf({ index, name, label, total, platform, linter, noCache }: StageFrame): Common {
@@ -63,6 +72,7 @@ export function beginFromNothing(frame: StageFrame): StageState {
     history: [],
     variables: new Map([['PATH', DEFAULT_PATH]]),
     derived: new Map(),
+    settings: new Map(),
     args: new Map(),
     workdirSet: false,
   };
@@ -83,6 +93,7 @@ export function beginFromStage(base: StageState, frame: StageFrame): StageState 
     history: [...base.history],
     variables: new Map(base.variables),
     derived: new Map(base.derived),
+    settings: new Map(base.settings),
     args: new Map(base.args),
     workdirSet: base.workdirSet,
   };
@@ -115,6 +126,7 @@ export function beginFromImage(image: ResolvedImage, frame: StageFrame): StageSt
     history: [],
     variables: new Map((config.Env ?? []).map(splitEntry)),
     derived: new Map(),
+    settings: new Map(),
     args: new Map(),
     workdirSet: false,
   };

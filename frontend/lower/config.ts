@@ -8,7 +8,7 @@ import type { Expander } from './expander.ts';
 import { looksSecret } from '../lint/secret-names.ts';
 import { goQuote } from '../go-quote.ts';
 import { parsePort } from './ports.ts';
-import { remember, setEnv, setVariable, usedOnce, type StageState } from './stage.ts';
+import { noteSetting, remember, setEnv, setVariable, usedOnce, type StageState } from './stage.ts';
 
 /** Every port of every protocol. */
 const MAX_PORTS = 3 * 65536;
@@ -90,7 +90,8 @@ export function lowerShell(stage: StageState, { args }: InstructionOf<'SHELL'>):
   remember(stage, `SHELL [${args.join(' ')}]`);
 }
 
-export function lowerUser(stage: StageState, text: string): void {
+export function lowerUser(stage: StageState, text: string, written: string): void {
+  noteSetting(stage, 'USER', written);
   stage.config.User = text;
   remember(stage, `USER ${text}`);
 }

@@ -15,6 +15,7 @@ import {
   cleanPath,
   extend,
   nextName,
+  noteSetting,
   placeOf,
   remember,
   shownText,
@@ -96,7 +97,7 @@ function linked(
     inputs: [inputs.scratch(), ...more],
     name: nextName(stage, text),
     source: refAt(raw),
-    place: placeOf(stage, stage.step, text),
+    place: placeOf(stage, stage.step, text, raw),
     ...(stage.noCache ? { noCache: true } : {}),
   });
   stage.vertex = createVertex({
@@ -349,6 +350,8 @@ export function lowerWorkdir(
   stage.workdirSet = true;
   const path =
     written === '' ? '/' : written.startsWith('/') ? written : cleanPath(`${workdirOf(stage)}/${written}`);
+  const below = stage.settings.get('WORKDIR') ?? workdirOf(stage);
+  noteSetting(stage, 'WORKDIR', written.startsWith('/') ? instruction.text : `${below}/${instruction.text}`);
   stage.config.WorkingDir = path;
   if (path === '/') {
     remember(stage, `WORKDIR ${path}`);

@@ -312,7 +312,7 @@ export function createLowering(options: LoweringOptions): Lowering {
       case 'WORKDIR':
         return lowerWorkdir(state, expand.word(instruction.text), { ...instruction, kind: 'WORKDIR' });
       case 'USER':
-        return config.lowerUser(state, expand.word(instruction.text));
+        return config.lowerUser(state, expand.word(instruction.text), instruction.text);
       case 'STOPSIGNAL':
         return config.lowerStopSignal(state, expand.word(instruction.text), {
           ...instruction,

@@ -1,4 +1,5 @@
 /** A stage while it is being lowered: its file system so far, its config, its variables, its history. */
+import { digestOf } from '../../src/base/digest.ts';
 import type { SourceRef } from '../../src/base/errors.ts';
 import { createVertex, type HistoryStep, type StepPlace, type Vertex } from '../../src/graph/graph.ts';
 import type { Op } from '../../src/graph/ops.ts';
@@ -49,6 +50,8 @@ export interface StageState {
   readonly variables: Map<string, string>;
   /** Of these, what was written where other variables stand in it. */
   readonly derived: Map<string, string>;
+  /** USER and WORKDIR as written, where variables stand in them. */
+  readonly settings: Map<string, string>;
   /** ARGs declared so far, for RUN's history; undefined: no value. */
   readonly args: Map<string, string | undefined>;
   /** CMD was set in this stage: a later ENTRYPOINT keeps it. */
@@ -84,19 +87,38 @@ export function extend(
     inputs: [stage.vertex, ...more],
     name: nextName(stage, text),
     source: refAt(raw),
-    place: placeOf(stage, stage.step, text),
+    place: placeOf(stage, stage.step, text, raw),
     ...(stage.noCache ? { noCache: true } : {}),
   });
   return stage.vertex;
 }
 
-export function placeOf(stage: StageState, step: number, text: string): StepPlace {
+export function placeOf(
+  stage: StageState,
+  step: number,
+  text: string,
+  raw?: Pick<RawInstruction, 'keyword' | 'heredocs'>,
+): StepPlace {
   const variables: Record<string, string> = {};
   for (const name of stage.used) variables[name] = stage.variables.get(name) ?? '';
   return {
     ...{ stage: stage.name, step, text, variables, args: argNamesOf(stage) },
     ...(stage.derived.size === 0 ? {} : { derived: derivedOf(stage) }),
+    ...(stage.settings.size === 0 ? {} : { settings: Object.fromEntries(stage.settings) }),
+    ...heredocsOf(raw),
   };
+}
+
+/** Those of RUN are for its shell. */
+function heredocsOf(raw?: Pick<RawInstruction, 'keyword' | 'heredocs'>): Pick<StepPlace, 'heredocs'> {
+  if (raw === undefined || raw.keyword === 'RUN' || raw.heredocs.length === 0) return {};
+  return { heredocs: digestOf(raw.heredocs.map(({ content }) => content).join('\0')) };
+}
+
+/** Remembers how USER or WORKDIR was written. */
+export function noteSetting(stage: StageState, name: 'USER' | 'WORKDIR', written: string): void {
+  stage.settings.delete(name);
+  if (written.includes('$')) stage.settings.set(name, written);
 }
 
 export function remember(stage: StageState, createdBy: string, vertex?: Vertex): void {

@@ -36,6 +36,10 @@ export interface StepPlace {
   readonly args: readonly string[];
   /** Variables of its environment that others are written in, as written; absent: there are none. */
   readonly derived?: Readonly<Record<string, string>>;
+  /** USER and WORKDIR as written, where variables stand in them; absent: they stand in neither. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Digest of its heredocs as written, for instructions that expand variables in them; absent: it has none. */
+  readonly heredocs?: string;
 }
 
 /** One entry of the image's history; `vertex` is the one that made the layer, absent for metadata. */

@@ -101,6 +101,8 @@ type Expected = Readonly<Record<string, readonly Cause[]>>;
 
 interface Mutation {
   readonly name: string;
+  /** What the project is besides, before and after. */
+  readonly before?: () => void;
   readonly edit?: () => void;
   readonly flags?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
@@ -126,6 +128,10 @@ const CONF = 'COPY $DIR /conf';
 const DATA = 'cat /data/d';
 const LAST = 'echo last';
 const NOTHING: Expected = {};
+const BY_VARIABLE = [
+  'COPY <<EOF /inline\n',
+  'ARG WHO=1\nUSER $WHO\nWORKDIR /w/$WHO\nRUN --mount=type=tmpfs,target=/$WHO echo by variable\nUSER 0\nCOPY <<EOF /inline\n$WHO\n',
+] as const;
 
 /** One changed file of the build context; `of` how many. */
 function file(change: FileChange, of: number): readonly Cause[] {
@@ -323,6 +329,18 @@ const MUTATIONS: readonly Mutation[] = [
       [LAST]: [arg('DIR', 'conf', 'other')],
     },
   },
+  {
+    name: 'an ARG in the words of USER, WORKDIR, a mount and a heredoc',
+    // why: what was built last is what is compared with, so that the words are there already.
+    before: () => edit(...BY_VARIABLE),
+    flags: ['--build-arg', 'WHO=2'],
+    causes: {
+      'WORKDIR /w/$WHO': [arg('WHO', '1', '2')],
+      'by variable': [arg('WHO', '1', '2')],
+      'COPY <<EOF': [arg('WHO', '1', '2')],
+      [LAST]: [arg('WHO', '1', '2')],
+    },
+  },
   { name: 'a build argument that no ARG asks for', flags: ['--build-arg', 'NOBODY=1'], causes: NOTHING },
   {
     name: 'value of an ENV',
@@ -370,6 +388,30 @@ const MUTATIONS: readonly Mutation[] = [
         {
           ...{ kind: 'mount', mount: 'cache /cache', change: 'option', option: 'target' },
           ...{ before: '/cache', after: '/cash' },
+        },
+      ],
+    },
+  },
+  {
+    name: 'the type of a mount',
+    edit: () => edit('type=cache,id=c,target=/cache', 'type=tmpfs,target=/cache'),
+    causes: {
+      [BUILD]: [
+        {
+          ...{ kind: 'mount', mount: 'cache /cache', change: 'option', option: 'type' },
+          ...{ before: 'cache', after: 'tmpfs' },
+        },
+      ],
+    },
+  },
+  {
+    name: 'the mode of a mount',
+    edit: () => edit('id=tok ', 'id=tok,mode=0444 '),
+    causes: {
+      [BUILD]: [
+        {
+          ...{ kind: 'mount', mount: 'secret /run/secrets/tok', change: 'option', option: 'mode' },
+          ...{ before: '0400', after: '0444' },
         },
       ],
     },
@@ -628,10 +670,11 @@ function executedIn(stderr: string): readonly { readonly name: string; readonly 
   );
 }
 
-for (const { name, edit: change, flags = [], env: given = {}, causes } of MUTATIONS)
+for (const { name, before: prepare, edit: change, flags = [], env: given = {}, causes } of MUTATIONS)
   test(`${name}: ${Object.keys(causes).length === 0 ? 'no cause of its own' : 'exactly that is the cause'}`, async () => {
     const ok = (given: readonly string[], values: NodeJS.ProcessEnv) =>
       commands.ok(given, space.directory, values);
+    prepare?.();
     // What is compared with is what was built last.
     await ok(['-q', ...SECRET, context], { TOKEN: 'one' });
     change?.();

@@ -6,6 +6,7 @@ import type { ListedEntry } from '../listing.ts';
 import { countFiles, differenceOf } from './listing-difference.ts';
 import { compareFiles } from './compare-files.ts';
 import { describeInput, isDigestText, pair, textOf, type Execution } from './execution.ts';
+import { isSetByVariable, usedVariables } from './variables.ts';
 
 /** Parts that a flag gives, and the flag. */
 const FLAGS: Readonly<Record<string, string>> = {
@@ -27,7 +28,7 @@ export function compareCopy(
   after: Execution,
   parts: ReadonlySet<string>,
 ): readonly Cause[] {
-  const variables = before.origin.text === after.origin.text ? usedVariables(before, after) : [];
+  const variables = usedVariables(before, after);
   // What is written is the same and the words are not: then the variables in them are what changed.
   const isByVariable = variables.length > 0;
   const causes: Cause[] = [...variables];
@@ -37,22 +38,12 @@ export function compareCopy(
       causes.push(setting(name, part, before, after));
   const isOtherPath = parts.has('destination') || parts.has('instruction') || patternsDiffer(before, after);
   if (isOtherPath && !isByVariable) causes.push(otherPath(before, after));
-  if (parts.has('workdirUser')) causes.push(setting('USER', 'workdirUser', before, after));
+  const changed = new Set(variables.map(({ name }) => name));
+  if (parts.has('workdirUser') && !isSetByVariable('USER', before, after, changed))
+    causes.push(setting('USER', 'workdirUser', before, after));
   if (parts.has('sources') && !patternsDiffer(before, after))
     causes.push(...compareSources(before, after, parts));
   return causes;
-}
-
-function usedVariables(before: Execution, after: Execution): readonly Cause[] {
-  const [old, now] = [before.origin.variables, after.origin.variables];
-  return [...new Set([...Object.keys(old), ...Object.keys(now)])]
-    .filter((name) => old[name] !== now[name])
-    .map((name) => ({
-      kind: 'variable',
-      variable: after.origin.args.includes(name) || before.origin.args.includes(name) ? 'ARG' : 'ENV',
-      name,
-      ...pair(old[name], now[name]),
-    }));
 }
 
 function setting(name: string, part: string, before: Execution, after: Execution): Cause {
@@ -107,11 +98,17 @@ function compareSources(before: Execution, after: Execution, parts: ReadonlySet<
     // Only what it is called is another.
     if (inline !== undefined && isSameText)
       return [{ kind: 'instruction', before: before.origin.text, after: after.origin.text }];
+    // Variables in it are what changed.
+    if (inline !== undefined && isWrittenAlike(before, after)) return [];
     if (inline !== undefined) return [{ kind: 'source', source: `heredoc ${inline}` }];
     const [whole, wholeBefore] = [partOf(source, 'whole'), partOf(earlier, 'whole')];
     const of = describeInput(after.origin.inputs[inputOf(after, index)]);
     return [{ kind: 'source', source: of, ...pair(textOf(wholeBefore), textOf(whole)) }];
   });
+}
+
+function isWrittenAlike({ origin: before }: Execution, { origin: after }: Execution): boolean {
+  return after.heredocs !== undefined && before.heredocs === after.heredocs && before.text === after.text;
 }
 
 /** Sources that stand in the Dockerfile itself have no input. */

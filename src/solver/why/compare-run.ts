@@ -2,6 +2,7 @@
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from '../../base/json.ts';
 import type { Cause } from '../../progress/cause.ts';
 import { describeInput, pair, textOf, type Execution, type Surroundings } from './execution.ts';
+import { followsVariable, isSetByVariable, usedVariables } from './variables.ts';
 
 /** Parts that an instruction or a flag gives, and its name. */
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -23,8 +24,9 @@ export function compareRun(
   const causes: Cause[] = [];
   if (parts.has('args') || parts.has('script')) causes.push(...compareCommand(before, after));
   if (parts.has('env')) causes.push(...compareEnvironment(before, after));
+  const changed = new Set(changedNames(before, after));
   for (const [part, name] of Object.entries(SETTINGS))
-    if (parts.has(part))
+    if (parts.has(part) && !isSetByVariable(name, before, after, changed))
       causes.push({
         kind: 'setting',
         name,
@@ -76,11 +78,13 @@ function stringsOf(value: Json | undefined): readonly string[] {
 
 function compareEnvironment(before: Execution, after: Execution): readonly Cause[] {
   const [old, now] = [environmentOf(before), environmentOf(after)];
-  const names = [...new Set([...old.keys(), ...now.keys()])].filter(
-    (name) => old.get(name) !== now.get(name),
-  );
+  const names = changedNames(before, after);
   if (names.length === 0) return [{ kind: 'variable-order' }];
-  const own = names.filter((name) => !followsAnother(name, new Set(names), before, after));
+  const [written, writtenNow] = [before.origin.derived, after.origin.derived];
+  const own = names.filter(
+    (name) =>
+      !followsVariable(written?.[name], writtenNow?.[name], (used) => used !== name && names.includes(used)),
+  );
   return (own.length === 0 ? names : own).map((name) => ({
     kind: 'variable',
     variable: (now.has(name) ? after : before).origin.args.includes(name) ? 'ARG' : 'ENV',
@@ -89,18 +93,10 @@ function compareEnvironment(before: Execution, after: Execution): readonly Cause
   }));
 }
 
-/** What is written is the same, and a variable in it changed. */
-function followsAnother(
-  name: string,
-  changed: ReadonlySet<string>,
-  before: Execution,
-  after: Execution,
-): boolean {
-  const text = after.origin.derived?.[name];
-  if (text === undefined || text !== before.origin.derived?.[name]) return false;
-  return [...text.matchAll(/\$\{?([A-Za-z_][A-Za-z0-9_]*)/g)].some(
-    ([, used = '']) => used !== name && changed.has(used),
-  );
+/** Of variables of the environment. */
+function changedNames(before: Execution, after: Execution): readonly string[] {
+  const [old, now] = [environmentOf(before), environmentOf(after)];
+  return [...new Set([...old.keys(), ...now.keys()])].filter((name) => old.get(name) !== now.get(name));
 }
 
 function environmentOf({ named }: Execution): ReadonlyMap<string, string> {
@@ -116,7 +112,8 @@ function compareMounts(before: Execution, after: Execution, around: Surroundings
   const [old, now] = [mountsOf(before), mountsOf(after)];
   const moved = movedMounts(old, now);
   const names = [...new Set([...old.keys(), ...now.keys()])];
-  const causes = names.flatMap((mount): readonly Cause[] => {
+  const variables = usedVariables(before, after);
+  const differences = names.flatMap((mount): readonly Cause[] => {
     const [earlier, later] = [old.get(mount), now.get(mount)];
     const move = moved.get(mount);
     if (move !== undefined) return move;
@@ -124,10 +121,20 @@ function compareMounts(before: Execution, after: Execution, around: Surroundings
     if (later === undefined) return [{ kind: 'mount', mount, change: 'removed' }];
     return compareMount(mount, earlier, later, around);
   });
+  // In the same words, only variables and files can be others.
+  if (variables.length > 0) {
+    const inEnvironment = new Set(changedNames(before, after));
+    const others = variables.filter(({ name }) => !inEnvironment.has(name));
+    return [...others, ...differences.filter(isOfFiles)];
+  }
   // The same mounts in another order.
-  if (causes.length === 0)
+  if (differences.length === 0)
     return [{ kind: 'instruction', before: before.origin.text, after: after.origin.text }];
-  return causes;
+  return differences;
+}
+
+function isOfFiles(cause: Cause): boolean {
+  return cause.kind === 'mount' && cause.change === 'files';
 }
 
 /** By the names of both: what is mounted elsewhere now, or another secret at its usual place, is one change. */
@@ -142,11 +149,7 @@ function movedMounts(
       if (now.has(mount) || moved.has(mount)) continue;
       const option = changedAlone(before, after);
       if (option === undefined) continue;
-      const { [option]: was } = before;
-      const { [option]: is } = after;
-      moved.set(mount, [
-        { kind: 'mount', mount, change: 'option', option, ...pair(textOf(was), textOf(is)) },
-      ]);
+      moved.set(mount, [optionCause(mount, option, before, after)]);
       moved.set(name, []);
       break;
     }
@@ -154,8 +157,20 @@ function movedMounts(
   return moved;
 }
 
-/** The one option that two mounts of different names differ in. */
-function changedAlone(before: JsonObject, after: JsonObject): 'target' | 'id' | undefined {
+function optionCause(mount: string, option: string, before: JsonObject, after: JsonObject): Cause {
+  const name = option === 'kind' ? 'type' : option;
+  const [old, now] = [shownOption(option, before[option]), shownOption(option, after[option])];
+  return { kind: 'mount', mount, change: 'option', option: name, ...pair(old, now) };
+}
+
+/** As a Dockerfile has it. */
+function shownOption(option: string, value: Json | undefined): string | undefined {
+  return option === 'mode' && typeof value === 'number' ? `0${value.toString(8)}` : textOf(value);
+}
+
+/** The one option that two mounts of different names differ in; what else there is to another kind follows from it. */
+function changedAlone(before: JsonObject, after: JsonObject): 'target' | 'id' | 'kind' | undefined {
+  if (before['kind'] !== after['kind']) return before['target'] === after['target'] ? 'kind' : undefined;
   const options = changedOptions(before, after);
   const isSecret = before['kind'] === 'secret' && after['kind'] === 'secret';
   if (options.length === 1 && options[0] === 'target') return 'target';
@@ -204,9 +219,8 @@ function compareMount(
   around: Surroundings,
 ): readonly Cause[] {
   return changedOptions(before, after).flatMap((option): readonly Cause[] => {
+    if (option !== 'source' || before['kind'] !== 'bind') return [optionCause(mount, option, before, after)];
     const [old, now] = [textOf(before[option]), textOf(after[option])];
-    if (option !== 'source' || before['kind'] !== 'bind')
-      return [{ kind: 'mount', mount, change: 'option', option, ...pair(old, now) }];
     // A source is the identity of its input and a path in it.
     const [identity, path] = splitSource(old);
     const [identityNow, pathNow] = splitSource(now);

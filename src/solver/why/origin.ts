@@ -98,16 +98,16 @@ function mergedOrigin(inputs: readonly Vertex[]): InputOrigin {
 /** undefined where it does not parse: it may come from elsewhere, and what is made of it is shown. */
 export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
   if (!isJsonObject(value)) return undefined;
-  const { stage, step, text, variables, args, derived, inputs, platform, mountInputs, patterns, ignore } =
-    value;
+  const { stage, step, text, variables, args, derived, settings, heredocs } = value;
+  const { inputs, platform, mountInputs, patterns, ignore } = value;
   const isComplete =
     isText(stage) &&
     typeof step === 'number' &&
     isText(text) &&
-    isJsonObject(variables) &&
-    Object.values(variables).every(isText) &&
+    areTexts(variables) &&
     isListOf(args, isText) &&
-    (derived === undefined || (isJsonObject(derived) && Object.values(derived).every(isText))) &&
+    [derived, settings].every((texts) => texts === undefined || areTexts(texts)) &&
+    (heredocs === undefined || isText(heredocs)) &&
     isListOf(inputs, isInput) &&
     (platform === undefined || isText(platform)) &&
     (mountInputs === undefined ||
@@ -115,6 +115,10 @@ export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
     (patterns === undefined || isListOf(patterns, (each) => isListOf(each, isText))) &&
     (ignore === undefined || isIgnore(ignore));
   return isComplete ? (value as unknown as StepOrigin) : undefined;
+}
+
+function areTexts(value: Json | undefined): boolean {
+  return isJsonObject(value) && Object.values(value).every(isText);
 }
 
 function isText(value: Json | undefined): boolean {
