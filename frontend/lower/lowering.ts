@@ -179,7 +179,8 @@ export function createLowering(options: LoweringOptions): Lowering {
       case 'stage':
         return beginFromStage(await stage(findTargetContext(context.name, from).index), frame);
       case 'directory': {
-        const state = beginFromNothing(frame);
+        // What comes from the directory is the first step.
+        const state = { ...beginFromNothing(frame), step: 0 };
         const op = {
           kind: 'copy',
           instruction: 'COPY',
