@@ -149,6 +149,56 @@ test('1.2 BUILDKIT_* args: BUILDKIT_CONTEXT_KEEP_GIT_DIR keeps .git of a context
   assert.match(kept.stderr, /^#\d+ [\d.]+ \/c\/\.git$/m);
 });
 
+test('ADD of a branch that has another commit depends on its files, and is not said to lose them', async () => {
+  using space = openWorkspace();
+  importBusybox(space);
+  await using repository = await serveRepository(space);
+  const { url, directory } = repository;
+  git(directory, 'branch', 'moving', 'main');
+  const context = space.context('moving', {
+    Dockerfile: `FROM bb:1\nADD ${url}#moving:docker /d\nRUN ls /d\nADD ${url}#moving /all\n`,
+  });
+  space.ok(['-q', context]);
+  git(directory, 'checkout', '-q', 'moving');
+  writeFileSync(join(directory, 'f'), 'moved\n');
+  git(directory, 'commit', '-qam', 'moved');
+  git(directory, 'checkout', '-q', 'main');
+  const asked = JSON.parse(space.ok(['why', '--format', 'json', context]).stdout) as {
+    readonly steps: readonly { readonly name: string; readonly state: string }[];
+  };
+  assert.deepEqual(
+    asked.steps.flatMap(({ name, state }) => (state === 'given' ? [] : [`${state} ${name.slice(0, 9)}`])),
+    [
+      'executed git git:/',
+      'depends [2/4] ADD',
+      'depends [3/4] RUN',
+      'executed git git:/',
+      'depends [4/4] ADD',
+    ],
+  );
+  const { stderr } = space.ok(['--progress', 'plain', context]);
+  assert.match(stderr, /\[2\/4\] ADD .*\n#\d+ CACHED/);
+  assert.match(stderr, /\[4\/4\] ADD .*\n#\d+ executing: f changed\n/);
+});
+
+test('why of a step that cannot be described shows its line, as the build does', () => {
+  using space = openWorkspace();
+  importBusybox(space);
+  const context = space.context('nowhere', { Dockerfile: 'FROM bb:1\nCOPY nowhere /\n' });
+  const { stderr } = space.tsbuild(['why', context]);
+  assert.match(stderr, /cannot find "nowhere"[^]*Dockerfile:2:6\n[^]*> {2}2 \| COPY nowhere \//);
+});
+
+test('files of a directory that FROM names are the first step of its stage', () => {
+  using space = openWorkspace();
+  importBusybox(space);
+  const context = space.context('first-step', { Dockerfile: 'FROM files\nCOPY f /f\n', f: 'f\n' });
+  const files = space.context('first-files', { a: 'a\n' });
+  const args = ['--progress', 'plain', '--build-context', `files=${files}`, context];
+  const { stderr } = space.ok(args);
+  assert.match(stderr, /\[1\/2\] FROM files\n[^]*\[2\/2\] COPY f \/f\n/);
+});
+
 test('1.6 ADD git: refs, directories, submodules, checksum, .git on request', async () => {
   using space = openWorkspace();
   importBusybox(space);

@@ -291,6 +291,17 @@ const MUTATIONS: readonly Mutation[] = [
     },
   },
   {
+    name: 'the ignore file makes an exception in a directory that it leaves out',
+    before() {
+      write('.dockerignore', `${FILES['.dockerignore'] ?? ''}src/sub\n`);
+      write('src/a.txt', 'without sub\n');
+    },
+    edit: () => write('.dockerignore', `${FILES['.dockerignore'] ?? ''}src/sub\n!src/sub/c.txt\n`),
+    causes: {
+      [SRC]: [{ kind: 'ignore', file: 'project/.dockerignore', added: ['src/sub/c.txt'], removed: [] }],
+    },
+  },
+  {
     name: 'a pattern of the ignore file that matches nothing',
     edit: () => write('.dockerignore', `${FILES['.dockerignore'] ?? ''}nothing-of-this\n`),
     causes: NOTHING,

@@ -190,6 +190,26 @@ test('files whose earlier list is gone have changed all the same', () => {
   assert.equal(cause === undefined ? '' : describeCause(cause), 'files of the build context changed');
 });
 
+test('of several sources of an ADD the one that changed is named, in whatever order they are fetched', () => {
+  const add = (fetched: string, files: string): Execution =>
+    execution(
+      { kind: 'copy', sources: [{ whole: fetched }, { inline: 'E' }, { files: digestOf(files) }] },
+      {
+        inputs: [
+          { kind: 'image', reference: 'b' },
+          { kind: 'context', name: 'context' },
+          { kind: 'fetched', url: 'http://host/f' },
+        ],
+        patterns: [[], [], ['d']],
+        sourceInputs: [2, null, 1],
+      },
+    );
+  assert.deepEqual(compare(add('1', 'a'), add('2', 'a')), [
+    { kind: 'source', source: 'http://host/f', before: '1', after: '2' },
+  ]);
+  assert.equal(summarize(compare(add('1', 'a'), add('1', 'b'))), 'files of the build context changed');
+});
+
 test('variables: value, order, and which of them are ARGs', () => {
   const run = (...env: readonly string[]): Execution => execution({ kind: 'run', env }, { args: ['A'] });
   assert.equal(summarize(compare(run('A=1', 'B=1'), run('A=2', 'B=1'))), 'ARG A changed from "1" to "2"');

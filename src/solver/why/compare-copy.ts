@@ -86,7 +86,6 @@ function compareSources(before: Execution, after: Execution, parts: ReadonlySet<
   const [old, now] = [listOf(before.named['sources']), listOf(after.named['sources'])];
   if (old.length !== now.length)
     return [{ kind: 'instruction', before: before.origin.text, after: after.origin.text }];
-  // The first input is what is copied onto; sources of one kind share an input, in order.
   return now.flatMap((source, index): readonly Cause[] => {
     const earlier = old[index];
     if (canonicalJson(source) === canonicalJson(earlier)) return [];
@@ -113,6 +112,8 @@ function isWrittenAlike({ origin: before }: Execution, { origin: after }: Execut
 
 /** Sources that stand in the Dockerfile itself have no input. */
 function inputOf({ named, origin }: Execution, index: number): number {
+  const known = origin.sourceInputs?.[index];
+  if (typeof known === 'number') return known;
   const sources = listOf(named['sources']);
   const before = sources.slice(0, index).filter((source) => partOf(source, 'inline') === undefined);
   return Math.min(1 + before.length, Math.max(1, origin.inputs.length - 1));
@@ -189,8 +190,8 @@ function filterByIgnoreFile(
   const removed = [...old.keys()].filter((path) => !now.has(path) && is(path) && !was(path));
   if (added.length === 0 && removed.length === 0) return plain;
   return {
-    before: without(old, removed),
-    after: without(now, added),
+    before: without(old, [...removed, ...onTheWayTo(removed, old, now)]),
+    after: without(now, [...added, ...onTheWayTo(added, now, old)]),
     cause: {
       kind: 'ignore',
       file,
@@ -198,6 +199,22 @@ function filterByIgnoreFile(
       removed: removed.slice(0, MAX_CHANGES),
     },
   };
+}
+
+/** Directories that are in `entries` alone, and there for the sake of what lies in them. */
+function onTheWayTo(
+  paths: readonly string[],
+  entries: ReadonlyMap<string, ListedEntry>,
+  others: ReadonlyMap<string, ListedEntry>,
+): readonly string[] {
+  const directories = new Set<string>();
+  for (const path of paths)
+    for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) {
+      const directory = path.slice(0, at);
+      if (directories.has(directory)) break;
+      if (entries.has(directory) && !others.has(directory)) directories.add(directory);
+    }
+  return [...directories];
 }
 
 function matcherOf(text: string): (path: string) => boolean {

@@ -40,6 +40,8 @@ export interface Explanation {
 export interface Explainer {
   /** `key` has no record that could be used. */
   explain(vertex: Vertex, key: CacheKey, description: CacheMap): Explanation;
+  /** The execution that a step is compared with first, where what it takes cannot be looked into yet. */
+  likeliest(vertex: Vertex): StepRecord | undefined;
   /** Keeps what a record with this description refers to; when a step is executed, before `complete`. */
   keep(description: CacheMap): void;
   /** The record as it is to be kept. */
@@ -122,6 +124,12 @@ export function createExplainer(options: ExplainerOptions): Explainer {
       const explanation = explainNow(vertex, key, description);
       explanations.set(vertex.id, explanation);
       return explanation;
+    },
+
+    likeliest(vertex) {
+      const origin = originOf(vertex);
+      const [line] = origin === undefined ? [] : candidatesOf(origin);
+      return line === undefined ? undefined : (records.get(line.key) ?? others.get(line.key));
     },
 
     keep({ listings = [] }) {

@@ -29,6 +29,8 @@ export interface StepOrigin extends StepPlace {
   readonly platform?: string;
   /** Which input each mount of a RUN takes its files from; null: none. */
   readonly mountInputs?: readonly (number | null)[];
+  /** Which input each source of a COPY comes from; null: it stands in the Dockerfile. Absent in older records. */
+  readonly sourceInputs?: readonly (number | null)[];
   /** Patterns of each source of a COPY, as expanded. */
   readonly patterns?: readonly (readonly string[])[];
   /** The ignore file of the build context: its name, and the digest of its text (kept as a document). */
@@ -49,7 +51,10 @@ export function originOf(vertex: Vertex, ignore?: StepOrigin['ignore']): StepOri
         }
       : {}),
     ...(op.kind === 'copy'
-      ? { patterns: op.sources.map((source) => (source.kind === 'paths' ? source.patterns : [])) }
+      ? {
+          patterns: op.sources.map((source) => (source.kind === 'paths' ? source.patterns : [])),
+          sourceInputs: op.sources.map((source) => (source.kind === 'inline' ? null : source.input)),
+        }
       : {}),
     ...(ignore === undefined ? {} : { ignore }),
   };
@@ -99,7 +104,7 @@ function mergedOrigin(inputs: readonly Vertex[]): InputOrigin {
 export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
   if (!isJsonObject(value)) return undefined;
   const { stage, step, text, variables, args, derived, settings, heredocs } = value;
-  const { inputs, platform, mountInputs, patterns, ignore } = value;
+  const { inputs, platform, mountInputs, sourceInputs, patterns, ignore } = value;
   const isComplete =
     isText(stage) &&
     typeof step === 'number' &&
@@ -110,11 +115,14 @@ export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
     (heredocs === undefined || isText(heredocs)) &&
     isListOf(inputs, isInput) &&
     (platform === undefined || isText(platform)) &&
-    (mountInputs === undefined ||
-      isListOf(mountInputs, (each) => each === null || typeof each === 'number')) &&
+    [mountInputs, sourceInputs].every((list) => list === undefined || isListOf(list, isInputNumber)) &&
     (patterns === undefined || isListOf(patterns, (each) => isListOf(each, isText))) &&
     (ignore === undefined || isIgnore(ignore));
   return isComplete ? (value as unknown as StepOrigin) : undefined;
+}
+
+function isInputNumber(value: Json): boolean {
+  return value === null || typeof value === 'number';
 }
 
 function areTexts(value: Json | undefined): boolean {

@@ -6,7 +6,7 @@
  * follows is executed for certain; where they may be the same (a RUN), what follows depends on that.
  */
 import { digestOf, type CacheKey, type Digest } from '../../base/digest.ts';
-import { isTsbuildError } from '../../base/errors.ts';
+import { isTsbuildError, locate } from '../../base/errors.ts';
 import { canonicalJson } from '../../base/json.ts';
 import type { Vertex } from '../../graph/graph.ts';
 import type { Op } from '../../graph/ops.ts';
@@ -84,12 +84,18 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
     const inputs = inputsOf(vertex);
     // why: TypeScript cannot see that handlers[op.kind] belongs to this op; OpHandlers guarantees it.
     const handler = options.handlers[vertex.op.kind] as unknown as OpHandler<Op>;
+    if (vertex.op.kind !== 'merge' && inputs.some(({ step }) => isUnseen(step)))
+      return ofUnseen(vertex, inputs);
     const context = contextOf(vertex, inputs, options.signal);
-    const description = await describe(handler, context, inputs);
+    const description = await describe(handler, context, inputs).catch((error: unknown) => {
+      throw locate(error, vertex.source);
+    });
     try {
       if (description === undefined) return given(vertex, inputs, await handler.exec(context));
       if (description === 'unknown') return unknown(vertex, inputs, await lostOf(inputs));
       return await lookUp(vertex, inputs, description);
+    } catch (error) {
+      throw locate(error, vertex.source);
     } finally {
       if (typeof description === 'object') await description.release?.();
     }
@@ -162,6 +168,21 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
     };
   }
 
+  /** Of a commit that was not fetched yet: its files may be those of the last one. */
+  function ofUnseen(vertex: Vertex, inputs: readonly Outcome[]): Outcome {
+    const follows = uncertain(inputs);
+    const nearest = explainer.likeliest(vertex);
+    const causes = causesOnUnseen(vertex, nearest);
+    const step: SurveyedStep = { vertex, state: causes.length > 0 ? 'executed' : 'depends', causes, follows };
+    return nearest === undefined
+      ? { step, result: emptyStack, certainty: 'other' }
+      : {
+          step: { ...step, record: nearest },
+          result: restacked(vertex, inputs, nearest),
+          certainty: inputs[0]?.certainty === 'other' ? 'other' : 'perhaps',
+        };
+  }
+
   for (const vertex of vertices) {
     options.signal.throwIfAborted();
     outcomes.set(vertex.id, await look(vertex));
@@ -201,6 +222,21 @@ function mayBeSame(
         return false;
     }
   });
+}
+
+/** Nothing is known of what it holds. */
+function isUnseen({ vertex, state, record }: SurveyedStep): boolean {
+  return vertex.op.kind === 'git' && state === 'executed' && record === undefined;
+}
+
+function causesOnUnseen(
+  { noCache, place }: Vertex,
+  nearest: Pick<StepRecord, 'origin'> | undefined,
+): readonly Cause[] {
+  if (noCache === true) return [{ kind: 'no-cache' }];
+  if (nearest === undefined) return [{ kind: 'new' }];
+  const [before, after] = [nearest.origin?.text ?? '', place?.text ?? ''];
+  return before === after ? [] : [{ kind: 'instruction', before, after }];
 }
 
 /** What it made then, on top of what is below it now. */
