@@ -253,6 +253,27 @@ test('a registry that is not there, or never answers, is given up', async () => 
   assert.equal(countsOf(silent), '6 executed, 0 cached');
 });
 
+test('a registry that never answers is waited for once, however many cache mounts there are', async () => {
+  const mounts = ['a', 'b', 'c'].map((id) => `--mount=type=cache,id=${id},target=/${id}`).join(' ');
+  const context = space.context('silent-mounts', {
+    Dockerfile: `FROM ${base}\nRUN ${mounts} echo > /a/1\nRUN ${mounts} echo > /b/1\n`,
+  });
+  const spec = `type=registry,ref=${cache('silent-mounts')},mounts=true`;
+  watched.fault = (_method, url) => (url.includes('/cache/silent-mounts/') ? 'hang' : undefined);
+  const start = Date.now();
+  const args = ['--cache-from', spec, '--cache-to', spec, '--progress', 'plain', context];
+  const silent = await at('silent-mounts').run(...args);
+  watched.fault = undefined;
+  assert.equal(countsOf(silent), '2 executed, 0 cached');
+  // Ten for reading, ten for writing.
+  assert.ok(Date.now() - start < 28_000, `it took ${Date.now() - start} ms`);
+  assert.deepEqual(silent.stderr.match(/^WARN: cannot \w+ (?:cache mounts to )?the cache/gm)?.toSorted(), [
+    'WARN: cannot read the cache',
+    'WARN: cannot write cache mounts to the cache',
+    'WARN: cannot write the cache',
+  ]);
+});
+
 test('layers that the registry has lost are made again, by build and by push', async () => {
   const context = app('lost');
   await at('lost-1').run('--cache-to', `type=registry,ref=${cache('lost')},mode=max`, context);

@@ -24,7 +24,7 @@ import type { CacheDestination, CacheMode, CacheSource, PlaceDestination } from 
 import { createCacheWriter, type CacheWriter, type PlanDraft } from './cache-writer.ts';
 import { createDirectoryPlace } from './directory-place.ts';
 import type { MountUse } from './mounts/mount-use.ts';
-import type { TravellingMounts } from './mounts/travelling-mounts.ts';
+import type { TravellingMounts, TravellingMountsOptions } from './mounts/travelling-mounts.ts';
 import { createRegistryPlace } from './registry-place.ts';
 import type { TravellingStep } from './step-document.ts';
 
@@ -87,7 +87,7 @@ export async function openBuildCache(
 
   async function readerOf(spec: CacheSource | PlaceDestination, warns: boolean): Promise<CacheReader> {
     const place = await openPlace(engine, spec);
-    const name = `${place.repository} ${place.tag}`;
+    const name = nameOf(place);
     const known = readers.get(name);
     if (known !== undefined) return known;
     const { platforms } = request;
@@ -105,7 +105,8 @@ export async function openBuildCache(
   for (const spec of request.from) sources.push(await readerOf(spec, true));
   const destinations: Destination[] = [];
   const places = request.to.filter((spec) => spec.kind !== 'inline');
-  const mounts = await openMounts(engine, request.from, places, warn, options);
+  const isBroken = (place: CachePlace): boolean => readers.get(nameOf(place))?.isBroken() === true;
+  const mounts = await openMounts(engine, request.from, places, { ...options, isBroken, warn });
   for (const spec of places) {
     const reader = await readerOf(spec, false);
     const writer = createCacheWriter({
@@ -258,20 +259,23 @@ export async function openBuildCache(
   };
 }
 
+function nameOf({ repository, tag }: CachePlace): string {
+  return `${repository} ${tag}`;
+}
+
 /** undefined where no cache mount travels. */
 async function openMounts(
   engine: Engine,
   from: readonly CacheSource[],
   to: readonly PlaceDestination[],
-  warn: (message: string) => void,
-  options: CallOptions,
+  options: CallOptions & Pick<TravellingMountsOptions, 'isBroken' | 'warn'>,
 ): Promise<TravellingMounts | undefined> {
   const places = (specs: readonly (CacheSource | PlaceDestination)[]): Promise<CachePlace[]> =>
     Promise.all(specs.filter((spec) => spec.mounts).map((spec) => openPlace(engine, spec)));
   const [sources, destinations] = [await places(from), await places(to)];
   if (sources.length + destinations.length === 0) return undefined;
   const { openTravellingMounts } = await import('./mounts/travelling-mounts.ts');
-  return openTravellingMounts({ ...options, engine, sources, destinations, warn });
+  return openTravellingMounts({ ...options, engine, sources, destinations });
 }
 
 async function openPlace(engine: Engine, spec: CacheSource | PlaceDestination): Promise<CachePlace> {

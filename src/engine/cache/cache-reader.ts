@@ -25,6 +25,8 @@ export interface CacheReader {
   readonly plans: Promise<readonly Plan[]>;
   /** What the plan tag held when it was read; undefined: nothing, or nothing that could be read. */
   readonly found: Promise<FoundPlans | undefined>;
+  /** It cannot be read, and is left alone. */
+  isBroken(): boolean;
   /** Never throws. */
   find(key: CacheKey): Promise<TravellingStep | undefined>;
 }
@@ -77,6 +79,7 @@ export function openCacheReader(place: CachePlace, options: ReaderOptions): Cach
     place,
     plans,
     found,
+    isBroken: () => isBroken,
     async find(key) {
       const planned = (await known).get(key);
       if (planned !== undefined || isBroken || signal.aborted) return planned;

@@ -85,9 +85,12 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
     isBroken = true;
   }
 
+  /** Who gave no answer when it was read is not waited for as long once more. */
+  const stallMs = (): number => (reader.isBroken() ? PLAN_MS : STALL_MS);
+
   async function put(blob: Descriptor, from: BlobSource): Promise<void> {
     announce();
-    await whileMoving(STALL_MS, signal, (inner, moved) =>
+    await whileMoving(stallMs(), signal, (inner, moved) =>
       copyBlob(blob, from, place.sink, {
         signal: inner,
         onNotice: io.onNotice,
@@ -101,7 +104,7 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
 
   async function publish(tag: string, manifest: Document): Promise<void> {
     announce();
-    await within(STALL_MS, signal, (inner) =>
+    await within(stallMs(), signal, (inner) =>
       place.publish(tag, manifest, { signal: inner, onNotice: io.onNotice }),
     );
   }

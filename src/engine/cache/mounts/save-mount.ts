@@ -15,7 +15,7 @@ import { withVertex, type CallOptions } from '../../with-vertex.ts';
 import { documentOf, mountManifest, type Document } from '../artifacts.ts';
 import type { CachePlace } from '../cache-place.ts';
 import { mountTag } from '../cache-spec.ts';
-import { STALL_MS, whileMoving } from '../patience.ts';
+import { PLAN_MS, STALL_MS, whileMoving, within } from '../patience.ts';
 import {
   SEGMENT_TYPE,
   serializeSegment,
@@ -65,7 +65,9 @@ async function save(options: SaveOptions, vertex: string, moved: () => void): Pr
       },
     });
 
-  const before = await findMount(place, mount.name, asking);
+  const before = await within(PLAN_MS, signal, (inner) =>
+    findMount(place, mount.name, { ...asking, signal: inner }),
+  );
   const known = before === undefined ? [] : await readEntries(place, before, content, asking);
   const placed = before === undefined ? new Map<string, PlacedChunk>() : chunksOf(before, known);
   const state = readMountState(statePath);

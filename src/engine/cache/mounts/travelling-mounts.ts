@@ -18,6 +18,7 @@ import {
 import { dirname, join } from 'node:path';
 import { tryLock } from '../../../../native/sys.ts';
 import type { Digest } from '../../../base/digest.ts';
+import { isTsbuildError, type ErrorCode } from '../../../base/errors.ts';
 import type { Descriptor } from '../../../oci/documents.ts';
 import type { Engine } from '../../engine.ts';
 import { transferOptions } from '../../transfer-progress.ts';
@@ -34,6 +35,14 @@ import { saveMount } from './save-mount.ts';
 import { scanMount } from './scan.ts';
 import { removeTree } from '../../../base/remove-tree.ts';
 
+/** Not what is damaged, which may be one mount alone. */
+const OF_THE_REGISTRY: ReadonlySet<ErrorCode> = new Set([
+  'REGISTRY_UNREACHABLE',
+  'REGISTRY_AUTH',
+  'REGISTRY_REFUSED',
+  'REGISTRY_PROTOCOL',
+]);
+
 export interface TravellingMounts {
   /** Before a step uses a cache mount. Once per build and mount; never throws. */
   arrive(mount: MountUse): Promise<void>;
@@ -45,6 +54,8 @@ export interface TravellingMountsOptions extends CallOptions {
   readonly engine: Engine;
   readonly sources: readonly CachePlace[];
   readonly destinations: readonly CachePlace[];
+  /** Whether steps could not be read from it either. */
+  readonly isBroken: (place: CachePlace) => boolean;
   readonly warn: (message: string) => void;
 }
 
@@ -54,10 +65,13 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
   const used = new Map<string, MountUse>();
   const arriving = new Map<string, Promise<void>>();
   const warned = new Set<string>();
+  /** What of which place was given up: the next mount would wait as long for the same answer. */
+  const givenUp = new Set<string>();
   const statePath = (name: string): string =>
     join(engine.options.root, 'run/cache-states', `${name}.json.gz`);
 
-  function failed(what: string, place: CachePlace, error: unknown): void {
+  function failed(what: 'read' | 'write', place: CachePlace, error: unknown): void {
+    if (isTsbuildError(error) && OF_THE_REGISTRY.has(error.code)) givenUp.add(`${what} ${place.name}`);
     if (signal.aborted || warned.has(`${what} ${place.name}`)) return;
     warned.add(`${what} ${place.name}`);
     const reason = error instanceof Error ? error.message : String(error);
@@ -67,7 +81,8 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
   }
 
   async function arrive(mount: MountUse): Promise<void> {
-    for (const place of sources)
+    for (const place of sources) {
+      if (givenUp.has(`read ${place.name}`) || options.isBroken(place)) continue;
       try {
         const remote = await within(PLAN_MS, signal, (inner) =>
           findMount(place, mount.name, { signal: inner }),
@@ -78,6 +93,7 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
       } catch (error) {
         failed('read', place, error);
       }
+    }
   }
 
   async function arriveFrom(place: CachePlace, mount: MountUse, remote: RemoteMount): Promise<void> {
@@ -161,12 +177,14 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
 
   async function save(mount: MountUse): Promise<void> {
     if (!existsSync(mount.directory)) return;
-    for (const place of destinations)
+    for (const place of destinations) {
+      if (givenUp.has(`write ${place.name}`)) continue;
       try {
         await saveMount({ ...options, place, mount, statePath: statePath(mount.name) });
       } catch (error) {
         failed('write', place, error);
       }
+    }
   }
 
   return {
