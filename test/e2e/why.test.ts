@@ -824,3 +824,20 @@ test('what lies on COPY --link follows the base image, or the linked step that h
     '[5/5] RUN echo more': 'depends',
   });
 });
+
+test('other files of a mount are named once where the stage that it takes them from has another base', async () => {
+  const write = (tag: string): string =>
+    space.context('mounted-stage', {
+      Dockerfile: `FROM bb:${tag} AS one\nCOPY f /f\nRUN echo > /one\nFROM bb:1\nRUN --mount=from=one,target=/one cat /one/f\n`,
+      f: '1\n',
+    });
+  const directory = write('1');
+  await commands.ok(['-q', directory], space.directory);
+  write('2');
+  const told = await foretell(directory);
+  const follows: Cause = { kind: 'parent', step: '[one 2/3] COPY f /f' };
+  assert.deepEqual(told['[one 3/3] RUN echo > /one'], [follows]);
+  assert.deepEqual(told['[stage-1 2/2] RUN --mount=from=one,target=/one cat /one/f'], [
+    { kind: 'mount', mount: 'bind /one', change: 'files', option: 'stage "one"', causes: [follows] },
+  ]);
+});

@@ -259,7 +259,7 @@ function causesByInputs(
     ...mounts.flatMap((mount): readonly Cause[] => {
       const input = mount.kind === 'bind' ? inputs[mount.input] : undefined;
       const name = `${mount.kind} ${mount.target}`;
-      if (input?.certainty !== 'other' || seen.some((cause) => isOtherSource(cause, name))) return [];
+      if (input?.certainty !== 'other' || seen.some((cause) => isSaidOf(name, cause))) return [];
       const { causes } = input.step;
       return [{ kind: 'mount', mount: name, change: 'files', causes }];
     }),
@@ -269,10 +269,10 @@ function causesByInputs(
   ];
 }
 
-/** That its files are taken from elsewhere says already that they are others. */
-function isOtherSource(cause: Cause, mount: string): boolean {
+/** That the files of a mount are others, or are taken from elsewhere. */
+function isSaidOf(mount: string, cause: Cause): boolean {
   if (cause.kind !== 'mount' || cause.mount !== mount) return false;
-  return cause.change === 'added' || cause.option === 'source' || cause.option === 'from';
+  return ['added', 'files'].includes(cause.change) || cause.option === 'source' || cause.option === 'from';
 }
 
 function given(vertex: Vertex, inputs: readonly Outcome[], result: Result): Outcome {
