@@ -1,6 +1,7 @@
 /** What a directory takes on disk: allocated bytes and inodes, hard links counted once. */
 import { lstatSync, readdirSync } from 'node:fs';
 import { fsPath, type ByteString } from './byte-string.ts';
+import { errnoOf } from './errors.ts';
 
 /** Bytes that Linux takes. */
 const MAX_PATH = 4096;
@@ -27,4 +28,15 @@ export function usageOf(root: string): Usage {
     if (stat.isDirectory()) for (const name of readdirSync(at, 'latin1')) pending.push(`${path}/${name}`);
   }
   return { size, inodes: seen.size };
+}
+
+/** Bytes that are allocated; 0 where others remove it meanwhile. */
+export function sizeIfThere(root: string): number {
+  try {
+    return usageOf(root).size;
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') return 0;
+    throw error;
+  }
 }

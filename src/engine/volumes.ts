@@ -26,7 +26,7 @@ import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { isJsonObject, type JsonObject } from '../base/json.ts';
 import { isOwnerAlive, sweepUnowned } from '../base/owner.ts';
-import { usageOf } from '../base/usage.ts';
+import { sizeIfThere } from '../base/usage.ts';
 import { isVolumeName, VOLUME_NAME_RULE } from './volume-name.ts';
 import { removeTree } from '../base/remove-tree.ts';
 
@@ -208,7 +208,7 @@ export function openVolumes({ root, host, random, containerExists }: VolumesOpti
       let freed = 0;
       for (const volume of this.list()) {
         if (!selects(volume) || holders(volume.name).length > 0) continue;
-        const { size } = usageOf(volume.mountpoint);
+        const size = sizeIfThere(volume.mountpoint);
         try {
           remove(volume.name);
         } catch (error) {

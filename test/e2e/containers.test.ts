@@ -1,6 +1,7 @@
 /** The life of containers, as users see it: every command, docker's words and exit codes. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
@@ -360,6 +361,22 @@ test('prune removes what does not run, and rmi refuses what a container is made 
   assert.match(status('keep'), /^Up/);
   space.ok(['builder', 'prune', '-a']);
   space.ok(['exec', 'keep', 'true']);
+});
+
+test('prune leaves what a run that lives has made and not started yet', async () => {
+  const { stdout: made } = space.ok(['create', 'bb:1', 'true']);
+  const file = join(space.root, 'containers', made.trim(), 'config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+  const runner = spawn('sleep', ['60']);
+  const stat = readFileSync(`/proc/${runner.pid}/stat`, 'latin1');
+  const started = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  writeFileSync(file, JSON.stringify({ ...config, creator: `${runner.pid}.${started}.1` }));
+  assert.equal(space.ok(['container', 'prune', '-f']).stdout.includes(made.trim()), false);
+  assert.equal(space.ok(['system', 'prune', '-f']).stdout.includes(made.trim()), false);
+  runner.kill('SIGKILL');
+  await once(runner, 'exit');
+  space.ok(['container', 'prune', '-f']);
+  assert.equal(existsSync(file), false);
 });
 
 test('kill -9 of a monitor ends its container; the next look puts it right', async () => {

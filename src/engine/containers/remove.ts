@@ -1,9 +1,11 @@
 /** `rm` and `container prune`. */
 import { TsbuildError } from '../../base/errors.ts';
 import { isActive, isHeld, shortID, type StoredContainer } from '../../runtime/container.ts';
-import { usageOf } from '../../base/usage.ts';
+import { sizeIfThere } from '../../base/usage.ts';
 import type { Engine } from '../engine.ts';
+import { isOwnerAlive } from '../../base/owner.ts';
 import { current, untilReleased } from './hold.ts';
+import { isAbandoned } from './repair.ts';
 import { discardContainer } from './release.ts';
 import { endWith } from './stop.ts';
 
@@ -39,18 +41,27 @@ function stillRunning({ id, config, state }: StoredContainer): TsbuildError {
   );
 }
 
-/** Removes containers that do not run and that `selects` accepts. */
+/** Removes containers that do not run, that nobody is about to start, and that `selects` accepts. */
 export async function pruneContainers(
   engine: Engine,
   selects: (container: StoredContainer) => boolean,
 ): Promise<{ readonly removed: readonly string[]; readonly freed: number }> {
   const removed: string[] = [];
   let freed = 0;
-  for (const container of engine.containers.list()) {
-    if (isActive(container.state) || isHeld(container.state) || !selects(container)) continue;
-    freed += usageOf(container.directory).size;
+  for (const { id } of engine.containers.list()) {
+    // As it is now: it takes time to remove those before it, and others start and remove containers.
+    const container = engine.containers.get(id);
+    if (container === undefined || isInUse(container) || !selects(container)) continue;
+    freed += sizeIfThere(container.directory);
     await discardContainer(engine, container, { volumes: false });
     removed.push(container.id);
   }
   return { removed, freed };
+}
+
+function isInUse(container: StoredContainer): boolean {
+  const { state, config } = container;
+  const isBeingMade =
+    state.status === 'created' && config.creator !== undefined && isOwnerAlive(config.creator);
+  return isActive(state) || isBeingMade || !isAbandoned(container);
 }
