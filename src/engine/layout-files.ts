@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { createDigester, isDigest, pathOf } from '../base/digest.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
+import { readDescriptor } from '../base/read-descriptor.ts';
 import type { BlobSource, IoOptions } from '../content/roles.ts';
 import { decompress } from '../layer/decompress.ts';
 import { readTar } from '../layer/tar-reader.ts';
@@ -87,15 +88,7 @@ async function spoolArchive(
       const member = find(name);
       if (member === undefined)
         throw new TsbuildError('ARCHIVE_INVALID', `the archive has no ${JSON.stringify(name)}`);
-      return member.size === 0
-        ? emptyBody()
-        : createReadStream('', {
-            fd,
-            autoClose: false,
-            start: member.offset,
-            end: member.offset + member.size - 1,
-            highWaterMark: 1 << 20,
-          });
+      return member.size === 0 ? emptyBody() : readDescriptor(fd, member.offset, member.offset + member.size);
     },
     read(name) {
       const member = find(name);

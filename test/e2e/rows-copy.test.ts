@@ -7,7 +7,9 @@ import {
   linkSync,
   mkdirSync,
   readFileSync,
+  statSync,
   symlinkSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -327,6 +329,22 @@ test('1.6 ADD local tar: a damaged archive is an error, and is not put there as 
   );
   assert.match(await refused(`${S}ADD a.tgz /\n`, files, checksum), /cannot unpack "a\.tgz"/);
   assert.match(await refused(`${S}ADD a.tgz /\n`, files, followed), /cannot unpack "a\.tgz"/);
+});
+
+test('1.6 ADD local tar: a plain archive that is read in several pieces is unpacked, or said to be cut', async () => {
+  const pack = (size: number | undefined): Prepare => {
+    return (context) => {
+      execFileSync('tar', ['-C', context, '-cf', join(context, 'a.tar'), 'f', 'g']);
+      truncateSync(join(context, 'a.tar'), size ?? statSync(join(context, 'a.tar')).size);
+    };
+  };
+  const files = { f: 'f'.repeat(3_000_000), g: 'g' };
+  const tree = await built(`${S}ADD a.tar /\n`, files, pack(undefined));
+  assert.deepEqual(paths(tree), ['f', 'g']);
+  assert.match(
+    await refused(`${S}ADD a.tar /\n`, files, pack(2_000_000)),
+    /cannot unpack "a\.tar": .*ends inside "f"/,
+  );
 });
 
 test('1.6 ADD local tar: recognised by content, kept apart by --unpack=false, confined to the destination', async () => {

@@ -3,9 +3,9 @@
  * layer is sorted and an archive is not.
  */
 import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
-import { createReadStream } from 'node:fs';
 import { toText, type ByteString } from '../../../base/byte-string.ts';
 import { TsbuildError } from '../../../base/errors.ts';
+import { readDescriptor } from '../../../base/read-descriptor.ts';
 import { decompress, decompressedHead } from '../../../layer/decompress.ts';
 import { looksLikeTar, readTar } from '../../../layer/tar-reader.ts';
 import { BLOCK, type TarEntry } from '../../../layer/tar-header.ts';
@@ -26,11 +26,7 @@ export interface Archive extends Disposable {
 export async function isArchive(fd: number): Promise<boolean> {
   const head = Buffer.alloc(8);
   if (readSync(fd, head, 0, 8, 0) === 0) return false;
-  return looksLikeTar(await decompressedHead(readFrom(fd), BLOCK));
-}
-
-function readFrom(fd: number): AsyncIterable<Uint8Array> {
-  return createReadStream('', { fd, autoClose: false, start: 0, highWaterMark: 1 << 20 });
+  return looksLikeTar(await decompressedHead(readDescriptor(fd), BLOCK));
 }
 
 /** Reads the archive in `fd`; bodies go to the new file `spool`, which goes away with the result. */
@@ -40,7 +36,7 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
   const entries: ArchiveEntry[] = [];
   let offset = 0;
   try {
-    for await (const { entry, bytes, body } of readTar(decompress(readFrom(fd)))) {
+    for await (const { entry, bytes, body } of readTar(decompress(readDescriptor(fd)))) {
       signal.throwIfAborted();
       checkName(entry.path);
       entries.push({ entry, offset });
