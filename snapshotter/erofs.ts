@@ -3,7 +3,7 @@
  * tar's own blocks, and a state is an overlay of such images. Removing a layer is unlinking two files.
  *
  * It shares its store with `overlay`: what was unpacked there, what a process changed, and layers of a few files, which
- * cost less unpacked than mounted, are directories; stacks are mixed. Deep stacks have one index for all layers at their
+ * cost less unpacked than mounted, and layers with sparse files are directories; stacks are mixed. Deep stacks have one index for all layers at their
  * bottom, so none is deeper than overlayfs takes:
  *
  *   committed/<chainID hex>/index, tar   the image, and a hard link of the layer's tar
@@ -23,7 +23,7 @@ import { EMPTY_ROOT, parseRootNote, readRoot, rootNote, type RootAttributes } fr
 import type { SnapshotInfo, SnapshotName, Snapshotter } from './snapshotter.ts';
 import { createStackedSnapshotter, shownOf, type DriverOptions, type StackedDriver } from './stacked.ts';
 import { openSnapshotStore } from './store.ts';
-import { indexTars, type IndexedTar } from './tar-calls.ts';
+import { indexTars, SparseTar, type IndexedTar } from './tar-calls.ts';
 import { unpackSnapshot } from './unpacked.ts';
 import { verifiedTar } from './verified-tar.ts';
 import { removeTree } from '../src/base/remove-tree.ts';
@@ -138,8 +138,14 @@ export function createErofsSnapshotter(options: ErofsOptions): Snapshotter {
       return store.commit(staged, info, notes);
     } catch (error) {
       removeTree(staged);
+      if (error instanceof SparseTar) return unpack(info, layer);
       throw ioError('index a layer', error);
     }
+  }
+
+  async function unpack(info: SnapshotInfo, layer: Layer): Promise<SnapshotInfo> {
+    const lowers = info.parent === undefined ? [] : await lowersOf(info.parent);
+    return unpackSnapshot(store, info, layer, { lowers, root: rootOf(info.parent) });
   }
 
   const driver: StackedDriver = {
@@ -149,9 +155,8 @@ export function createErofsSnapshotter(options: ErofsOptions): Snapshotter {
     rootOf,
     async make(parent, layer, name) {
       if (parent !== undefined) store.require(parent);
-      if (layer.isOwn !== true || layer.size >= small) return makeIndex({ name, parent }, layer);
-      const lowers = parent === undefined ? [] : await lowersOf(parent);
-      return unpackSnapshot(store, { name, parent }, layer, { lowers, root: rootOf(parent) });
+      const isUnpacked = layer.isOwn === true && layer.size < small;
+      return isUnpacked ? unpack({ name, parent }, layer) : makeIndex({ name, parent }, layer);
     },
     isKeptAsLayer: (parent) => store.chain(parent).length >= DEEP,
   };

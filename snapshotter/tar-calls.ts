@@ -37,15 +37,18 @@ export interface Indexed {
   readonly hidesParents: boolean;
 }
 
-/** Resolves when the image is written. Throws ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL, IO_FAILED. */
+/** Resolves when the image is written. Throws SparseTar, ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL, IO_FAILED. */
 export function indexTars(request: TarRequest): Promise<Indexed> {
   return run('index', request);
 }
 
-/** Resolves when the files are there. Throws ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL, IO_FAILED. */
+/** Resolves when the files are there. Throws SparseTar, ARCHIVE_INVALID, DIGEST_MISMATCH, DISK_FULL, IO_FAILED. */
 export function applyTars(request: TarRequest): Promise<Indexed> {
   return run('apply', request);
 }
+
+/** A tar whose files have holes has not their contents in one piece: it is unpacked by unpack.ts. Nothing was written. */
+export class SparseTar extends TsbuildError {}
 
 type Job = 'index' | 'apply';
 
@@ -80,6 +83,8 @@ async function call(job: Job, request: TarRequest, below: number | undefined): P
       request: encode(request, below !== undefined),
       descriptors: [target, ...sources, ...(below === undefined ? [] : [below])],
       what: WHAT[job],
+      refused: (errno, text) =>
+        errno === 'EPROTONOSUPPORT' ? new SparseTar('ARCHIVE_INVALID', text) : undefined,
       ...(signal === undefined ? {} : { signal }),
     });
   } finally {

@@ -13,7 +13,7 @@ import { openLowers } from './open-lowers.ts';
 import { setRoot, type RootAttributes } from './root-attributes.ts';
 import type { SnapshotInfo } from './snapshotter.ts';
 import type { SnapshotStore } from './store.ts';
-import { applyTars } from './tar-calls.ts';
+import { applyTars, SparseTar } from './tar-calls.ts';
 import { verifiedTar } from './verified-tar.ts';
 import { removeTree } from '../src/base/remove-tree.ts';
 
@@ -42,8 +42,10 @@ export async function unpackSnapshot(
     const files = join(staged, 'fs');
     mkdirSync(files, { mode: 0o755 });
     const { path, size } = layer;
-    const unpack = path === undefined || size < (below.small ?? SMALL) ? unpackHere : unpackNatively;
-    const hidesParents = await unpack(layer, path ?? '', files, below);
+    const isHere = path === undefined || size < (below.small ?? SMALL);
+    const hidesParents = await (isHere
+      ? unpackHere(layer, files, below)
+      : unpackNatively(layer, path, files, below));
     return store.commit(staged, info, { diffID: layer.diffID, hidesParents });
   } catch (error) {
     removeTree(staged);
@@ -52,28 +54,25 @@ export async function unpackSnapshot(
 }
 
 /** Tells whether nothing of the parents shows. */
-async function unpackNatively(
-  { diffID }: Layer,
-  path: string,
-  files: string,
-  { lowers, program, root }: Below,
-): Promise<boolean> {
-  const { hidesParents } = await applyTars({
-    output: files,
-    tars: [{ path, diffID, verify: true }],
-    root,
-    isBelowDear: true,
-    ...(lowers.length === 0 ? {} : { below: () => Promise.resolve(openLowers(lowers, program)) }),
-  });
-  return hidesParents;
+async function unpackNatively(layer: Layer, path: string, files: string, below: Below): Promise<boolean> {
+  const { diffID } = layer;
+  const { lowers, program, root } = below;
+  try {
+    const { hidesParents } = await applyTars({
+      output: files,
+      tars: [{ path, diffID, verify: true }],
+      root,
+      isBelowDear: true,
+      ...(lowers.length === 0 ? {} : { below: () => Promise.resolve(openLowers(lowers, program)) }),
+    });
+    return hidesParents;
+  } catch (error) {
+    if (error instanceof SparseTar) return unpackHere(layer, files, below);
+    throw error;
+  }
 }
 
-async function unpackHere(
-  layer: Layer,
-  _path: string,
-  files: string,
-  { lowers, program, root }: Below,
-): Promise<boolean> {
+async function unpackHere(layer: Layer, files: string, { lowers, program, root }: Below): Promise<boolean> {
   setRoot(files, root);
   let parent: ReturnType<typeof openTree> | undefined;
   const openParent = (): ReturnType<typeof openTree> =>

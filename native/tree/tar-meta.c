@@ -20,6 +20,11 @@ void tar_refuse(const char *format, ...)
 	fail(EBADMSG, "cannot read the archive: %s", text);
 }
 
+void tar_refuse_sparse(void)
+{
+	fail(TAR_IS_SPARSE, "cannot read the archive: a sparse file, which cannot be mounted where it lies");
+}
+
 static void keep(struct tar_bytes *bytes, const uint8_t *from, size_t size)
 {
 	if (size > bytes->room) {
@@ -180,7 +185,7 @@ static void set(struct tar_meta *meta, const uint8_t *keyword, size_t length, co
 		meta->mtime = seconds(value, size);
 		meta->said |= META_MTIME;
 	} else if (begins(keyword, length, "GNU.sparse."))
-		tar_refuse("a sparse file, which is not supported");
+		tar_refuse_sparse();
 }
 
 /* `LENGTH KEYWORD=VALUE\n`; LENGTH counts all of it. Returns where the next record begins. */

@@ -31,6 +31,9 @@ void meta_long(struct tar_meta *meta, char flag, const uint8_t *body, size_t siz
 int64_t tar_number(const uint8_t *field, size_t size);
 #define TAR_MAX_NUMBER ((int64_t)1 << 53)
 
+/* An errno of its own, which no file system has: whoever fills holes can read the archive all the same. */
+#define TAR_IS_SPARSE EPROTONOSUPPORT
+_Noreturn void tar_refuse_sparse(void);
 _Noreturn void tar_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

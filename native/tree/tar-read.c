@@ -81,7 +81,7 @@ static void read_meta(struct tar_reader *t, char flag, int64_t size)
 	if (flag == 'g') {
 		/*
 		 * why: a global header is for all that follows; only its harmless comment form exists in practice (git
-		 * archive). It is read all the same, since a malformed or sparse one is refused.
+		 * archive). It is read all the same, since a malformed one is refused.
 		 */
 		meta_pax(&t->ignored, body, (size_t)size);
 		meta_clear(&t->ignored);
@@ -158,7 +158,7 @@ static void take_entry(struct tar_reader *t, const uint8_t *block, int64_t size,
 	const struct tar_meta *meta = &t->meta;
 	char flag = (char)block[AT_FLAG];
 	if (flag == 'S')
-		tar_refuse("a sparse file, which is not supported");
+		tar_refuse_sparse();
 	size_t path = name_of(t, block);
 	enum tar_type type = type_of(t, flag);
 	/* why: a file whose name ends in `/` is a directory, but its content lies in the archive all the same. */

@@ -1,7 +1,8 @@
 /*
  * The reader of tars from outside: layers, archives of ADD, imports. Every archive is hostile until read.
  *
- * v7, ustar, PAX (raw bytes, so binary xattrs survive), GNU long names and base-256 numbers; sparse files are refused.
+ * v7, ustar, PAX (raw bytes, so binary xattrs survive), GNU long names and base-256 numbers. Sparse files are refused,
+ * with an errno of their own (TAR_IS_SPARSE): their contents are not in one piece.
  * Names come out relative, clean and confined: `..` cannot climb above the root, absolute names start at the root.
  * Memory is bounded, nothing of an archive is trusted for allocation. What it refuses ends the job: fail(EBADMSG).
  * ../../src/layer/tar-reader.ts reads the same archives in the same way, word for word in its errors.

@@ -2,6 +2,7 @@
 import {
   closeSync,
   createReadStream,
+  ftruncateSync,
   openSync,
   readFileSync,
   readSync,
@@ -66,16 +67,18 @@ async function spoolArchive(
   const links = new Map<string, string>();
   let offset = 0;
   try {
-    for await (const { entry, body } of readTar(decompress(stream))) {
+    for await (const { entry, pieces } of readTar(decompress(stream))) {
       signal.throwIfAborted();
       if (entry.linkname !== undefined)
         links.set(entry.path, resolveLink(entry.path, entry.linkname, entry.type === 'hardlink'));
       if (entry.type !== 'file') continue;
       members.set(entry.path, { offset, size: entry.size });
-      for await (const chunk of body())
-        for (let at = 0; at < chunk.byteLength; ) at += writeSync(fd, chunk, at);
+      for await (const { offset: from, bytes } of pieces())
+        for (let at = 0; at < bytes.byteLength; )
+          at += writeSync(fd, bytes, at, bytes.byteLength - at, offset + from + at);
       offset += entry.size;
     }
+    ftruncateSync(fd, offset);
   } catch (error) {
     closeSync(fd);
     throw ioError('read the archive', error);

@@ -4,10 +4,12 @@
  * The layer is written anew: sorted, clean names, whole seconds, so that the same files give the same layer. File
  * contents pass through a spool on disk, since a tar is not sorted; memory holds names and headers alone.
  */
-import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { compareBytes, toText, type ByteString } from '../base/byte-string.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import { decompress } from '../layer/decompress.ts';
+import { requireSpace } from '../layer/free-space.ts';
 import type { Layer, LayerStore } from '../layer/layer.ts';
 import type { TarEntry } from '../layer/tar-header.ts';
 import { readTar } from '../layer/tar-reader.ts';
@@ -57,11 +59,11 @@ function openSpool(path: string): number {
 async function collect(
   source: AsyncIterable<Uint8Array>,
   fd: number,
-  { signal, onProgress }: NormaliseOptions,
+  { spool, signal, onProgress }: NormaliseOptions,
 ): Promise<ReadonlyMap<ByteString, Kept>> {
   const kept = new Map<ByteString, Kept>();
   let offset = 0;
-  for await (const { entry, bytes, body } of readTar(decompress(counted(source, onProgress)))) {
+  for await (const { entry, bytes, pieces } of readTar(decompress(counted(source, onProgress)))) {
     signal.throwIfAborted();
     if (entry.path === '') continue;
     if (entry.path.split('/').some((part) => part.startsWith('.wh.')))
@@ -71,9 +73,12 @@ async function collect(
       );
     kept.set(entry.path, { entry: keepCapability(entry), offset });
     if (entry.type !== 'file') continue;
-    if (bytes !== undefined) offset += append(fd, bytes);
-    else for await (const chunk of body()) offset += append(fd, chunk);
+    requireSpace(dirname(spool), entry.size);
+    if (bytes !== undefined) writeAll(fd, bytes, offset);
+    else for await (const piece of pieces()) writeAll(fd, piece.bytes, offset + piece.offset);
+    offset += entry.size;
   }
+  ftruncateSync(fd, offset);
   return kept;
 }
 
@@ -182,11 +187,11 @@ function writeOne(writer: TarWriter, fd: number, { entry, offset }: Kept): void 
   }
 }
 
-function append(fd: number, bytes: Uint8Array): number {
+function writeAll(fd: number, bytes: Uint8Array, position: number): void {
   try {
-    for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+    for (let at = 0; at < bytes.byteLength; )
+      at += writeSync(fd, bytes, at, bytes.byteLength - at, position + at);
   } catch (error) {
     throw ioError('write a temporary file', error);
   }
-  return bytes.byteLength;
 }

@@ -12,6 +12,7 @@ import {
   fchmodSync,
   fchownSync,
   fstatSync,
+  ftruncateSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -25,6 +26,7 @@ import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import { makeNode, setXattr } from '../../native/sys.ts';
 import { setModified, setModifiedOpen } from './modified.ts';
+import type { FilePiece } from './sparse.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { TarItem } from './tar-reader.ts';
 
@@ -101,7 +103,7 @@ class LiveWriting {
     this.#options = options;
   }
 
-  async add({ entry, body }: TarItem): Promise<void> {
+  async add({ entry, pieces }: TarItem): Promise<void> {
     const names = entry.path.split('/').filter((part) => part !== '');
     const name = names.pop();
     const holder = this.#enter(names);
@@ -112,7 +114,7 @@ class LiveWriting {
     if (entry.type === 'directory') this.#makeDirectory(holder, name, entry);
     else {
       clear(holder, name);
-      if (entry.type === 'file') await this.#makeFile(holder, name, entry, body);
+      if (entry.type === 'file') await this.#makeFile(holder, name, entry, pieces());
       else if (entry.type === 'hardlink') this.#makeLink(holder, name, entry);
       else this.#makeOther(holder, name, entry);
     }
@@ -176,12 +178,14 @@ class LiveWriting {
     holder: number,
     name: ByteString,
     entry: TarEntry,
-    body: () => AsyncIterable<Uint8Array>,
+    pieces: AsyncIterable<FilePiece>,
   ): Promise<void> {
     const fd = openSync(at(holder, name), O_NEW_FILE, 0o600);
     try {
-      for await (const chunk of body())
-        for (let from = 0; from < chunk.byteLength; ) from += writeSync(fd, chunk, from);
+      for await (const { offset, bytes } of pieces)
+        for (let from = 0; from < bytes.byteLength; )
+          from += writeSync(fd, bytes, from, bytes.byteLength - from, offset + from);
+      ftruncateSync(fd, entry.size);
       const { uid, gid } = this.#ownerOf(entry);
       fchownSync(fd, uid, gid);
       fchmodSync(fd, entry.mode);

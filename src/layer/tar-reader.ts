@@ -2,15 +2,29 @@
  * The reader of tars from outside: layers, archives of ADD, imports. Every archive is hostile until read.
  *
  * Understands v7, ustar, PAX (raw bytes, so binary xattrs survive) and GNU long names and base-256 numbers.
- * Sparse files are refused. Names come out relative, clean and confined: `..` cannot climb above the root,
- * absolute names start at the root. Memory is bounded; nothing of an archive is trusted for allocation.
+ * Sparse files come out with their holes filled (sparse.ts). Names come out relative, clean and confined: `..` cannot
+ * climb above the root, absolute names start at the root. Memory is bounded; nothing of an archive is trusted for
+ * allocation.
  *
  * Spec: POSIX.1-2017, pax; GNU tar manual, "Basic Tar Format".
  */
 import { toText, type ByteString } from '../base/byte-string.ts';
 import { TsbuildError } from '../base/errors.ts';
+import {
+  fillHoles,
+  readParts,
+  hasMapInContent,
+  readGnuMap,
+  readMapInContent,
+  setSparseRecord,
+  sparseFile,
+  type FilePiece,
+  type SparseFile,
+  type SparseRecords,
+} from './sparse.ts';
 import { BLOCK, LONGEST_NAME, type TarEntry, type TarEntryType } from './tar-header.ts';
 
+const SPARSE = 'GNU.sparse.';
 /** PAX headers and GNU long names beyond this are refused. */
 const MAX_META = 1 << 20;
 /** Whoever unpacks remembers names: more of them than a machine has files would fill its memory. */
@@ -21,8 +35,12 @@ export interface TarItem {
   readonly entry: TarEntry;
   /** The content, where all of it was at hand; valid until the next item. */
   readonly bytes: Uint8Array | undefined;
+  /** Bytes of it that the archive holds: fewer than its size where it has holes. */
+  readonly stored: number;
   /** The content; may be iterated once, before the next item is asked for. What is not read is skipped. */
   readonly body: () => AsyncIterable<Uint8Array>;
+  /** The same without its holes, in order: for whoever can seek. Instead of `body`. */
+  readonly pieces: () => AsyncIterable<FilePiece>;
 }
 
 interface Meta {
@@ -33,6 +51,7 @@ interface Meta {
   gid?: number;
   mtime?: number;
   xattrs?: Map<string, Uint8Array>;
+  sparse?: SparseRecords;
 }
 
 export interface TarLimits {
@@ -61,7 +80,10 @@ export async function* readTar(
       meta = readMeta(flag, await takeMeta(input, size), meta);
       continue;
     }
-    const entry = entryOf(block, flag, size, meta);
+    // why: a block is valid until more is read, as the map of a sparse file is.
+    const header = flag === 'S' || meta.sparse !== undefined ? Uint8Array.from(block) : block;
+    const sparse = await sparseOf(header, flag, size, meta, input);
+    const entry = entryOf(header, flag, sparse?.file.size ?? size, meta);
     meta = {};
     if (entry === undefined) {
       await input.skip(padded(size));
@@ -72,19 +94,22 @@ export async function* readTar(
     if (entries > maxEntries) throw invalid(`more than ${maxEntries} entries`);
     if (names > maxNames) throw invalid(`more than ${maxNames} bytes of names`);
     // why: a file whose name ends in `/` is a directory, but its content lies in the archive all the same.
-    const stored = TYPES.get(flag) === 'file' ? size : 0;
+    const stored = TYPES.get(flag) === 'file' ? size - (sparse?.taken ?? 0) : 0;
     let left = stored;
-    const bytes = entry.type === 'file' ? input.peek(left) : undefined;
-    const body = async function* (): AsyncGenerator<Uint8Array> {
-      while (left > 0) {
-        const chunk = await input.some(left);
-        if (chunk === undefined)
-          throw invalid(`the archive ends inside ${JSON.stringify(toText(entry.path))}`);
-        left -= chunk.byteLength;
-        yield chunk;
-      }
+    const bytes = entry.type === 'file' && sparse === undefined ? input.peek(left) : undefined;
+    const read = async (max: number): Promise<Uint8Array> => {
+      const chunk = await input.some(max);
+      if (chunk === undefined) throw invalid(`the archive ends inside ${JSON.stringify(toText(entry.path))}`);
+      left -= chunk.byteLength;
+      return chunk;
     };
-    yield { entry, bytes, body };
+    const plain = async function* (): AsyncGenerator<Uint8Array> {
+      while (left > 0) yield await read(left);
+    };
+    const pieces = (): AsyncGenerator<FilePiece> =>
+      readParts(sparse?.file.parts ?? [{ offset: 0, size: stored }], read);
+    const body = sparse === undefined ? plain : () => fillHoles(pieces(), sparse.file.size);
+    yield { entry, bytes, stored, body, pieces };
     if (!(await input.skip(left + padded(stored) - stored)))
       throw invalid(`the archive ends inside ${JSON.stringify(toText(entry.path))}`);
   }
@@ -208,7 +233,8 @@ function setPax(meta: Meta, keyword: string, value: Buffer): void {
   else if (keyword === 'mtime') meta.mtime = seconds(asText());
   else if (keyword.startsWith('SCHILY.xattr.'))
     (meta.xattrs ??= new Map()).set(keyword.slice('SCHILY.xattr.'.length), Uint8Array.from(value));
-  else if (keyword.startsWith('GNU.sparse.')) throw invalid('a sparse file, which is not supported');
+  else if (keyword.startsWith(SPARSE))
+    setSparseRecord((meta.sparse ??= { version: {} }), keyword.slice(SPARSE.length), asText(), integer);
 }
 
 function integer(digits: string): number {
@@ -227,6 +253,7 @@ const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
   ['0', 'file'],
   ['\0', 'file'],
   ['7', 'file'],
+  ['S', 'file'],
   ['1', 'hardlink'],
   ['2', 'symlink'],
   ['3', 'char'],
@@ -235,13 +262,39 @@ const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
   ['6', 'fifo'],
 ]);
 
+/** undefined: a file without holes. `taken`: bytes of the content that were its map, and have been read. */
+async function sparseOf(
+  header: Uint8Array,
+  flag: string,
+  size: number,
+  { sparse }: Meta,
+  input: Input,
+): Promise<{ readonly file: SparseFile; readonly taken: number } | undefined> {
+  const next = async (): Promise<Uint8Array> => {
+    const block = await input.take(BLOCK);
+    if (block === undefined) throw invalid('it ends inside the map of a sparse file');
+    return block;
+  };
+  if (flag === 'S') {
+    const gnu = await readGnuMap(header, number, next);
+    return { file: sparseFile(gnu.size, gnu.map, size), taken: 0 };
+  }
+  if (sparse === undefined || TYPES.get(flag) !== 'file') return undefined;
+  if (!hasMapInContent(sparse)) return { file: sparseFile(sparse.size, sparse.map ?? [], size), taken: 0 };
+  const { map, taken } = await readMapInContent(integer, next);
+  return { file: sparseFile(sparse.size, map, size - taken), taken };
+}
+
 /** undefined: an entry that says nothing about files (a volume label). */
 function entryOf(block: Uint8Array, flag: string, size: number, meta: Meta): TarEntry | undefined {
   if (flag === 'V') return undefined;
-  if (flag === 'S') throw invalid('a sparse file, which is not supported');
-  const isUstar = text(block, 257, 5) === 'ustar';
+  // why: where ustar has its prefix, the map of a sparse file stands.
+  const isUstar = text(block, 257, 5) === 'ustar' && flag !== 'S';
   const prefix = isUstar && text(block, 257, 8) !== 'ustar  ' ? text(block, 345, 155) : '';
-  const name = meta.path ?? (prefix === '' ? text(block, 0, 100) : `${prefix}/${text(block, 0, 100)}`);
+  const name =
+    meta.sparse?.name ??
+    meta.path ??
+    (prefix === '' ? text(block, 0, 100) : `${prefix}/${text(block, 0, 100)}`);
   let type = TYPES.get(flag);
   if (type === undefined)
     throw invalid(`entry ${JSON.stringify(toText(name))} has the unknown type ${JSON.stringify(flag)}`);

@@ -13,6 +13,7 @@ import {
   closeSync,
   fchmodSync,
   fchownSync,
+  ftruncateSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -21,7 +22,6 @@ import {
   readdirSync,
   readlinkSync,
   rmSync,
-  statfsSync,
   symlinkSync,
   unlinkSync,
   writeSync,
@@ -31,13 +31,14 @@ import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import { makeFile, makeNode, setTimeNs, setXattr } from '../../native/sys.ts';
 import { setModified, setModifiedOpen } from './modified.ts';
+import { requireSpace } from './free-space.ts';
+import type { FilePiece } from './sparse.ts';
 import { confine, type TarItem } from './tar-reader.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { EntryStat, Tree } from './tree.ts';
 import { OPAQUE_XATTR, whiteoutMeaning } from './whiteout.ts';
 
 const MAX_LINKS = 40;
-const LARGE = 1 << 30;
 
 export interface UnpackOptions {
   readonly mode: 'overlay' | 'plain';
@@ -92,7 +93,7 @@ class Unpacking {
     return lstatSync(this.#at(path), { throwIfNoEntry: false });
   }
 
-  async add({ entry, bytes, body }: TarItem): Promise<void> {
+  async add({ entry, bytes, stored, pieces }: TarItem): Promise<void> {
     const slash = entry.path.lastIndexOf('/');
     const directory = this.#directory(entry.path.slice(0, Math.max(0, slash)));
     const name = entry.path.slice(slash + 1);
@@ -117,7 +118,7 @@ class Unpacking {
       return;
     }
     this.#clear(path);
-    if (entry.type === 'file') await this.#makeFile(path, entry, body);
+    if (entry.type === 'file') await this.#makeFile(path, entry, stored, pieces());
     else this.#makeOther(path, entry);
   }
 
@@ -214,11 +215,17 @@ class Unpacking {
     if (entry.xattrs !== undefined) this.#setXattrs(path, entry);
   }
 
-  async #makeFile(path: ByteString, entry: TarEntry, body: () => AsyncIterable<Uint8Array>): Promise<void> {
-    if (entry.size > LARGE) this.#requireSpace(entry.size);
+  async #makeFile(
+    path: ByteString,
+    entry: TarEntry,
+    stored: number,
+    pieces: AsyncIterable<FilePiece>,
+  ): Promise<void> {
+    requireSpace(this.#prefix, stored);
     const fd = openSync(this.#at(path), 'wx', 0o600);
     try {
-      for await (const chunk of body()) write(fd, chunk);
+      for await (const { offset, bytes } of pieces) write(fd, bytes, offset);
+      if (stored < entry.size) ftruncateSync(fd, entry.size);
       if (entry.uid !== 0 || entry.gid !== 0) fchownSync(fd, entry.uid, entry.gid);
       fchmodSync(fd, entry.mode);
       if (entry.xattrs !== undefined) this.#setXattrs(path, entry);
@@ -226,13 +233,6 @@ class Unpacking {
     } finally {
       closeSync(fd);
     }
-  }
-
-  /** A size that cannot be true is refused before the disk is full of it. */
-  #requireSpace(size: number): void {
-    const { bavail, bsize } = statfsSync(this.#prefix);
-    if (size > bavail * bsize)
-      throw new TsbuildError('DISK_FULL', `a file of ${size} bytes does not fit on the disk`);
   }
 
   #makeOther(path: ByteString, entry: TarEntry): void {
@@ -342,6 +342,7 @@ function join(directory: ByteString, name: ByteString): ByteString {
   return directory === '' ? name : `${directory}/${name}`;
 }
 
-function write(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+function write(fd: number, bytes: Uint8Array, position: number): void {
+  for (let at = 0; at < bytes.byteLength; )
+    at += writeSync(fd, bytes, at, bytes.byteLength - at, position + at);
 }

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from '../suites/properties.ts';
@@ -55,6 +65,33 @@ async function shown(snapshots: Snapshotter, name: ChainID): Promise<string[]> {
   await using view = await snapshots.view(name);
   return describeTree(view.mounts);
 }
+
+for (const driver of ['erofs', 'overlay'] as const)
+  test(`a layer with a sparse file is unpacked, with its holes: ${driver}`, async () => {
+    using temporary = temporaryDirectory();
+    const stores = storesIn(temporary.path);
+    const size = 64 << 20;
+    const source = join(temporary.path, 'source');
+    mkdirSync(source);
+    writeFileSync(join(source, 'sparse'), 'begin');
+    truncateSync(join(source, 'sparse'), size);
+    writeFileSync(join(source, 'other'), 'x'.repeat(2 << 20));
+    const archive = execFileSync('tar', ['-c', '-S', '-C', source, 'sparse', 'other'], {
+      maxBuffer: 1 << 24,
+    });
+    const snapshots = stores.open(driver);
+    let name: ChainID | undefined;
+    for (const tar of [tarOf({ path: 'below' }), archive])
+      name = (await snapshots.apply(name, storeLayer(stores.layers, tar))).name;
+    assert.ok(name !== undefined);
+    assert.deepEqual(
+      (await shown(snapshots, name)).map((line) => line.split(' ')[0]).filter((path) => path !== ''),
+      ['below', 'other', 'sparse'],
+    );
+    const file = join(temporary.path, 'overlay/committed', name.slice(7), 'fs/sparse');
+    assert.deepEqual([statSync(file).size, statSync(file).blocks < 100], [size, true]);
+    assert.equal(readFileSync(file, 'latin1').slice(0, 6), 'begin\0');
+  });
 
 describe('deep stacks', () => {
   /** Each layer changes what others made: deletions, opaque directories, links, other types. */

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from '../suites/properties.ts';
@@ -335,6 +343,42 @@ describe('tar reader', () => {
     assert.equal(read.entry.mtime, -2);
   });
 
+  const sparse = (records: string, content: string): Buffer =>
+    Buffer.concat([
+      pax(
+        'x',
+        records
+          .split(';')
+          .map((record) => `${record.length + 4} ${record}\n`)
+          .join(''),
+      ),
+      tarOf({ path: 'a', content }),
+    ]);
+
+  for (const form of ['gnu', 'pax 0.0', 'pax 0.1', 'pax 1.0'])
+    test(`a sparse file has its holes filled: ${form}`, async () => {
+      using directory = temporaryDirectory();
+      const at = join(directory.path, 'sparse');
+      const content = Buffer.alloc(3_000_001);
+      for (let i = 0; i < 30; i += 1) content.write(`part ${i}`, i * 100_000);
+      const fd = openSync(at, 'w');
+      for (let i = 0; i < 30; i += 1) writeSync(fd, `part ${i}`, i * 100_000);
+      ftruncateSync(fd, content.byteLength);
+      closeSync(fd);
+      const [format = '', version = '1.0'] = form.split(' ');
+      const archive = execFileSync('tar', [
+        ...['-c', '-S', `--format=${format}`, '-C', directory.path],
+        ...(format === 'pax' ? [`--sparse-version=${version}`] : []),
+        'sparse',
+      ]);
+      assert.ok(archive.byteLength < 1_000_000);
+      const [read, ...others] = await readAll(archive);
+      assert.equal(others.length, 0);
+      assert.equal(read?.entry.path, 'sparse');
+      assert.equal(read.entry.size, content.byteLength);
+      assert.ok(read.content === content.toString('latin1'));
+    });
+
   const truncated = tarOf({ path: 'a', content: 'x'.repeat(2000) });
   const hostile: Readonly<Record<string, Buffer>> = {
     'a wrong checksum': Buffer.concat([
@@ -344,15 +388,23 @@ describe('tar reader', () => {
     'an end inside a content': truncated.subarray(0, 1500),
     'an end inside a padding': truncated.subarray(0, 512 + 2000 + 10),
     'an end inside a header': truncated.subarray(0, 100),
-    'a sparse file of GNU': Buffer.concat([
-      patched({ path: 'a', content: '' }, (block) => block.write('S', 156)),
-      END,
-    ]),
-    'a sparse file of PAX': Buffer.concat([
-      pax('x', '22 GNU.sparse.major=1\n'),
+    'a sparse file of a version that nobody knows': Buffer.concat([
+      pax('x', '22 GNU.sparse.major=2\n22 GNU.sparse.minor=0\n'),
       encodeHeader(entryOf({ path: 'a', content: '' })),
       END,
     ]),
+    'a sparse file without its size': sparse('GNU.sparse.map=0,3', 'abc'),
+    'a sparse file whose parts overlap': sparse('GNU.sparse.map=0,2,1,1;GNU.sparse.size=9', 'abc'),
+    'a sparse file with a part beyond its end': sparse('GNU.sparse.map=8,3;GNU.sparse.size=9', 'abc'),
+    'a sparse file of which too little is there': sparse('GNU.sparse.map=0,4;GNU.sparse.size=9', 'abc'),
+    'a sparse file with half a part': sparse('GNU.sparse.map=0,3,5;GNU.sparse.size=9', 'abc'),
+    'a sparse file that ends inside its map': Buffer.concat([
+      patched({ path: 'a', content: '' }, (block) => block.fill(1, 482, 483).write('S', 156)),
+    ]),
+    'a sparse file with more parts than it can have': sparse(
+      'GNU.sparse.major=1;GNU.sparse.minor=0;GNU.sparse.realsize=9',
+      '99999999\n'.padEnd(512, '\0'),
+    ),
     'a type that is not known': Buffer.concat([
       patched({ path: 'a', content: '' }, (block) => block.write('Q', 156)),
       END,

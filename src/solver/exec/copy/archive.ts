@@ -2,11 +2,13 @@
  * ADD of an archive: recognised by content, read once into a spool of bodies and a list of entries, because a
  * layer is sorted and an archive is not.
  */
-import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { toText, type ByteString } from '../../../base/byte-string.ts';
 import { TsbuildError } from '../../../base/errors.ts';
 import { readDescriptor } from '../../../base/read-descriptor.ts';
 import { decompress, decompressedHead } from '../../../layer/decompress.ts';
+import { requireSpace } from '../../../layer/free-space.ts';
 import { looksLikeTar, readTar } from '../../../layer/tar-reader.ts';
 import { BLOCK, type TarEntry } from '../../../layer/tar-header.ts';
 
@@ -36,14 +38,17 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
   const entries: ArchiveEntry[] = [];
   let offset = 0;
   try {
-    for await (const { entry, bytes, body } of readTar(decompress(readDescriptor(fd)))) {
+    for await (const { entry, bytes, pieces } of readTar(decompress(readDescriptor(fd)))) {
       signal.throwIfAborted();
       checkName(entry.path);
       entries.push({ entry, offset });
       if (entry.type !== 'file' || entry.size === 0) continue;
-      if (bytes !== undefined) offset += writeAll(out, bytes);
-      else for await (const chunk of body()) offset += writeAll(out, chunk);
+      requireSpace(dirname(spool), entry.size);
+      if (bytes !== undefined) writeAll(out, bytes, offset);
+      else for await (const piece of pieces()) writeAll(out, piece.bytes, offset + piece.offset);
+      offset += entry.size;
     }
+    ftruncateSync(out, offset);
   } catch (error) {
     closeSync(out);
     throw error;
@@ -63,7 +68,7 @@ function checkName(path: ByteString): void {
     );
 }
 
-function writeAll(fd: number, bytes: Uint8Array): number {
-  for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
-  return bytes.byteLength;
+function writeAll(fd: number, bytes: Uint8Array, position: number): void {
+  for (let at = 0; at < bytes.byteLength; )
+    at += writeSync(fd, bytes, at, bytes.byteLength - at, position + at);
 }
