@@ -71,6 +71,8 @@ test('outputs are parsed as docker writes them', () => {
         'type=oci,dest=a.tar,compression=uncompressed',
         'type=docker,dest=/b.tar',
         'type=image,push=true',
+        'type=docker',
+        'type=docker,dest=-',
       ],
       '/w',
       stdout,
@@ -80,6 +82,7 @@ test('outputs are parsed as docker writes them', () => {
       { kind: 'oci-directory', destination: '/w/d', form: { compression: 'gzip' } },
       { kind: 'oci-archive', destination: '/w/a.tar', form: { compression: 'uncompressed' } },
       { kind: 'docker-archive', destination: '/b.tar', form: { compression: 'uncompressed' } },
+      { kind: 'docker-archive', destination: stdout, form: { compression: 'uncompressed' } },
     ],
   );
   for (const spec of ['type=nope', 'dest=x', 'type=local', 'type=oci,dest=x,compression=lzma'])

@@ -68,6 +68,8 @@ function parseOutput(
     case 'tar':
       return { kind: 'tar', destination: stream() };
     case 'docker':
+      // As buildx has it: without a file the image goes to the store, where it is in any case.
+      if (dest === undefined) return undefined;
       return { kind: 'docker-archive', destination: stream(), form: { compression: 'uncompressed' } };
     case 'oci':
       if (file !== undefined && (fields.get('tar') === 'false' || !/\.tar$/.test(file)))
