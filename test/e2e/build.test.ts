@@ -281,6 +281,33 @@ test('save and load carry an image to another root', () => {
   assert.equal(id(other), id({}));
 });
 
+test('save of an image under two names wrote it twice', () => {
+  const context = space.context('save-names', { Dockerfile: 'FROM bb:1\nLABEL two=names\n' });
+  space.ok(['-q', '-t', 'twice:1', '-t', 'twice:2', context]);
+  const archive = join(space.directory, 'twice.tar');
+  space.ok(['save', '-o', archive, 'twice:1', 'bb:1', 'twice:2', 'twice:1']);
+  const manifest = execFileSync('tar', ['-xOf', archive, 'manifest.json'], { encoding: 'utf8' });
+  assert.deepEqual(
+    (JSON.parse(manifest) as { RepoTags: string[] }[]).map(({ RepoTags }) => RepoTags),
+    [['twice:1', 'twice:2'], ['bb:1']],
+  );
+});
+
+test('rmi ended at the first name that is not there, and failed with -f', () => {
+  space.ok(['tag', 'bb:1', 'gone:1']);
+  space.ok(['tag', 'bb:1', 'gone:2']);
+  const mixed = space.tsbuild(['rmi', 'gone:1', 'never-there', 'gone:2']);
+  assert.deepEqual([mixed.code, mixed.stdout], [1, 'Untagged: gone:1\nUntagged: gone:2\n']);
+  const forced = space.tsbuild(['rmi', '-f', 'never-there']);
+  assert.equal(forced.code, 0);
+  assert.match(forced.stderr, /no such image: "never-there"/);
+});
+
+test('inspect knows the fields of an image that docker leaves out where they are empty', () => {
+  assert.equal(space.ok(['inspect', '-f', '<{{.Variant}}{{.OsVersion}}>', 'bb:1']).stdout, '<>\n');
+  assert.doesNotMatch(space.ok(['inspect', 'bb:1']).stdout, /Variant|OsVersion/);
+});
+
 test('images, tag, history and rmi show and change names', () => {
   const context = space.context('names', { Dockerfile: 'FROM bb:1\nLABEL a=b\nRUN touch /f\n' });
   space.ok(['-q', '-t', 'names:1', context]);

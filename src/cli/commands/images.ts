@@ -1,16 +1,18 @@
 /** Commands about images in the store: import, images, rmi, tag, inspect, history. */
 import { createReadStream, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { TsbuildError } from '../../base/errors.ts';
+import { isTsbuildError, TsbuildError } from '../../base/errors.ts';
 import { importImage } from '../../engine/import.ts';
 import { familiarName, parseReference, withDefaultTag } from '../../oci/reference.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { shortID } from '../../runtime/container.ts';
 import type { ParsedFlags } from '../flags.ts';
 import { createRenderer } from '../render/create.ts';
+import { renderError } from '../render/error.ts';
 import { formatList } from '../format/rows.ts';
 import type { Session } from '../session.ts';
 import { HISTORY_LIST, historyRow, IMAGE_DIGEST_TABLE, IMAGE_LIST, imageRow } from '../views/images.ts';
+import { forEach } from './for-each.ts';
 import { matchesName, parseImageFilters } from './image-filters.ts';
 
 export async function runImport(flags: ParsedFlags, session: Session): Promise<number> {
@@ -75,35 +77,44 @@ export async function runImages(flags: ParsedFlags, session: Session): Promise<n
 }
 
 export async function runRmi(flags: ParsedFlags, session: Session): Promise<number> {
+  const isForced = flags.boolean('force');
+  return forEach(flags.words, session, async (name) => {
+    try {
+      await removeImage(name, isForced, session);
+    } catch (error) {
+      // As docker: what is not there need not be removed, and is told all the same.
+      if (!isForced || !isTsbuildError(error, 'IMAGE_NOT_FOUND')) throw error;
+      session.stderr.write(renderError(error, { color: session.stderr.isTTY, debug: false }));
+    }
+  });
+}
+
+async function removeImage(name: string, isForced: boolean, session: Session): Promise<void> {
   const { images, containers, leases } = session.engine();
-  for (const name of flags.words) {
-    const image = await images.require(name);
-    const isID = !image.tags.includes(nameOf(name));
-    if (isID && image.tags.length > 1 && !flags.boolean('force'))
-      throw new TsbuildError(
-        'IMAGE_IN_USE',
-        `${JSON.stringify(name)} has ${image.tags.length} names: ${image.tags.join(', ')}`,
-        { hint: 'remove the names, or use --force' },
-      );
-    const removed = isID ? image.tags : [nameOf(name)];
-    const user = containers.list().find(({ config }) => config.image.id === image.id);
-    if (user !== undefined && removed.length >= image.tags.length && !flags.boolean('force'))
-      throw new TsbuildError(
-        'IMAGE_IN_USE',
-        `cannot remove image ${JSON.stringify(name)}: container ${JSON.stringify(user.config.name)} (${shortID(user.id)}) is made of it`,
-        { hint: 'remove the container first, or use --force' },
-      );
-    for (const tag of removed) {
-      images.untag(parseReference(tag));
-      session.stdout.write(`Untagged: ${tag}\n`);
-    }
-    if (removed.length >= image.tags.length) {
-      // Whoever is pushing or saving it may do so to the end; garbage collection gets the config then.
-      images.remove(image.id, { keepsConfig: leases.isHeldElsewhere('blob', image.id) });
-      session.stdout.write(`Deleted: ${image.id}\n`);
-    }
+  const image = await images.require(name);
+  const isID = !image.tags.includes(nameOf(name));
+  if (isID && image.tags.length > 1 && !isForced)
+    throw new TsbuildError(
+      'IMAGE_IN_USE',
+      `${JSON.stringify(name)} has ${image.tags.length} names: ${image.tags.join(', ')}`,
+      { hint: 'remove the names, or use --force' },
+    );
+  const removed = isID ? image.tags : [nameOf(name)];
+  const user = containers.list().find(({ config }) => config.image.id === image.id);
+  if (user !== undefined && removed.length >= image.tags.length && !isForced)
+    throw new TsbuildError(
+      'IMAGE_IN_USE',
+      `cannot remove image ${JSON.stringify(name)}: container ${JSON.stringify(user.config.name)} (${shortID(user.id)}) is made of it`,
+      { hint: 'remove the container first, or use --force' },
+    );
+  for (const tag of removed) {
+    images.untag(parseReference(tag));
+    session.stdout.write(`Untagged: ${tag}\n`);
   }
-  return 0;
+  if (removed.length < image.tags.length) return;
+  // Whoever is pushing or saving it may do so to the end; garbage collection gets the config then.
+  images.remove(image.id, { keepsConfig: leases.isHeldElsewhere('blob', image.id) });
+  session.stdout.write(`Deleted: ${image.id}\n`);
 }
 
 /** The name as the store lists it; an id stays as it is. */

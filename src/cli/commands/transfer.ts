@@ -6,7 +6,7 @@ import { pullImage } from '../../engine/pull.ts';
 import { pushImage } from '../../engine/push.ts';
 import { withVertex } from '../../engine/with-vertex.ts';
 import { exportDockerArchive, type SavedImage } from '../../exporter/archive.ts';
-import { familiarName, parseReference, withDefaultTag } from '../../oci/reference.ts';
+import { familiarName, parseReference, withDefaultTag, type Reference } from '../../oci/reference.ts';
 import type { ParsedFlags } from '../flags.ts';
 import type { Session } from '../session.ts';
 import { readCompressionFlags } from './compression-flags.ts';
@@ -51,18 +51,22 @@ export async function runSave(flags: ParsedFlags, session: Session): Promise<num
     throw new TsbuildError('USAGE', 'cannot write an archive to a terminal', {
       hint: 'use -o FILE, or redirect the output',
     });
-  const saved: SavedImage[] = [];
+  // By id: as with docker, an image is in the archive once, with all its names that were given.
+  const saved = new Map<string, SavedImage>();
   for (const name of flags.words) {
     const image = await engine.images.require(name);
+    const before = saved.get(image.id)?.references ?? [];
     const asReference = image.tags
       .map((tag) => parseReference(tag))
-      .filter((tag) => familiarName(tag) === nameOrNothing(name));
-    saved.push({ image, references: asReference });
+      .filter(
+        (tag) => familiarName(tag) === nameOrNothing(name) && !before.some((each) => isSame(each, tag)),
+      );
+    saved.set(image.id, { image, references: [...before, ...asReference] });
   }
   await rendered(flags, session, (sink) =>
     withVertex(sink, host, 'save', `saving ${flags.words.join(', ')}`, () =>
       exportDockerArchive(
-        saved,
+        [...saved.values()],
         engine.images,
         engine.content,
         output === undefined ? stdout : resolve(cwd, output),
@@ -72,6 +76,10 @@ export async function runSave(flags: ParsedFlags, session: Session): Promise<num
     ),
   );
   return 0;
+}
+
+function isSame(a: Reference, b: Reference): boolean {
+  return familiarName(a) === familiarName(b);
 }
 
 function nameOrNothing(text: string): string | undefined {

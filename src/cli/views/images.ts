@@ -95,10 +95,19 @@ export function historyRow(
   };
 }
 
+/** What docker leaves out of JSON where it is empty, and templates may ask for all the same. */
+function withEmpty(shown: Struct, fields: Struct): Struct {
+  const absent = Object.entries(fields).filter(([field]) => !Object.hasOwn(shown, field));
+  return Object.defineProperties(
+    { ...shown },
+    Object.fromEntries(absent.map(([field, value]) => [field, { value, enumerable: false }])),
+  );
+}
+
 /** What `inspect` shows of an image. */
 export function inspectedImage({ id, config, tags, manifest }: StoredImage, size: number): Value {
   const repositories = [...new Set(tags.map(repositoryOf))];
-  return {
+  const shown = {
     Id: id,
     RepoTags: tags,
     RepoDigests: manifest === undefined ? [] : repositories.map((name) => `${name}@${manifest.digest}`),
@@ -113,6 +122,7 @@ export function inspectedImage({ id, config, tags, manifest }: StoredImage, size
     Config: configValue(config.config),
     RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
   };
+  return withEmpty(shown, { Variant: '', OsVersion: '', DockerVersion: '', VirtualSize: size });
 }
 
 /** Sets and labels are maps: a name that is not in them is no error. */
