@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define BLOCK_SIZE ((size_t)1 << 18)
-#define MAX_TEXT ((uint64_t)1 << 28)
+/* A process of ours may have 200 MB, and the names need some for themselves. */
+#define MAX_TEXT ((uint64_t)1 << 27)
 
 struct arena_block {
 	struct arena_block *before;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
+  closeSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -9,6 +10,7 @@ import {
   readFileSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -251,4 +253,28 @@ test('tar bomb: more entries, or more bytes of names, than anybody has are refus
   assert.equal(await count({}), 20);
   await assert.rejects(count({ maxEntries: 19 }), invalid);
   await assert.rejects(count({ maxNames: 1000 }), invalid);
+});
+
+test('tar bomb: extended attributes that took more memory than a process may have are refused', async () => {
+  using directory = temporaryDirectory();
+  const root = join(directory.path, 'root');
+  const path = join(directory.path, 'tar');
+  mkdirSync(root);
+  const fd = openSync(path, 'w');
+  for (let n = 0; n < 2300; n += 1)
+    writeSync(
+      fd,
+      tar([{ name: `f${n}`, pax: { 'SCHILY.xattr.user.a': `${n}`.padEnd(60_000) } }]).subarray(0, -1024),
+    );
+  writeSync(fd, Buffer.alloc(1024));
+  closeSync(fd);
+  await assert.rejects(
+    applyTars({
+      output: root,
+      tars: [{ path, diffID: `sha256:${'0'.repeat(64)}` as DiffID, verify: false }],
+      root: EMPTY_ROOT,
+    }),
+    (error) => isTsbuildError(error, 'ARCHIVE_INVALID') && /attributes/.test(error.message),
+  );
+  assert.deepEqual(readdirSync(root), []);
 });
