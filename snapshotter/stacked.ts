@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Lower, OverlayMount } from '../native/mount.ts';
 import { chainIDOf } from '../src/base/digest.ts';
-import { TsbuildError } from '../src/base/errors.ts';
+import { ioError, TsbuildError } from '../src/base/errors.ts';
 import type { Host } from '../src/base/host.ts';
 import type { Retention } from '../src/base/retention.ts';
 import type { Layer, LayerStore } from '../src/layer/layer.ts';
@@ -133,11 +133,15 @@ export function createStackedSnapshotter(
     const lower = await lowersWithStubs(parent, stubs);
     const staged = home ?? store.stage();
     const [upper, work] = [join(staged, 'fs'), join(staged, 'work')];
-    if (home === undefined || !existsSync(upper)) {
-      mkdirSync(upper, { recursive: true, mode: 0o755 });
-      setRoot(upper, driver.rootOf(parent));
-      mkdirSync(work, { recursive: true, mode: 0o700 });
-    }
+    if (home === undefined || !existsSync(upper))
+      try {
+        mkdirSync(upper, { recursive: true, mode: 0o755 });
+        setRoot(upper, driver.rootOf(parent));
+        mkdirSync(work, { recursive: true, mode: 0o700 });
+      } catch (error) {
+        if (home === undefined) removeTree(staged);
+        throw ioError('begin a snapshot', error);
+      }
     // why: the kernel refuses a directory that was mounted volatile once; what it holds is right or gone with a crash.
     if (home !== undefined) removeTree(join(work, 'work/incompat'));
     let open = home === undefined;

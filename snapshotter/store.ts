@@ -156,7 +156,11 @@ export function openSnapshotStore(
     list,
     stage() {
       const path = join(staging, host.unique());
-      mkdirSync(path, { mode: 0o700 });
+      try {
+        mkdirSync(path, { mode: 0o700 });
+      } catch (error) {
+        throw ioError('begin a snapshot', error);
+      }
       return path;
     },
     commit(staged, made, noted = {}) {

@@ -389,6 +389,11 @@ test('a disk that is full is an error that says so, and nothing is half-written'
     assert.equal(code, 1);
     assert.match(stderr, /no space left on device below "[^"]+" \[DISK_FULL\]/);
     assert.match(stderr, /Dockerfile:2:1/);
+    execFileSync('tar', ['-C', context, '-cf', join(context, 'big.tar'), 'big']);
+    writeFileSync(join(context, 'Dockerfile'), 'FROM bb:1\nADD big.tar /\n');
+    const added = space.tsbuild(['-q', '-t', 'full', context], other);
+    assert.equal(added.code, 1);
+    assert.match(added.stderr, /no space left on device below "[^"]+" \[DISK_FULL\]/);
     assert.match(space.ok(['system', 'check'], other).stdout, /no damage/);
     assert.deepEqual(
       existsSync(join(small, 'state/layers/partial')) ? readdirSync(join(small, 'state/layers/partial')) : [],

@@ -5,7 +5,7 @@
 import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { toText, type ByteString } from '../../../base/byte-string.ts';
-import { TsbuildError } from '../../../base/errors.ts';
+import { ioError, TsbuildError } from '../../../base/errors.ts';
 import { readDescriptor } from '../../../base/read-descriptor.ts';
 import { decompress, decompressedHead } from '../../../layer/decompress.ts';
 import { requireSpace } from '../../../layer/free-space.ts';
@@ -33,8 +33,7 @@ export async function isArchive(fd: number): Promise<boolean> {
 
 /** Reads the archive in `fd`; bodies go to the new file `spool`, which goes away with the result. */
 export async function readArchive(fd: number, spool: string, signal: AbortSignal): Promise<Archive> {
-  const out = openSync(spool, 'wx+', 0o600);
-  rmSync(spool);
+  const out = openSpool(spool);
   const entries: ArchiveEntry[] = [];
   let offset = 0;
   try {
@@ -56,6 +55,16 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
   return { entries, fd: out, [Symbol.dispose]: () => closeSync(out) };
 }
 
+function openSpool(path: string): number {
+  try {
+    const fd = openSync(path, 'wx+', 0o600);
+    rmSync(path);
+    return fd;
+  } catch (error) {
+    throw ioError('create a temporary file', error);
+  }
+}
+
 /** why: in a layer such a name would delete a file of the base instead of being one. */
 function checkName(path: ByteString): void {
   if (path.split('/').some((part) => part.startsWith('.wh.')))
@@ -69,6 +78,10 @@ function checkName(path: ByteString): void {
 }
 
 function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let at = 0; at < bytes.byteLength; )
-    at += writeSync(fd, bytes, at, bytes.byteLength - at, position + at);
+  try {
+    for (let at = 0; at < bytes.byteLength; )
+      at += writeSync(fd, bytes, at, bytes.byteLength - at, position + at);
+  } catch (error) {
+    throw ioError('write a temporary file', error);
+  }
 }
