@@ -124,6 +124,15 @@ test('an error shows code, place, excerpt, output and hint', () => {
 });
 
 test('exit codes tell failures apart', () => {
+  const full = Object.assign(new Error('ENOSPC: no space left on device, mkdir'), {
+    ...{ code: 'ENOSPC', syscall: 'mkdir', path: '/state/x' },
+  });
+  assert.equal(exitCodeOf(full), 1);
+  assert.match(
+    renderError(full, { color: false }),
+    /^error: cannot mkdir "\/state\/x": no space left on device \[DISK_FULL\]\nhint: /,
+  );
+  assert.equal(exitCodeOf(new Error('x')), 70);
   assert.equal(exitCodeOf(new TsbuildError('USAGE', 'x')), 2);
   assert.equal(exitCodeOf(new TsbuildError('RUN_FAILED', 'x')), 1);
   assert.equal(exitCodeOf(new TsbuildError('ABORTED', 'x')), 130);

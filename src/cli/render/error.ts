@@ -1,6 +1,6 @@
 /** Errors for people: code, excerpt with squiggle, last output, hint. Secrets in URLs are struck out first. */
 import { redact } from '../../base/redact.ts';
-import { TsbuildError, type ErrorCode } from '../../base/errors.ts';
+import { errnoOf, ioError, TsbuildError, type ErrorCode } from '../../base/errors.ts';
 import { excerpt } from './excerpt.ts';
 import { clean, shorten } from './safe-text.ts';
 
@@ -13,7 +13,8 @@ export interface ErrorStyle {
 const MAX_MESSAGE = 600;
 const MAX_OUTPUT_LINE = 300;
 
-export function renderError(error: unknown, { color, debug }: ErrorStyle): string {
+export function renderError(thrown: unknown, { color, debug }: ErrorStyle): string {
+  const error = known(thrown);
   const red = (text: string): string => (color ? `\u001b[31m${text}\u001b[39m` : text);
   const bold = (text: string): string => (color ? `\u001b[1m${text}\u001b[22m` : text);
   if (!(error instanceof TsbuildError)) {
@@ -28,6 +29,14 @@ export function renderError(error: unknown, { color, debug }: ErrorStyle): strin
   if (error.hint !== undefined) lines.push(`hint: ${safe(error.hint, MAX_MESSAGE)}`);
   if (debug === true && error.stack !== undefined) lines.push(redact(clean(error.stack)));
   return `${lines.join('\n')}\n`;
+}
+
+/** why: a disk may be full wherever something is written, which is nobody's bug. */
+function known(error: unknown): unknown {
+  const errno = errnoOf(error);
+  if (error instanceof TsbuildError || (errno !== 'ENOSPC' && errno !== 'EDQUOT')) return error;
+  const { syscall = 'write', path } = error as NodeJS.ErrnoException;
+  return ioError(path === undefined ? syscall : `${syscall} ${JSON.stringify(path)}`, error);
 }
 
 /** What a terminal shows of a line that was written over, as progress bars do. */
@@ -49,7 +58,8 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
   ABORTED: 130,
 };
 
-export function exitCodeOf(error: unknown): number {
+export function exitCodeOf(thrown: unknown): number {
+  const error = known(thrown);
   if (!(error instanceof TsbuildError)) return 70;
   return error.exitCode ?? EXIT_CODES[error.code] ?? 1;
 }
