@@ -7,15 +7,17 @@
 import {
   closeSync,
   fsyncSync,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
   utimesSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errnoOf, ioError } from './errors.ts';
 import type { Host } from './host.ts';
 
@@ -36,6 +38,26 @@ export function writeFileAtomic(
     } catch (again) {
       throw ioError(`write ${JSON.stringify(path)}`, again);
     }
+  }
+}
+
+/**
+ * Makes `path` with all of its text at once, in a directory that is there; false where something has the name. A claim
+ * that is written after it was made would be nobody's for a moment, and for ever where the disk is full. Throws what
+ * node:fs throws.
+ */
+export function claimFile(host: Host, path: string, text: string, mode: number): boolean {
+  // Not after `path`, whose own name may be as long as names can be.
+  const temp = join(dirname(path), `.${host.unique()}.tmp`);
+  try {
+    writeFileSync(temp, text, { flag: 'wx', mode });
+    linkSync(temp, path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return false;
+    throw error;
+  } finally {
+    rmSync(temp, { force: true });
   }
 }
 

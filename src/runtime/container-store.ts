@@ -7,7 +7,7 @@
  */
 import { linkSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readTextIfExists, writeFileAtomic } from '../base/atomic-file.ts';
+import { claimFile, readTextIfExists, writeFileAtomic } from '../base/atomic-file.ts';
 import { namesIn } from '../base/directory-names.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
@@ -107,12 +107,11 @@ export function openContainerStore({ root, host, random }: ContainerStoreOptions
     const claimed = `${id}\n${host.unique()}\n`;
     for (;;)
       try {
-        writeFileSync(nameFile(name), claimed, { flag: 'wx', mode: 0o600 });
-        return true;
+        if (claimFile(host, nameFile(name), claimed, 0o600)) return true;
+        if (!freeStale(name)) return false;
       } catch (error) {
-        if (errnoOf(error) === 'ENOENT') mkdirSync(join(root, 'names'), { recursive: true, mode: 0o700 });
-        else if (errnoOf(error) !== 'EEXIST') throw ioError(`claim the name ${JSON.stringify(name)}`, error);
-        else if (!freeStale(name)) return false;
+        if (errnoOf(error) !== 'ENOENT') throw ioError(`claim the name ${JSON.stringify(name)}`, error);
+        mkdirSync(join(root, 'names'), { recursive: true, mode: 0o700 });
       }
   }
 

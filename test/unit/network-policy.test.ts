@@ -1,8 +1,12 @@
 /** What is decided about networks without touching any: flags, addresses, files, plans of subnets. */
 import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from '../suites/properties.ts';
+import { claimFile } from '../../src/base/atomic-file.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import {
   bytesOf,
@@ -12,10 +16,12 @@ import {
   parseAddress,
   parseCidr,
 } from '../../src/runtime/network/address.ts';
+import { createAttachmentStore } from '../../src/runtime/network/attachment-store.ts';
 import { parseNetworkChoice } from '../../src/runtime/network/choice.ts';
 import { beyondStub, hostsFile, planNames } from '../../src/runtime/network/container-files.ts';
 import { checkOptions, overheadOf } from '../../src/runtime/network/driver-options.ts';
 import { bridgeName, localPrefix6, macFor } from '../../src/runtime/network/interface-names.ts';
+import { createLeases } from '../../src/runtime/network/leases.ts';
 import { parsePortSpec, publishAll } from '../../src/runtime/network/port-spec.ts';
 import {
   addressRange,
@@ -195,4 +201,44 @@ test('options of drivers are checked, by their short names and by docker’s', (
     ['vxlan', { vni: '1', group: '239.1.1.1' }],
   ] as const)
     refuses(() => checkOptions(driver, options), 'NETWORK_INVALID');
+});
+
+test('a lease that a full disk left empty is nobody’s, and claims have all of their text or are not there', () => {
+  const root = mkdtempSync(join(tmpdir(), 'tsbuild-leases-'));
+  try {
+    let count = 0;
+    const host = { now: () => 1, unique: () => `1.0.${(count += 1)}` };
+    const attached = createAttachmentStore(root, host);
+    const leases = createLeases(root, host, (id) => attached.has(id));
+    const network = {
+      ...{
+        id: 'n'.repeat(64),
+        name: 'n',
+        driver: 'bridge' as const,
+        internal: false,
+        ipv6: false,
+        options: {},
+      },
+      ...{ labels: {}, created: '', interface: 'n', subnets: [] },
+    } as const;
+    const directory = leases.directory(network.id);
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, '10.0.0.2'), '');
+    assert.deepEqual(
+      leases.list(network.id).map(({ containerId }) => attached.has(containerId)),
+      [false],
+    );
+    const taken = leases.take(
+      network,
+      { subnet: '10.0.0.0/24', gateway: '10.0.0.1' },
+      { containerId: 'c', names: ['one'], wanted: '10.0.0.2' },
+    );
+    assert.equal(taken, '10.0.0.2');
+    assert.match(readFileSync(join(directory, taken), 'utf8'), /^c\n1\.0\.\d+\none\n$/);
+    assert.ok(!claimFile(host, join(directory, taken), 'other', 0o600));
+    assert.throws(() => claimFile(host, join(directory, 'not/there'), 'other', 0o600), { code: 'ENOENT' });
+    assert.deepEqual(readdirSync(directory), [taken]);
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
 });

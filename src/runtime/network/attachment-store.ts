@@ -28,7 +28,8 @@ export function createAttachmentStore(networks: string, host: Host): AttachmentS
   }
 
   return {
-    has: (containerId) => existsSync(path(containerId, 'json')),
+    // why: a lease that a full disk left empty names nobody.
+    has: (containerId) => ID.test(containerId) && existsSync(path(containerId, 'json')),
     read: (containerId) => parseAttachment(readJsonIfExists(path(containerId, 'json'))),
     write(record) {
       writeFileAtomic(host, path(record.containerId, 'json'), `${JSON.stringify(record)}\n`, { mode: 0o600 });

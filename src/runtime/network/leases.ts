@@ -5,10 +5,10 @@
  * service (native/launch/dns.c) reads the same files. A lease whose container is attached to nothing, and whose
  * attaching process is gone, is nobody's.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoOf, ioError, TsbuildError } from '../../base/errors.ts';
-import { readTextIfExists, writeFileAtomic } from '../../base/atomic-file.ts';
+import { ioError, TsbuildError } from '../../base/errors.ts';
+import { claimFile, readTextIfExists, writeFileAtomic } from '../../base/atomic-file.ts';
 import type { Host } from '../../base/host.ts';
 import { isOwnerAlive } from '../../base/owner.ts';
 import {
@@ -74,12 +74,11 @@ export function createLeases(
     const file = path(networkId, address);
     for (let attempt = 0; attempt < 2; attempt += 1)
       try {
-        writeFileSync(file, text, { flag: 'wx', mode: 0o644 });
-        return true;
-      } catch (error) {
-        if (errnoOf(error) !== 'EEXIST') throw ioError('lease an address', error);
+        if (claimFile(host, file, text, 0o644)) return true;
         if (!isDead(networkId, address)) return false;
         rmSync(file, { force: true });
+      } catch (error) {
+        throw ioError('lease an address', error);
       }
     return false;
   }
@@ -132,7 +131,11 @@ export function createLeases(
   return {
     directory,
     take(network, subnet, request) {
-      mkdirSync(directory(network.id), { recursive: true, mode: 0o700 });
+      try {
+        mkdirSync(directory(network.id), { recursive: true, mode: 0o700 });
+      } catch (error) {
+        throw ioError('lease an address', error);
+      }
       return request.wanted === undefined
         ? takeNext(network, subnet, request)
         : takeWanted(network, subnet, request, request.wanted);

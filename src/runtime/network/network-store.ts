@@ -2,9 +2,9 @@
  * Definitions of networks: ROOT/networks/<id>/network.json, and ROOT/networks/names/<name>, made exclusively, which
  * holds the id. The network `bridge` is made when it is first needed.
  */
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { readJsonIfExists, readTextIfExists, writeFileAtomic } from '../../base/atomic-file.ts';
+import { claimFile, readJsonIfExists, readTextIfExists, writeFileAtomic } from '../../base/atomic-file.ts';
 import { errnoOf, ioError, TsbuildError } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
 import type { Network } from './contract.ts';
@@ -69,12 +69,13 @@ export function createNetworkStore(directory: string, host: Host): NetworkStore 
       const id = readTextIfExists(name)?.trim();
       if (id !== undefined && read(id) === undefined) rmSync(name, { force: true });
       try {
-        writeFileSync(name, `${network.id}\n`, { flag: 'wx', mode: 0o600 });
+        if (claimFile(host, name, `${network.id}\n`, 0o600)) return;
       } catch (error) {
         rmSync(join(directory, network.id), { recursive: true, force: true });
-        if (errnoOf(error) !== 'EEXIST') throw ioError('name a network', error);
-        throw new TsbuildError('NETWORK_EXISTS', `network ${JSON.stringify(network.name)} exists already`);
+        throw ioError('name a network', error);
       }
+      rmSync(join(directory, network.id), { recursive: true, force: true });
+      throw new TsbuildError('NETWORK_EXISTS', `network ${JSON.stringify(network.name)} exists already`);
     },
     remove({ id, name }) {
       rmSync(join(names, name), { force: true });
