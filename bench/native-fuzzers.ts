@@ -17,20 +17,16 @@ import { layOut } from '../src/runtime/layout.ts';
 /** What of the tree engine reads tars. */
 export const TAR_SOURCES = ['input', 'meta', 'name', 'read'].map((part) => `tree/tar-${part}.c`);
 
+/** What reads plans of the launcher. */
+export const PLAN_SOURCES = ['launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'];
+
 /** With what each needs of the sources below native/. */
 const SOURCES = {
-  plan: ['launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
-  settings: ['launch/settings.c', 'launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
-  net: ['launch/net-list.c', 'launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
+  plan: PLAN_SOURCES,
+  settings: ['launch/settings.c', ...PLAN_SOURCES],
+  net: ['launch/net-list.c', ...PLAN_SOURCES],
   dns: ['launch/dns-message.c'],
-  texts: [
-    'launch/home.c',
-    'launch/notify-words.c',
-    'launch/state.c',
-    'launch/plan.c',
-    'launch/plan-start.c',
-    'erofs-mount.c',
-  ],
+  texts: ['launch/home.c', 'launch/notify-words.c', 'launch/state.c', ...PLAN_SOURCES],
   tar: [...TAR_SOURCES, 'tree/sha256.c'],
   index: [
     ...TAR_SOURCES,
@@ -38,10 +34,10 @@ const SOURCES = {
     ...['tree', 'apply', 'merge'].map((part) => `tree/layer-${part}.c`),
     ...['layout', 'write'].map((part) => `tree/erofs-${part}.c`),
   ],
-  ports: ['launch/ports-list.c', 'launch/keys.c', 'launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
+  ports: ['launch/ports-list.c', 'launch/keys.c', ...PLAN_SOURCES],
   names: ['launch/dns-names.c', 'launch/dns-message.c'],
   clients: ['launch/clients.c', 'launch/loop.c'],
-  hooks: ['launch/plan.c', 'launch/plan-start.c', 'erofs-mount.c'],
+  hooks: PLAN_SOURCES,
   requests: [
     'walk-job',
     'pack-job',

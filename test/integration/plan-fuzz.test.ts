@@ -10,6 +10,7 @@ import { describeCgroup } from '../../src/runtime/cgroups/describe.ts';
 import { containerDevices } from '../../src/runtime/cgroups/device-rules.ts';
 import { createContainerSpec } from '../../src/runtime/default-spec.ts';
 import { layOut } from '../../src/runtime/layout.ts';
+import { PLAN_SOURCES } from '../../bench/native-fuzzers.ts';
 import { encodePlan } from '../../native/plan.ts';
 
 function packageRoot(): string {
@@ -127,7 +128,7 @@ test('no damaged plan makes the reader touch memory that is not its own', () => 
       ),
     );
     writeFileSync(join(directory, 'fuzz.c'), HARNESS);
-    const launch = join(packageRoot(), 'native', 'launch');
+    const native = join(packageRoot(), 'native');
     execFileSync(
       'cc',
       [
@@ -136,12 +137,11 @@ test('no damaged plan makes the reader touch memory that is not its own', () => 
         '-D_GNU_SOURCE',
         '-fsanitize=address,undefined',
         '-fno-sanitize-recover=all',
-        `-I${launch}`,
+        `-I${join(native, 'launch')}`,
         '-o',
         join(directory, 'fuzz'),
         join(directory, 'fuzz.c'),
-        join(launch, 'plan.c'),
-        join(launch, '..', 'erofs-mount.c'),
+        ...PLAN_SOURCES.map((source) => join(native, source)),
       ],
       { stdio: 'pipe' },
     );
