@@ -44,8 +44,8 @@ export interface Resources {
 export interface HandlerInputs {
   readonly engine: Engine;
   readonly records: RecordStore;
-  /** Whether records may come from elsewhere. */
-  readonly mayImport: boolean;
+  /** Whether a COPY may pack its files before it is known that it must: see CopyHandlerOptions. */
+  readonly speculates: boolean;
   /** Brings cache mounts from elsewhere. */
   readonly arrive?: ((mount: CacheMountUse) => Promise<void>) | undefined;
   readonly openLayer: OpenLayer;
@@ -69,7 +69,7 @@ export interface OpenHandlers {
 export function createHandlers({
   engine,
   records,
-  mayImport,
+  speculates,
   arrive,
   openLayer,
   contexts,
@@ -96,7 +96,7 @@ export function createHandlers({
     now,
     context: (name: string) => contexts.open(name),
     earlier: openEarlierLayers(join(root, 'copies'), host, layers),
-    speculates: !mayImport,
+    speculates,
     blobPath: (blob: Digest) => content.path(blob),
     ...time,
   };

@@ -97,13 +97,14 @@ async function prepare(
   function handlersFor(
     graph: Pick<BuildGraph, 'sourceDateEpoch'>,
     records: RecordStore,
-    cache?: Pick<GraphCache, 'arrive'>,
+    cache: Pick<GraphCache, 'arrive'> | undefined,
+    isAsking = false,
   ): OpenHandlers {
     const { cacheFrom = [], extraHosts, resources, secret, sshSocket } = request;
     return createHandlers({
       engine,
       records,
-      mayImport: cache !== undefined && cacheFrom.length > 0,
+      speculates: !isAsking && (cache === undefined || cacheFrom.length === 0),
       arrive: cache?.arrive,
       openLayer: loss.openLayer,
       contexts,
@@ -208,8 +209,8 @@ async function prepare(
       const { survey } = await import('../solver/why/survey.ts');
       const records = cache?.records ?? engine.records;
       return survey(graph.target, {
-        // Asking executes nothing, so that there is nothing to end.
-        ...{ handlers: handlersFor(graph, withoutContents(records), cache).handlers },
+        // Asking executes nothing, so that there is nothing to end, and nothing to pack.
+        ...{ handlers: handlersFor(graph, withoutContents(records), cache, true).handlers },
         records,
         remote: cache,
         isAvailable: (result) => Promise.resolve(loss.isAvailable(result)),

@@ -3,6 +3,7 @@
  * `tsbuild why`, then built, and both must name that cause and no other.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -840,4 +841,20 @@ test('other files of a mount are named once where the stage that it takes them f
   assert.deepEqual(told['[stage-1 2/2] RUN --mount=from=one,target=/one cat /one/f'], [
     { kind: 'mount', mount: 'bind /one', change: 'files', option: 'stage "one"', causes: [follows] },
   ]);
+});
+
+test('asking writes no layer, so that it needs no room for one', () => {
+  const directory = space.context('much', { Dockerfile: 'FROM scratch\nCOPY f /f\n', f: '1\n' });
+  const small = join(space.directory, 'small');
+  mkdirSync(small);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'small', small]);
+  try {
+    const env = { TSBUILD_ROOT: join(small, 'state') };
+    space.ok(['-q', directory], { env });
+    // What would be packed does not fit.
+    writeFileSync(join(directory, 'f'), Buffer.alloc(48 << 20, 'much'));
+    assert.match(space.ok(['why', directory], { env }).stdout, /EXECUTE \[2\/2\] COPY f \/f\n +f changed\n/);
+  } finally {
+    execFileSync('umount', [small]);
+  }
 });
