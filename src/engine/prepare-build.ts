@@ -1,6 +1,7 @@
 /** A build before anything is solved: its sources found and opened, and what it takes to solve a graph. */
 import { TsbuildError } from '../base/errors.ts';
 import type { BuildGraph, Vertex } from '../graph/graph.ts';
+import { formatPlatform } from '../oci/platform.ts';
 import { compileIgnoreFile, parseIgnoreFile } from '../layer/ignore-patterns.ts';
 import type { Platform } from '../oci/documents.ts';
 import type { GitSources } from '../solver/exec/git.ts';
@@ -66,6 +67,13 @@ export async function prepareBuild(
   }
 }
 
+function ofPlatform(project: Project, { platform }: SolvableGraph): Project {
+  return platform === undefined ? project : { ...project, platform: formatPlatform(platform) };
+}
+
+/** A repository is of no platform. */
+type SolvableGraph = Pick<BuildGraph, 'target' | 'sourceDateEpoch'> & Partial<Pick<BuildGraph, 'platform'>>;
+
 /** Whose list nobody keeps, what is in a stage would be known by a digest that no later build could explain. */
 function withoutContents(records: RecordStore): RecordStore {
   return { ...records, putContentDigest: () => undefined };
@@ -122,10 +130,7 @@ async function prepare(
     });
   }
 
-  async function solveGraph(
-    graph: Pick<BuildGraph, 'target' | 'sourceDateEpoch'>,
-    options: SolveGraphOptions = {},
-  ): Promise<Solution> {
+  async function solveGraph(graph: SolvableGraph, options: SolveGraphOptions = {}): Promise<Solution> {
     let ended: { readonly error: unknown } | undefined;
     const end = (error: unknown): void => {
       ended ??= { error };
@@ -145,10 +150,7 @@ async function prepare(
     }
   }
 
-  async function solveWithin(
-    graph: Pick<BuildGraph, 'target' | 'sourceDateEpoch'>,
-    options: SolveGraphOptions,
-  ): Promise<Solution> {
+  async function solveWithin(graph: SolvableGraph, options: SolveGraphOptions): Promise<Solution> {
     const { handlers, end } = handlersFor(graph, options.cache?.records ?? engine.records, options.cache);
     try {
       return await solveBy(handlers, graph, options);
@@ -159,7 +161,7 @@ async function prepare(
 
   function solveBy(
     handlers: OpHandlers,
-    graph: Pick<BuildGraph, 'target'>,
+    graph: SolvableGraph,
     { cache, onResult, mustBeCached, beforeExecute }: SolveGraphOptions,
   ): Promise<Solution> {
     return solve(graph.target, {
@@ -176,7 +178,7 @@ async function prepare(
       parallelism: engine.options.parallelism,
       signal,
       abort: failing,
-      ...(project === undefined ? {} : { project }),
+      ...(project === undefined ? {} : { project: ofPlatform(project, graph) }),
       ...(mustBeCached === undefined ? {} : { mustBeCached }),
       ...(beforeExecute === undefined ? {} : { beforeExecute }),
       onResult(vertex, result) {
@@ -215,7 +217,7 @@ async function prepare(
         remote: cache,
         isAvailable: (result) => Promise.resolve(loss.isAvailable(result)),
         host,
-        project,
+        project: ofPlatform(project, graph),
         signal,
       });
     },

@@ -843,6 +843,32 @@ test('other files of a mount are named once where the stage that it takes them f
   ]);
 });
 
+test('of a build for two platforms each is compared with its own, and not with the one built before it', async () => {
+  const both = ['--platform', 'linux/amd64,linux/arm64'];
+  const write = (text: string): string =>
+    space.context('platforms', {
+      Dockerfile: 'FROM scratch\nARG TARGETARCH\nCOPY f /$TARGETARCH\n',
+      f: text,
+    });
+  const directory = write('1\n');
+  const ok = async () => commands.ok(['--progress', 'json', ...both, directory], space.directory);
+  await ok();
+  write('2\n');
+  assert.deepEqual(
+    executedIn((await ok()).stderr).map(({ causes }) => causes),
+    [1, 2].map(() => file({ change: 'content', path: 'f' }, 1)),
+  );
+  // What was never built for a platform is compared with another one.
+  await commands.ok(['-q', directory], space.directory);
+  const told = await foretell(directory, ['--platform', 'linux/riscv64']);
+  assert.deepEqual(
+    Object.values(told)
+      .flat()
+      .map((cause) => (typeof cause === 'string' ? cause : cause.kind)),
+    ['variable'],
+  );
+});
+
 test('asking writes no layer, so that it needs no room for one', () => {
   const directory = space.context('much', { Dockerfile: 'FROM scratch\nCOPY f /f\n', f: '1\n' });
   const small = join(space.directory, 'small');

@@ -84,13 +84,20 @@ export function createExplainer(options: ExplainerOptions): Explainer {
     return lines;
   }
 
-  /** why not all together: of two checkouts that are both worked on, what the other did last is no cause here. */
+  const isOfPlatform = ({ platform }: JournalLine): boolean =>
+    platform === undefined || platform === project?.platform;
+
+  /** why not all together: of two checkouts that are both worked on, what the other did last is no cause here, and nor
+   * is that of two platforms the other one was built before. */
   function candidatesOf(origin: StepOrigin): readonly JournalLine[] {
     const { stage } = origin;
     const choose = (lines: readonly JournalLine[]): readonly JournalLine[] =>
       candidatesFor(origin, lines, textsOf(stage), usedLast);
-    const own = choose(linesOf(stage));
-    return own.length > 0 ? own : choose(linesElsewhere(stage));
+    const own = linesOf(stage);
+    const ofPlatform = choose(own.filter(isOfPlatform));
+    if (ofPlatform.length > 0) return ofPlatform;
+    const ofOthers = choose(own);
+    return ofOthers.length > 0 ? ofOthers : choose(linesElsewhere(stage));
   }
 
   function usedLast(key: CacheKey): number | undefined {

@@ -21,12 +21,16 @@ export interface JournalLine {
   readonly key: CacheKey;
   readonly step: number;
   readonly text: string;
+  /** What was built then, `os/architecture`; absent: it is not known. */
+  readonly platform?: string;
 }
 
 /** Which Dockerfile: where it lies, and what it is called. */
 export interface Project {
   readonly place: string;
   readonly name: string;
+  /** What is built of it, `os/architecture`. */
+  readonly platform?: string;
 }
 
 export interface Journals {
@@ -74,11 +78,13 @@ export function openJournals(root: string, host: Host): Journals {
       return unique(readLines(sharedPath(project, stage))).filter((line) => isKin(line, steps));
     },
     add(project, stage, lines, texts, lastUsed) {
-      addTo(ownPath(project, stage), lines, lastUsed);
+      const { platform } = project;
+      const own = lines.map((line) => (platform === undefined ? line : { ...line, platform }));
+      addTo(ownPath(project, stage), own, lastUsed);
       const steps = stepsOf(texts);
       addTo(
         sharedPath(project, stage),
-        lines.map((line) => ({ ...line, steps })),
+        own.map((line) => ({ ...line, steps })),
         lastUsed,
       );
     },
@@ -116,7 +122,7 @@ function readLines(path: string): readonly KeptLine[] {
 
 function parseLine(value: unknown): readonly KeptLine[] {
   if (!isJsonObject(value)) return [];
-  const { key, step, text, steps } = value;
+  const { key, step, text, platform, steps } = value;
   if (typeof key !== 'string' || !isDigest(key) || typeof step !== 'number' || typeof text !== 'string')
     return [];
   const known: readonly unknown[] = Array.isArray(steps) ? steps : [];
@@ -125,6 +131,7 @@ function parseLine(value: unknown): readonly KeptLine[] {
       key: key as CacheKey,
       step,
       text,
+      ...(typeof platform === 'string' ? { platform } : {}),
       ...(known.length === 0 ? {} : { steps: known.filter((each) => typeof each === 'string') }),
     },
   ];
