@@ -11,7 +11,7 @@
  * `content` is the digest of a file (and, after a space, its capability in hex), the target of a link, the numbers
  * of a device.
  */
-import { toText, type ByteString } from '../base/byte-string.ts';
+import type { ByteString } from '../base/byte-string.ts';
 import type { Digest } from '../base/digest.ts';
 import type { EntryType } from '../layer/tree.ts';
 
@@ -64,20 +64,20 @@ export interface ListedEntry {
 /** Of a piece. */
 export const LISTING_FIELDS = 5;
 
-/** Entries by the path that a user would write, from the root of what they were selected in. */
-export function entriesOf(text: string): ReadonlyMap<string, ListedEntry> {
-  const entries = new Map<string, ListedEntry>();
+/** Entries by the path (a byte string) that a user would write, from the root of what they were selected in. */
+export function entriesOf(text: string): ReadonlyMap<ByteString, ListedEntry> {
+  const entries = new Map<ByteString, ListedEntry>();
   const fields = text.split('\0');
   let base = '';
   for (let at = 0; at + LISTING_FIELDS <= fields.length; at += LISTING_FIELDS) {
     const [name = '', type = '', mode = '', owner = '', content = ''] = fields.slice(at, at + LISTING_FIELDS);
     if (name === '') {
       // The fields have other meanings here: the fourth is the path that was asked for.
-      base = toText(owner).replace(/\/+$/, '');
+      base = owner.replace(/\/+$/, '');
     } else if (name === ON_THE_WAY) {
-      entries.set(toText(type), { type: 'directory', mode: owner, owner: '', content: '' });
+      entries.set(type, { type: 'directory', mode: owner, owner: '', content: '' });
     } else {
-      const below = name === ITSELF ? '' : toText(name);
+      const below = name === ITSELF ? '' : name;
       const path = base === '' || below === '' ? `${base}${below}` : `${base}/${below}`;
       entries.set(path, { type, mode, owner, content });
     }

@@ -85,10 +85,13 @@ test('what changed in a directory that was renamed is named, too', () => {
   ]);
 });
 
-test('empty files that came and went are no renamed file', () => {
-  assert.deepEqual(compareFiles(entries({ a: '' }), entries({ b: '' }), ALL), [
-    { change: 'added', path: 'b' },
-    { change: 'removed', path: 'a' },
+test('an empty file that was renamed is one change, and directories that came and went are not', () => {
+  const before = entries({ a: '', 'd/': '' });
+  const after = entries({ b: '', 'e/': '' });
+  assert.deepEqual(compareFiles(before, after, ALL), [
+    { change: 'renamed', path: 'b', from: 'a' },
+    { change: 'added', path: 'e/' },
+    { change: 'removed', path: 'd/' },
   ]);
 });
 
@@ -369,6 +372,19 @@ test('of listings that differ in one entry nothing else is looked at', () => {
   assert.equal(countFiles(text.slice(0, -30)), 1000);
   differenceOf(text.slice(0, -30), changed);
   assert.equal(countFiles(`${text}${entryPiece('g', 'directory', '755', '', '')}`), 1000);
+});
+
+test('names that are no UTF-8 are told apart, though they look alike, and targets of links are read as text', () => {
+  const textOf = (name: string, target: string): string =>
+    selectedPiece({ argument: 0, pivot: '', asked: 'd\xff' }, 'directory') +
+    entryPiece('a\xfe', 'file', '644', '', '0123456789abcdef') +
+    entryPiece(name, 'file', '644', '', 'fedcba9876543210') +
+    entryPiece('link', 'symlink', '', '', Buffer.from(target).toString('latin1'));
+  const { before, after } = differenceOf(textOf('b\xfe', 'Straße'), textOf('b\xff', 'Gasse'));
+  assert.deepEqual(compareFiles(before, after, ALL), [
+    { change: 'target', path: 'd\ufffd/link', before: 'Straße', after: 'Gasse' },
+    { change: 'renamed', path: 'd\ufffd/b\ufffd', from: 'd\ufffd/b\ufffd' },
+  ]);
 });
 
 test('a document that is damaged counts as absent', () => {

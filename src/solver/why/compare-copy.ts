@@ -1,4 +1,5 @@
 /** What decides a COPY, an ADD or a WORKDIR, part by part. */
+import { toText, type ByteString } from '../../base/byte-string.ts';
 import { canonicalJson, isJsonObject, type Json } from '../../base/json.ts';
 import type { Cause, FileChange } from '../../progress/cause.ts';
 import { createIgnoreMatcher, parseIgnoreFile, type IgnoreMatcher } from '../../layer/ignore-patterns.ts';
@@ -195,8 +196,8 @@ function filterByIgnoreFile(
     cause: {
       kind: 'ignore',
       file,
-      added: added.slice(0, MAX_CHANGES),
-      removed: removed.slice(0, MAX_CHANGES),
+      added: added.slice(0, MAX_CHANGES).map(toText),
+      removed: removed.slice(0, MAX_CHANGES).map(toText),
     },
   };
 }
@@ -217,7 +218,7 @@ function onTheWayTo(
   return [...directories];
 }
 
-function matcherOf(text: string): (path: string) => boolean {
+function matcherOf(text: string): (path: ByteString) => boolean {
   let matcher: IgnoreMatcher | undefined;
   try {
     matcher = createIgnoreMatcher(parseIgnoreFile(text));
@@ -225,7 +226,8 @@ function matcherOf(text: string): (path: string) => boolean {
     // It could not be read then, so it left out nothing.
     return () => false;
   }
-  return matcher.excludes.bind(matcher);
+  const known = matcher;
+  return (path) => known.excludes(toText(path));
 }
 
 function without(

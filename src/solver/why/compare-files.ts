@@ -1,8 +1,12 @@
-/** Two listings of what a COPY selected, entry by entry: which came, went, changed or moved. */
+/**
+ * Two listings of what a COPY selected, entry by entry: which came, went, changed or moved. Names are compared as bytes, of
+ * which those that are no UTF-8 look alike to people.
+ */
+import { toText, type ByteString } from '../../base/byte-string.ts';
 import type { FileChange } from '../../progress/cause.ts';
 import type { ListedEntry } from '../listing.ts';
 
-type Entries = ReadonlyMap<string, ListedEntry>;
+type Entries = ReadonlyMap<ByteString, ListedEntry>;
 
 export interface CompareFilesOptions {
   /** --chmod changed: modes differ in every entry. */
@@ -17,6 +21,15 @@ export function compareFiles(
   after: Entries,
   options: CompareFilesOptions,
 ): readonly FileChange[] {
+  return changesOf(before, after, options).map(({ path, ...change }) => ({
+    ...change,
+    path: toText(path),
+    ...(change.from === undefined ? {} : { from: toText(change.from) }),
+  }));
+}
+
+/** With byte strings for paths. */
+function changesOf(before: Entries, after: Entries, options: CompareFilesOptions): readonly FileChange[] {
   const changed: FileChange[] = [];
   const added: string[] = [];
   for (const [path, entry] of after) {
@@ -60,7 +73,7 @@ function compareEntry(
 
 function contentChange(path: string, before: ListedEntry, after: ListedEntry): FileChange {
   if (after.type === 'symlink')
-    return { change: 'target', path, before: before.content, after: after.content };
+    return { change: 'target', path, before: toText(before.content), after: toText(after.content) };
   const [digest] = before.content.split(' ');
   return { change: after.content.split(' ')[0] === digest ? 'capability' : 'content', path };
 }
@@ -90,14 +103,11 @@ function findMoves(
   });
 }
 
-/** Empty files and directories are all alike: that one went and another came says nothing. */
+/** Directories and what has no content are all alike: that one went and another came says nothing. */
 function identityOf(entry: ListedEntry | undefined): string | undefined {
-  if (entry === undefined || entry.type === 'directory' || entry.content === '' || entry.content === EMPTY)
-    return undefined;
+  if (entry === undefined || entry.type === 'directory' || entry.content === '') return undefined;
   return `${entry.type} ${entry.mode} ${entry.owner} ${entry.content}`;
 }
-
-const EMPTY = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
 interface WholeMoves {
   readonly moves: readonly Move[];

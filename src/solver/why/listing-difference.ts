@@ -2,9 +2,10 @@
  * What two listings do not share. Mostly a few files of very many differ: nothing is made of the entries around them, which
  * stand in both, in the same order.
  */
+import type { ByteString } from '../../base/byte-string.ts';
 import { entriesOf, LISTING_FIELDS, type ListedEntry } from '../listing.ts';
 
-type Entries = ReadonlyMap<string, ListedEntry>;
+type Entries = ReadonlyMap<ByteString, ListedEntry>;
 
 /** Whatever came, went or changed is in them; most of what did not is in neither. */
 export interface ListingDifference {
