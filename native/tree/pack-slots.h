@@ -17,11 +17,19 @@ struct slot {
 struct slots {
 	struct slot *ring;
 	size_t count;
+	/* Buffers that no slot has; the latest is used first, which the processor still has in its cache. */
+	uint8_t **spare;
+	size_t spare_count;
+	/* What is hashed next, and how many from there on may be filled. */
+	uint64_t at, window;
 	pthread_mutex_t lock;
 	pthread_cond_t filled, freed;
 };
 
-struct slots *make_slots(size_t count);
+/* At most `count` at a time, of which `window` are used at first. */
+struct slots *make_slots(size_t count, size_t window);
+/* From now on so many more may be filled at a time, up to their count. */
+void widen_slots(struct slots *slots, size_t more);
 /* Waits until the slot may be filled. */
 struct slot *take_slot(struct slots *slots, uint64_t number);
 /* Gives it to the one who hashes; the caller may still read it. */

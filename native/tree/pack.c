@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_READERS 16
+#define MAX_READERS 32
+#define SLOTS_EACH 2
+/* Of 512 bytes: an eighth of a unit came from a disk. */
+#define WAITED_BLOCKS (SLOT_SIZE / 8 / 512)
 
 struct engine {
 	const struct pack_plan *plan;
@@ -23,6 +27,10 @@ struct engine {
 	int out;
 	uint64_t cloned; /* so much of the earlier tar is in `out` already, and shares its blocks */
 	atomic_size_t next_unit;
+	/* Those that were started, at most so many. */
+	pthread_t readers[MAX_READERS];
+	atomic_int reader_count;
+	int most_readers;
 };
 
 /* A thread that reads, in the middle of a unit. */
@@ -184,17 +192,52 @@ static void fill_unit(struct filling *filling, const struct unit *unit, char *pa
 	end_slot(filling);
 }
 
+static void *read_units(void *context);
+
+/* Several may ask at a time. */
+static void start_reader(struct engine *engine)
+{
+	int number = atomic_fetch_add(&engine->reader_count, 1);
+	if (number < engine->most_readers)
+		start_thread(&engine->readers[number], read_units, engine);
+	else
+		atomic_fetch_sub(&engine->reader_count, 1);
+}
+
+/* Whether this thread has waited for a disk since the last call; `blocks` is its own. */
+static int has_waited(long *blocks)
+{
+	struct rusage usage;
+	long before = *blocks;
+	if (getrusage(RUSAGE_THREAD, &usage) < 0)
+		return 0;
+	*blocks = usage.ru_inblock;
+	return usage.ru_inblock - before >= WAITED_BLOCKS;
+}
+
+/* why: a disk serves many readers at a time better than few, and whoever waits for it takes no processor. */
+static void add_reader(struct engine *engine)
+{
+	if (atomic_load(&engine->reader_count) >= engine->most_readers)
+		return;
+	widen_slots(engine->slots, SLOTS_EACH);
+	start_reader(engine);
+}
+
 static void *read_units(void *context)
 {
 	struct engine *engine = context;
 	char *path = allocate(PLAN_MAX_PATH);
 	struct filling filling = { .engine = engine };
+	long blocks = 0;
 	source_init(&filling.source, engine->plan);
 	for (;;) {
 		size_t next = atomic_fetch_add(&engine->next_unit, 1);
 		if (next >= engine->units.count)
 			break;
 		fill_unit(&filling, &engine->units.all[next], path);
+		if (has_waited(&blocks))
+			add_reader(engine);
 	}
 	source_end(&filling.source);
 	free(path);
@@ -238,12 +281,22 @@ static uint64_t clone_earlier(const struct engine *engine)
  * Files are waited for one by one, so there are more readers than processors. why few for a tar that is at hand as a whole:
  * they have nothing to wait for, and take the processor from the one that hashes.
  */
-static int readers_for(const struct units *units)
+static void start_readers(struct engine *engine)
 {
-	int most = are_at_hand(units) ? (processors() + 1) / 2 : 2 * processors();
-	if (most > MAX_READERS)
-		most = MAX_READERS;
-	return (size_t)most > units->count ? (int)units->count : most;
+	int at_once = are_at_hand(&engine->units) ? (processors() + 1) / 2 : 2 * processors();
+	engine->most_readers = engine->units.count < MAX_READERS ? (int)engine->units.count : MAX_READERS;
+	if (at_once > engine->most_readers)
+		at_once = engine->most_readers;
+	engine->slots = make_slots((size_t)(SLOTS_EACH * MAX_READERS + 2), (size_t)(SLOTS_EACH * at_once + 2));
+	for (int i = 0; i < at_once; i++)
+		start_reader(engine);
+}
+
+/* What a reader starts is counted before that reader ends. */
+static void join_readers(struct engine *engine)
+{
+	for (int i = 0; i < atomic_load(&engine->reader_count); i++)
+		pthread_join(engine->readers[i], NULL);
 }
 
 struct packed pack(const struct pack_plan *plan, struct request entries, int out,
@@ -251,11 +304,7 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 {
 	struct engine engine = { .plan = plan, .out = out, .units = cut_into_units(plan, entries, out < 0) };
 	engine.cloned = clone_earlier(&engine);
-	int readers = readers_for(&engine.units);
-	engine.slots = make_slots(2 * (size_t)readers + 2);
-	pthread_t threads[MAX_READERS];
-	for (int i = 0; i < readers; i++)
-		start_thread(&threads[i], read_units, &engine);
+	start_readers(&engine);
 	struct pack_hash hash;
 	struct packed packed = { 0 };
 	pack_hash_begin(&hash, plan);
@@ -266,8 +315,7 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 		tell(context, slot->contents.data, slot->contents.used);
 		leave_slot(engine.slots, slot);
 	}
-	for (int i = 0; i < readers; i++)
-		pthread_join(threads[i], NULL);
+	join_readers(&engine);
 	if (out >= 0)
 		end_tar(out, &hash, &packed);
 	return packed;

@@ -158,6 +158,21 @@ test('three thousand files of one directory, and a path of nearly 4,000 bytes, a
   await pack({ from: ['.'] });
 });
 
+test('files that have to come from the disk, for which more and more readers wait, give the same tar', async () => {
+  const random = createRandom(77);
+  for (let directory = 0; directory < 40; directory += 1) {
+    mkdirSync(join(root, `ctx/d${directory}`));
+    for (let file = 0; file < 100; file += 1)
+      writeFileSync(
+        join(root, `ctx/d${directory}/f${file}`),
+        Buffer.alloc(random.below(16_000), `${directory} ${file}`),
+      );
+  }
+  execFileSync('sync', [root, '-f']);
+  writeFileSync('/proc/sys/vm/drop_caches', '1');
+  assert.ok((await pack({ from: ['.'], destination: '/x' })).byteLength > 30 << 20);
+});
+
 test('names of one file are hard links within an argument, and copies between two', async () => {
   for (const path of ['a', 'b']) mkdirSync(join(root, 'ctx', path));
   writeFileSync(join(root, 'ctx/a/one'), 'content');
