@@ -2,9 +2,9 @@
  * Driver `erofs`: a layer is never unpacked. Beside its tar lies an index, an EROFS image whose files' contents are the
  * tar's own blocks, and a state is an overlay of such images. Removing a layer is unlinking two files.
  *
- * It shares its store with `overlay`: what was unpacked there, what a process changed, and layers of a few files, which
- * cost less unpacked than mounted, and layers with sparse files are directories; stacks are mixed. Deep stacks have one index for all layers at their
- * bottom, so none is deeper than overlayfs takes:
+ * It shares its store with `overlay`: what was unpacked there, what a process changed, layers of a few files, which
+ * cost less unpacked than mounted, and layers with sparse files are directories; stacks are mixed. Deep stacks have one
+ * index for all layers at their bottom, so none is deeper than overlayfs takes:
  *
  *   committed/<chainID hex>/index, tar   the image, and a hard link of the layer's tar
  *   merged/<chainID hex>/index           the image of a state, over the tars of all its layers

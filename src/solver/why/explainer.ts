@@ -87,8 +87,7 @@ export function createExplainer(options: ExplainerOptions): Explainer {
   const isOfPlatform = ({ platform }: JournalLine): boolean =>
     platform === undefined || platform === project?.platform;
 
-  /** why not all together: of two checkouts that are both worked on, what the other did last is no cause here, and nor
-   * is that of two platforms the other one was built before. */
+  /** why not all together: of two checkouts, or platforms, that are both worked on, what the other did last is no cause. */
   function candidatesOf(origin: StepOrigin): readonly JournalLine[] {
     const { stage } = origin;
     const choose = (lines: readonly JournalLine[]): readonly JournalLine[] =>
