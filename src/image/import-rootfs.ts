@@ -4,11 +4,12 @@
  * The layer is written anew: sorted, clean names, whole seconds, so that the same files give the same layer. File
  * contents pass through a spool on disk, since a tar is not sorted; memory holds names and headers alone.
  */
-import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { compareBytes, toText, type ByteString } from '../base/byte-string.ts';
-import { ioError, TsbuildError } from '../base/errors.ts';
+import { TsbuildError } from '../base/errors.ts';
 import { decompress } from '../layer/decompress.ts';
+import { openSpool, writeSpool } from '../layer/spool.ts';
 import { requireSpace } from '../layer/free-space.ts';
 import type { Layer, LayerStore } from '../layer/layer.ts';
 import type { TarEntry } from '../layer/tar-header.ts';
@@ -46,16 +47,6 @@ export async function normaliseLayer(
   }
 }
 
-function openSpool(path: string): number {
-  try {
-    const fd = openSync(path, 'wx+', 0o600);
-    rmSync(path);
-    return fd;
-  } catch (error) {
-    throw ioError('create a temporary file', error);
-  }
-}
-
 async function collect(
   source: AsyncIterable<Uint8Array>,
   fd: number,
@@ -74,8 +65,8 @@ async function collect(
     kept.set(entry.path, { entry: keepCapability(entry), offset });
     if (entry.type !== 'file') continue;
     requireSpace(dirname(spool), entry.size);
-    if (bytes !== undefined) writeAll(fd, bytes, offset);
-    else for await (const piece of pieces()) writeAll(fd, piece.bytes, offset + piece.offset);
+    if (bytes !== undefined) writeSpool(fd, bytes, offset);
+    else for await (const piece of pieces()) writeSpool(fd, piece.bytes, offset + piece.offset);
     offset += entry.size;
   }
   ftruncateSync(fd, offset);
@@ -184,14 +175,5 @@ function writeOne(writer: TarWriter, fd: number, { entry, offset }: Kept): void 
     if (n === 0) throw new TsbuildError('IO_FAILED', 'the temporary file is shorter than it was');
     writer.content(buffer.subarray(0, n));
     done += n;
-  }
-}
-
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  try {
-    for (let at = 0; at < bytes.byteLength; )
-      at += writeSync(fd, bytes, at, bytes.byteLength - at, position + at);
-  } catch (error) {
-    throw ioError('write a temporary file', error);
   }
 }

@@ -32,7 +32,7 @@ import { placeArchive } from '../../src/solver/exec/copy/place-archive.ts';
 import { createPlacing } from '../../src/solver/exec/copy/place.ts';
 import { gatherFrom, type OpenedSource } from '../../src/solver/exec/copy/sources.ts';
 import { entriesOf as entriesIn, type Listing } from '../../src/solver/listing.ts';
-import { packBothWays } from '../suites/copy-fixture.ts';
+import { OP, packBothWays, type CopyCase } from '../suites/copy-fixture.ts';
 
 let root: string;
 beforeEach(() => {
@@ -50,23 +50,6 @@ function put(path: string, content = path, mode = 0o644): void {
   chmodSync(at, mode);
   utimesSync(at, TIME, TIME);
 }
-
-interface CopyCase extends Partial<CopyOp> {
-  readonly from: readonly string[];
-  readonly ignore?: readonly string[];
-  readonly isContext?: boolean;
-}
-
-const OP: CopyOp = {
-  kind: 'copy',
-  instruction: 'COPY',
-  sources: [],
-  destination: '/',
-  parents: false,
-  excludes: [],
-  link: false,
-  unpack: 'never',
-};
 
 /** `path type mode uid:gid [→ link | = content]` per entry of the layer, in order. */
 async function copy(wanted: CopyCase): Promise<string[]> {

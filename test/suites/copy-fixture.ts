@@ -18,7 +18,8 @@ import { writePlannedLayer } from '../../src/solver/exec/copy/write-layer.ts';
 
 const { signal } = new AbortController();
 
-const OP: CopyOp = {
+/** A COPY of nothing, for cases to say what is else. */
+export const OP: CopyOp = {
   kind: 'copy',
   instruction: 'COPY',
   sources: [],

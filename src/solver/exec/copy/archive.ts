@@ -2,13 +2,14 @@
  * ADD of an archive: recognised by content, read once into a spool of bodies and a list of entries, because a
  * layer is sorted and an archive is not.
  */
-import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { toText, type ByteString } from '../../../base/byte-string.ts';
-import { ioError, TsbuildError } from '../../../base/errors.ts';
+import { TsbuildError } from '../../../base/errors.ts';
 import { readDescriptor } from '../../../base/read-descriptor.ts';
 import { decompress, decompressedHead } from '../../../layer/decompress.ts';
 import { requireSpace } from '../../../layer/free-space.ts';
+import { openSpool, writeSpool } from '../../../layer/spool.ts';
 import { looksLikeTar, readTar } from '../../../layer/tar-reader.ts';
 import { BLOCK, type TarEntry } from '../../../layer/tar-header.ts';
 
@@ -43,8 +44,8 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
       entries.push({ entry, offset });
       if (entry.type !== 'file' || entry.size === 0) continue;
       requireSpace(dirname(spool), entry.size);
-      if (bytes !== undefined) writeAll(out, bytes, offset);
-      else for await (const piece of pieces()) writeAll(out, piece.bytes, offset + piece.offset);
+      if (bytes !== undefined) writeSpool(out, bytes, offset);
+      else for await (const piece of pieces()) writeSpool(out, piece.bytes, offset + piece.offset);
       offset += entry.size;
     }
     ftruncateSync(out, offset);
@@ -53,16 +54,6 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
     throw error;
   }
   return { entries, fd: out, [Symbol.dispose]: () => closeSync(out) };
-}
-
-function openSpool(path: string): number {
-  try {
-    const fd = openSync(path, 'wx+', 0o600);
-    rmSync(path);
-    return fd;
-  } catch (error) {
-    throw ioError('create a temporary file', error);
-  }
 }
 
 /** why: in a layer such a name would delete a file of the base instead of being one. */
@@ -75,13 +66,4 @@ function checkName(path: ByteString): void {
         hint: 'unpack it with RUN tar instead',
       },
     );
-}
-
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  try {
-    for (let at = 0; at < bytes.byteLength; )
-      at += writeSync(fd, bytes, at, bytes.byteLength - at, position + at);
-  } catch (error) {
-    throw ioError('write a temporary file', error);
-  }
 }
