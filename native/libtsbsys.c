@@ -88,11 +88,6 @@ TSB int64_t tsb_make_file(const char *path, uint32_t mode, uint32_t uid, uint32_
 	return error;
 }
 
-TSB int64_t tsb_syncfs(int fd)
-{
-	return syncfs(fd) < 0 ? -errno : 0;
-}
-
 /* struct file_system of tree/walk.h for what lies on the device major:minor in the directory `fd`. */
 TSB int64_t tsb_file_system(int fd, uint32_t major, uint32_t minor, uint8_t *description)
 {

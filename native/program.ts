@@ -26,7 +26,7 @@ export interface Program {
 }
 
 export interface ProgramOptions {
-  /** What its descriptors from 0 on are; one of them is a `socket`. */
+  /** What its descriptors from 0 on are; one of them is a `socket` where there shall be one to it. */
   readonly fds: readonly ProgramDescriptor[];
   /** Default: this process's. */
   readonly cwd?: string;
@@ -47,23 +47,42 @@ function look(): void {
   if (running.size === 0) process.off('SIGCHLD', look);
 }
 
-/** `args` begin with its name; it has no environment. Throws IO_FAILED and its kin where it cannot be started. */
-export function startProgram(
+/** With what tells its status as waitpid(2) has it, which keeps nobody from ending. */
+function begin(
   path: string,
   args: readonly string[],
   { fds, cwd = '' }: ProgramOptions,
-): Program {
+): ReturnType<typeof spawnProgram> & { readonly exited: Promise<number> } {
   // why first: it may end before this goes on, and where somebody ignores the signal no status would be kept.
   if (running.size === 0) process.on('SIGCHLD', look);
-  let started: ReturnType<typeof spawnProgram>;
   try {
-    started = spawnProgram(path, args, fds, { env: [], directory: cwd });
+    const started = spawnProgram(path, args, fds, { env: [], directory: cwd });
+    const exited = new Promise<number>((resolve) => running.set(started.pid, resolve));
+    return { ...started, exited };
   } catch (error) {
     look();
     throw ioError(`start ${basename(path)}`, error);
   }
-  const { pid } = started;
-  const exited = new Promise<number>((resolve) => running.set(pid, resolve));
+}
+
+/**
+ * A program without a socket, which may outlive this process. Resolves with its exit status (128 and the signal's number where it
+ * was killed), if this process lives and runs until then: it is not kept for that. Throws as `startProgram`.
+ */
+export async function startDetached(
+  path: string,
+  args: readonly string[],
+  options: ProgramOptions,
+): Promise<number> {
+  const status = await begin(path, args, options).exited;
+  const signal = status & 0x7f;
+  return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
+}
+
+/** `args` begin with its name; it has no environment. Throws IO_FAILED and its kin where it cannot be started. */
+export function startProgram(path: string, args: readonly string[], options: ProgramOptions): Program {
+  const started = begin(path, args, options);
+  const { pid, exited } = started;
   const input =
     started.input < 0 ? undefined : new Socket({ fd: started.input, readable: false, writable: true });
   const socket = new Socket({ fd: started.socket, readable: true, writable: true });

@@ -15,9 +15,6 @@ export interface Library {
   readonly lsetxattr: Call;
   readonly makeFile: Call;
   readonly utimens: Call;
-  readonly syncfs: Call & {
-    readonly async: (fd: number, done: (error: Error | null, result: number) => void) => void;
-  };
   readonly fileSystem: Call;
   readonly flock: Call;
   readonly memoryFile: Call;
@@ -36,7 +33,7 @@ export interface Library {
 }
 
 interface Koffi {
-  load(path: string): { func(prototype: string): Library['syncfs'] };
+  load(path: string): { func(prototype: string): Call };
 }
 
 /** The addon itself where it lies where koffi would find it at last; looking for it costs koffi 6 ms. */
@@ -68,7 +65,6 @@ export function loadLibrary(): Library {
       'int64_t tsb_make_file(const uint8_t *path, uint32_t mode, uint32_t uid, uint32_t gid, int64_t mtime, const uint8_t *data, uint64_t size)',
     ),
     utimens: lib.func('int64_t tsb_utimens(const uint8_t *path, int64_t seconds, int64_t nanoseconds)'),
-    syncfs: lib.func('int64_t tsb_syncfs(int fd)'),
     fileSystem: lib.func(
       'int64_t tsb_file_system(int fd, uint32_t major, uint32_t minor, _Out_ uint8_t *description)',
     ),
@@ -194,18 +190,6 @@ export function setTimeNs(path: string | Buffer, timeNs: bigint): void {
     return;
   }
   check('utimensat', loadLibrary().utimens(cString(path), (timeNs - nanoseconds) / NS_PER_S, nanoseconds));
-}
-
-/** Writes back everything of the file system that holds `fd`; it may take seconds, which no other work waits for. */
-export function syncFileSystem(fd: number): Promise<void> {
-  const { syncfs } = loadLibrary();
-  return new Promise((resolve, reject) => {
-    syncfs.async(fd, (error: Error | null, result: number) => {
-      const failure = error ?? failureOf('syncfs', result);
-      if (failure === undefined) resolve();
-      else reject(failure);
-    });
-  });
 }
 
 /** struct file_system of tree/walk.h, for what lies on the device major:minor in the directory `fd`. */

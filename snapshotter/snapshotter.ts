@@ -61,11 +61,8 @@ export interface Snapshotter extends AsyncDisposable {
   /** Refuses (STORE_IN_USE) while another snapshot has it as parent. Idempotent. */
   remove(name: SnapshotName): Promise<void>;
   list(): AsyncIterable<SnapshotInfo>;
-  /**
-   * Writes everything back that this process made; to be called once at the end of a build. What was not synced
-   * when the machine crashed is gone afterwards: it is never wrong. Throws DISK_FULL or IO_FAILED.
-   */
-  sync(): Promise<void>;
+  /** As LayerStore.unsynced. What the disk did not have when the machine crashed is gone afterwards: it is never wrong. */
+  unsynced(): readonly string[];
   /** What is damaged, one sentence per finding; nothing is changed. */
   check(): Promise<readonly string[]>;
 }

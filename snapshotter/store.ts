@@ -5,7 +5,7 @@
  *   committed/<chainID hex>/index, tar  a layer that was not unpacked (`erofs`)
  *   committed/<chainID hex>/info.json   { "parent": chainID or null, and what the driver notes }
  *   staging/<owner>/…                   being made; swept when the owner is dead
- *   unsynced/<boot>/<chainID hex>       see src/layer/unsynced.ts
+ *   unsynced/<boot>/<chainID hex>.…     see src/layer/unsynced.ts
  *
  * A snapshot exists if and only if its directory does: rename(2) is the commit.
  */
@@ -47,7 +47,7 @@ export interface SnapshotStore {
   stage(): string;
   commit(staged: string, info: SnapshotInfo, notes?: JsonObject): SnapshotInfo;
   remove(name: SnapshotName): void;
-  sync(): Promise<void>;
+  unsynced(): readonly string[];
   check(): readonly string[];
 }
 
@@ -70,6 +70,7 @@ export function openSnapshotStore(
   sweepUnowned(staging);
   const notes = openUnsyncedNotes(
     join(root, 'unsynced'),
+    host,
     (hex) => discard(join(committed, hex), join(staging, host.unique()), clear),
     (hex) => existsSync(join(committed, hex)),
   );
@@ -188,7 +189,7 @@ export function openSnapshotStore(
       whole.delete(name);
       discard(place(name), join(staging, host.unique()), clear);
     },
-    sync: notes.sync,
+    unsynced: notes.take,
     check: () => [
       ...list().flatMap((name) => problemOf(name, place(name))),
       ...readdirSync(staging)

@@ -14,7 +14,7 @@ export function keptElsewhere(): TsbuildError {
 
 type Stored = Pick<
   Snapshotter,
-  'stat' | 'usage' | 'remove' | 'list' | 'sync' | 'check' | typeof Symbol.asyncDispose
+  'stat' | 'usage' | 'remove' | 'list' | 'unsynced' | 'check' | typeof Symbol.asyncDispose
 >;
 
 /** A synchronous piece of work as a promise; what it throws becomes the rejection. */
@@ -35,7 +35,7 @@ export function storedSnapshots(store: SnapshotStore): Stored {
         if (info !== undefined) yield await Promise.resolve(info);
       }
     },
-    sync: () => store.sync(),
+    unsynced: () => store.unsynced(),
     check: () => promiseOf(() => store.check()),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

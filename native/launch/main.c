@@ -8,11 +8,13 @@
  *   tsbuild-launch create     the same, but ends as soon as the program runs or waits for its start
  *   tsbuild-launch net        a list of network operations on standard input, reports on standard output
  *   tsbuild-launch names NETNS CONFIG   the name service of a namespace, until standard input closes
+ *   tsbuild-launch write-back   the directories from fd 4 on to their disks, without the caller, see write-back.h
  */
 #include "dns.h"
 #include "frames.h"
 #include "monitor.h"
 #include "net.h"
+#include "write-back.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -92,12 +94,14 @@ int main(int argc, char **argv, char **envp)
 		return net_main(0, 1);
 	if (argc == 4 && strcmp(argv[1], "names") == 0)
 		return dns_main(argv[2], argv[3]);
+	if (strcmp(call, "write-back") == 0)
+		return write_back(3, 4);
 	int is_server = strcmp(call, "server") == 0;
 	int is_create = strcmp(call, "create") == 0;
 	int is_monitor = strcmp(call, "monitor") == 0;
 	int is_exec = argc == 4 && strcmp(call, "exec") == 0;
 	if (!is_server && !is_create && !is_monitor && !is_exec && strcmp(call, "run") != 0) {
-		fprintf(stderr, "usage: tsbuild-launch server|run|exec|create|monitor|net  (started by tsbuild, not by hand)\n");
+		fprintf(stderr, "usage: tsbuild-launch server|run|exec|create|monitor|net|write-back  (started by tsbuild, not by hand)\n");
 		return 2;
 	}
 	seal(argv, envp);

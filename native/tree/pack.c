@@ -3,6 +3,7 @@
 #include "pack-hash.h"
 #include "pack-slots.h"
 #include "pack-source.h"
+#include "pack-writeback.h"
 #include "sha256-lanes.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -48,15 +49,6 @@ struct filling {
 	size_t job_count;
 };
 
-/*
- * why: a build ends when its layers are on the disk, which can begin to write while the rest is read. A hint: where it is
- * not heard nothing is lost.
- */
-static void begin_writeback(int out, uint64_t offset, size_t size)
-{
-	sync_file_range(out, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
-}
-
 static void write_slot(const struct filling *filling)
 {
 	const struct slot *slot = filling->slot;
@@ -70,7 +62,6 @@ static void write_slot(const struct filling *filling)
 		if (n > 0)
 			done += (size_t)n;
 	}
-	begin_writeback(filling->engine->out, filling->offset, slot->used);
 }
 
 static void end_slot(struct filling *filling)
@@ -308,14 +299,19 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 	struct pack_hash hash;
 	struct packed packed = { 0 };
 	pack_hash_begin(&hash, plan);
+	struct writeback writeback;
+	writeback_begin(&writeback, out);
 	for (uint64_t number = 0; number < engine.units.slots; number++) {
 		struct slot *slot = next_slot(engine.slots, number);
 		if (out >= 0)
 			pack_hash_slot(&hash, slot);
 		tell(context, slot->contents.data, slot->contents.used);
 		leave_slot(engine.slots, slot);
+		/* But for the latest slots, which may be on their way. */
+		writeback_until(&writeback, hash.at);
 	}
 	join_readers(&engine);
+	writeback_end(&writeback);
 	if (out >= 0)
 		end_tar(out, &hash, &packed);
 	return packed;

@@ -168,7 +168,7 @@ async function openBytes(
   if (looksLikeTar(head)) {
     const { normaliseLayer } = await import('../image/import-rootfs.ts');
     const layer = await normaliseLayer(all, engine.layers, { spool: engine.spool(), signal: tools.signal });
-    return { context: storedContext(from, await putLayers(engine, [layer.diffID], platform)) };
+    return { context: storedContext(from, putLayers(engine, [layer.diffID], platform)) };
   }
   if (!isMain)
     throw new TsbuildError('CONTEXT_INVALID', `${JSON.stringify(from)} is no archive`, {
@@ -184,17 +184,16 @@ async function openBytes(
   }
   const text = Buffer.concat(chunks).toString('utf8');
   return {
-    context: storedContext('nothing', await putLayers(engine, [], platform)),
+    context: storedContext('nothing', putLayers(engine, [], platform)),
     dockerfile: { file: from, text },
   };
 }
 
-async function putLayers(
+function putLayers(
   engine: Engine,
   layers: StoredImage['config']['rootfs']['diff_ids'],
   { os, architecture, variant }: Platform,
-): Promise<StoredImage> {
-  await engine.layers.sync();
+): StoredImage {
   return engine.images.put({
     architecture,
     os,

@@ -107,10 +107,10 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
       images.push(engine.images.put(assembleConfig(graph, solution.results, host.now())));
     }
     prepared.contexts.save();
-    // Written back while the rest of it is on its way; names are given when both are done.
-    const synced = counts.executed > 0 ? syncStores(engine) : Promise.resolve();
+    // While the rest of it is on its way.
+    const writtenBack = engine.writeBack();
     // why: a failure is seen below; until then it must not count as unhandled.
-    synced.catch(() => undefined);
+    writtenBack.catch(() => undefined);
     const image = ownImage(images, engine.options.platform);
     let manifest: Digest | undefined;
     const annotations = await cache?.annotationsOf(images);
@@ -122,7 +122,7 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
           (await writeOutput(engine, images, references, output, { ...options, annotations })) ?? manifest;
     }
     await cache?.bring(images);
-    await synced;
+    await writtenBack;
     for (const reference of references) engine.images.tag(reference, image.id);
     await cache?.finish(images);
     return {
@@ -139,11 +139,6 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
     await cache?.finish([]);
     throw error;
   }
-}
-
-async function syncStores(engine: Engine): Promise<void> {
-  await engine.layers.sync();
-  await (await engine.snapshotter()).sync();
 }
 
 async function assertionOf(

@@ -86,6 +86,11 @@ export interface Engine extends AsyncDisposable {
   readonly registry: () => Promise<Registry>;
   /** Path for a new temporary file, on the disk of the state root. */
   readonly spool: () => string;
+  /**
+   * Has the disk catch up with the layers and snapshots that were made; resolves after a moment, whether it has or not
+   * (native/write-back.ts). Disposing does the same. Throws DISK_FULL or IO_FAILED.
+   */
+  readonly writeBack: () => Promise<void>;
 }
 
 /** Throws PERMISSION_DENIED or IO_FAILED where the state root cannot be used. */
@@ -165,6 +170,12 @@ export function openEngine(options: EngineOptions): Engine {
       hostname: options.hostname,
     });
   });
+  async function catchUp(): Promise<void> {
+    const notes = [...layers.unsynced(), ...((await snapshotter.opened())?.unsynced() ?? [])];
+    if (notes.length === 0) return;
+    const { writeBack } = await import('../../native/write-back.ts');
+    await writeBack(notes);
+  }
   return {
     options,
     host,
@@ -200,7 +211,10 @@ export function openEngine(options: EngineOptions): Engine {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       return join(directory, host.unique());
     },
+    writeBack: catchUp,
     async [Symbol.asyncDispose]() {
+      // why: what the disk would not take loses its trust with the next boot, and what was asked for has been done.
+      await catchUp().catch(() => undefined);
       await (await runtime.opened())?.[Symbol.asyncDispose]();
       const attachedAs = (await stepNetwork.opened())?.attachedAs;
       if (attachedAs !== undefined) await (await networks.get()).detach(attachedAs);

@@ -45,7 +45,7 @@ export async function importImage(
             at: host.now(),
           }),
       });
-      await layers.sync();
+      await engine.writeBack();
       const created = formatTime(seconds === undefined ? host.now() : seconds * 1000);
       const image = images.put({
         architecture: platform.architecture,

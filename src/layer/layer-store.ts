@@ -54,6 +54,7 @@ export function openLayerStore(root: string, host: Host, retention: Retention = 
   };
   const notes = openUnsyncedNotes(
     join(root, 'unsynced'),
+    host,
     (hex) => {
       const path = placeOfHex(hex);
       if (path !== undefined) rmSync(path, { force: true });
@@ -90,7 +91,7 @@ export function openLayerStore(root: string, host: Host, retention: Retention = 
           if (isDigest(diffID)) yield diffID as DiffID;
         }
     },
-    sync: notes.sync,
+    unsynced: notes.take,
   };
 }
 

@@ -34,6 +34,9 @@ export interface LayerStore {
   get(diffID: DiffID): Layer | undefined;
   remove(diffID: DiffID): void;
   list(): Iterable<DiffID>;
-  /** As Snapshotter.sync: once at the end of a build; layers that no sync covered are gone after a crash. */
-  sync(): Promise<void>;
+  /**
+   * Notes of what this process made and the disk may not have (see UnsyncedNotes.take), for native/write-back.ts: layers that
+   * still have theirs when the machine crashes are gone afterwards.
+   */
+  unsynced(): readonly string[];
 }

@@ -2,32 +2,25 @@
  * What a crash of the machine may have torn.
  *
  * Steps of a build are renamed into place without fsync: after a power cut the name may be there and the content
- * not. So each name is noted under the id of this boot before it becomes visible, and `sync` takes the notes back
- * once the file system has written everything, with those of killed processes. Notes of an earlier boot name what must not
- * be trusted.
+ * not. So each name is noted under the id of this boot before it becomes visible, and its note is removed once the file
+ * system has written everything (native/write-back.ts), with those of killed processes. Notes of an earlier boot name what must
+ * not be trusted.
  *
- *   <directory>/<boot id>/<name>
+ *   <directory>/<boot id>/<name>.<unique>
  */
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ioError } from '../base/errors.ts';
+import type { Host } from '../base/host.ts';
 import { namesIn } from '../base/directory-names.ts';
-import { syncFileSystem } from '../../native/sys.ts';
 
 export interface UnsyncedNotes {
-  /** To be called before `name` becomes visible. */
+  /** To be called before `name` becomes visible; it has no dot. */
   readonly note: (name: string) => void;
-  /** One syncfs for all that this process noted, none where it noted nothing. Throws DISK_FULL or IO_FAILED. */
-  readonly sync: () => Promise<void>;
+  /**
+   * Paths of the notes of what is visible by now, each to be removed when the file system has written everything that it
+   * holds now; none where this process noted nothing since it was asked last.
+   */
+  readonly take: () => readonly string[];
 }
 
 /** Nobody takes so long between a note and what it is of. */
@@ -39,6 +32,7 @@ const ABANDONED_MS = 3_600_000;
  */
 export function openUnsyncedNotes(
   directory: string,
+  host: Host,
   distrust: (name: string) => void,
   isThere: (name: string) => boolean,
 ): UnsyncedNotes {
@@ -47,44 +41,36 @@ export function openUnsyncedNotes(
   mkdirSync(own, { recursive: true, mode: 0o700 });
   for (const other of readdirSync(directory)) {
     if (other === boot) continue;
-    for (const name of namesIn(join(directory, other))) distrust(name);
+    for (const note of namesIn(join(directory, other))) distrust(subjectOf(note));
     rmSync(join(directory, other), { recursive: true, force: true });
   }
   const noted = new Set<string>();
 
   /** Notes that processes left which were killed: of what is there, and will be written now, and of what has gone. */
   function settled(): readonly string[] {
-    const others = namesIn(own).filter((name) => !noted.has(name));
-    const timeOf = (name: string): number =>
-      statSync(join(own, name), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    const others = namesIn(own).filter((note) => !noted.has(note));
+    const timeOf = (note: string): number =>
+      statSync(join(own, note), { throwIfNoEntry: false })?.mtimeMs ?? 0;
     const latest = Math.max(...[...noted].map(timeOf));
-    return others.filter((name) => isThere(name) || latest - timeOf(name) > ABANDONED_MS);
+    return others.filter((note) => isThere(subjectOf(note)) || latest - timeOf(note) > ABANDONED_MS);
   }
 
   return {
     note(name) {
-      writeFileSync(join(own, name), '');
-      noted.add(name);
+      // why unique: another process may be having the same thing written back that was removed and is made again here.
+      const note = `${name}.${host.unique()}`;
+      writeFileSync(join(own, note), '');
+      noted.add(note);
     },
-    async sync() {
-      const written = [...noted];
-      if (written.length === 0) return;
-      const left = settled();
-      try {
-        const fd = openSync(directory, 'r');
-        try {
-          await syncFileSystem(fd);
-        } finally {
-          closeSync(fd);
-        }
-      } catch (error) {
-        throw ioError('write back what was built', error);
-      }
-      for (const name of written) {
-        rmSync(join(own, name), { force: true });
-        noted.delete(name);
-      }
-      for (const name of left) rmSync(join(own, name), { force: true });
+    take() {
+      if (noted.size === 0) return [];
+      const taken = [...noted, ...settled()].map((note) => join(own, note));
+      noted.clear();
+      return taken;
     },
   };
+}
+
+function subjectOf(note: string): string {
+  return note.split('.', 1)[0] ?? note;
 }

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, utimesSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { writeBack } from '../../native/write-back.ts';
 import { digestOf, type DiffID } from '../../src/base/digest.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { openUnsyncedNotes } from '../../src/layer/unsynced.ts';
@@ -70,7 +71,7 @@ describe('layer store', () => {
   test('layers that no sync covered before a crash are gone, others stay', async () => {
     const layers = openLayerStore(root, testHost);
     const synced = storeLayer(layers, Buffer.from('synced'));
-    await layers.sync();
+    await writeBack(layers.unsynced(), 60_000);
     const torn = storeLayer(layers, Buffer.from('torn'));
     crash();
     const later = openLayerStore(root, testHost);
@@ -83,32 +84,34 @@ describe('layer store', () => {
     assert.equal(openLayerStore(root, testHost).get(diffID)?.size, 5);
   });
 
-  test('a sync takes back the notes of its own process alone, while another may still be making what its are of', async () => {
+  test('a sync takes back the notes of its own process alone, while another may still be making what its are of', () => {
     const isThere = (): boolean => false;
-    const notes = openUnsyncedNotes(join(root, 'unsynced'), () => undefined, isThere);
-    const other = openUnsyncedNotes(join(root, 'unsynced'), () => undefined, isThere);
+    const notes = openUnsyncedNotes(join(root, 'unsynced'), testHost, () => undefined, isThere);
+    const other = openUnsyncedNotes(join(root, 'unsynced'), testHost, () => undefined, isThere);
     notes.note('mine');
     other.note('theirs');
-    await notes.sync();
-    await notes.sync();
+    for (const note of notes.take()) rmSync(note);
+    assert.deepEqual(notes.take(), []);
     crash();
     const distrusted: string[] = [];
-    openUnsyncedNotes(join(root, 'unsynced'), (name) => distrusted.push(name), isThere);
-    openUnsyncedNotes(join(root, 'unsynced'), (name) => distrusted.push(name), isThere);
+    openUnsyncedNotes(join(root, 'unsynced'), testHost, (name) => distrusted.push(name), isThere);
+    openUnsyncedNotes(join(root, 'unsynced'), testHost, (name) => distrusted.push(name), isThere);
     assert.deepEqual(distrusted, ['theirs']);
   });
 
-  test('notes of killed processes do not stay for ever: what they are of is there, or has long gone', async () => {
+  test('notes of killed processes do not stay for ever: what they are of is there, or has long gone', () => {
     const isThere = (name: string): boolean => name === 'there';
-    const killed = openUnsyncedNotes(join(root, 'unsynced'), () => undefined, isThere);
+    const killed = openUnsyncedNotes(join(root, 'unsynced'), testHost, () => undefined, isThere);
     for (const name of ['there', 'gone', 'perhaps']) killed.note(name);
     const [boot = ''] = readdirSync(join(root, 'unsynced'));
     const long = new Date(Date.now() - 7_200_000);
-    utimesSync(join(root, 'unsynced', boot, 'gone'), long, long);
-    const notes = openUnsyncedNotes(join(root, 'unsynced'), () => undefined, isThere);
+    const ofGone = readdirSync(join(root, 'unsynced', boot)).find((note) => note.startsWith('gone.'));
+    utimesSync(join(root, 'unsynced', boot, ofGone ?? ''), long, long);
+    const notes = openUnsyncedNotes(join(root, 'unsynced'), testHost, () => undefined, isThere);
     notes.note('mine');
-    await notes.sync();
-    assert.deepEqual(readdirSync(join(root, 'unsynced', boot)), ['perhaps']);
+    for (const note of notes.take()) rmSync(note);
+    const left = readdirSync(join(root, 'unsynced', boot)).map((note) => note.split('.')[0]);
+    assert.deepEqual(left, ['perhaps']);
   });
 
   /** The machine starts again: the notes are of an earlier boot. */
