@@ -107,10 +107,6 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
       images.push(engine.images.put(assembleConfig(graph, solution.results, host.now())));
     }
     prepared.contexts.save();
-    // While the rest of it is on its way.
-    const writtenBack = engine.writeBack();
-    // why: a failure is seen below; until then it must not count as unhandled.
-    writtenBack.catch(() => undefined);
     const image = ownImage(images, engine.options.platform);
     let manifest: Digest | undefined;
     const annotations = await cache?.annotationsOf(images);
@@ -122,7 +118,6 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
           (await writeOutput(engine, images, references, output, { ...options, annotations })) ?? manifest;
     }
     await cache?.bring(images);
-    await writtenBack;
     for (const reference of references) engine.images.tag(reference, image.id);
     await cache?.finish(images);
     return {

@@ -58,6 +58,7 @@ export interface EngineOptions {
   readonly storageDriver?: Driver;
 }
 
+/** Disposing has the disk catch up with the layers and snapshots that were made (native/write-back.ts). */
 export interface Engine extends AsyncDisposable {
   readonly options: EngineOptions;
   readonly host: Host;
@@ -86,11 +87,6 @@ export interface Engine extends AsyncDisposable {
   readonly registry: () => Promise<Registry>;
   /** Path for a new temporary file, on the disk of the state root. */
   readonly spool: () => string;
-  /**
-   * Has the disk catch up with the layers and snapshots that were made; resolves after a moment, whether it has or not
-   * (native/write-back.ts). Disposing does the same. Throws DISK_FULL or IO_FAILED.
-   */
-  readonly writeBack: () => Promise<void>;
 }
 
 /** Throws PERMISSION_DENIED or IO_FAILED where the state root cannot be used. */
@@ -211,15 +207,15 @@ export function openEngine(options: EngineOptions): Engine {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       return join(directory, host.unique());
     },
-    writeBack: catchUp,
     async [Symbol.asyncDispose]() {
-      // why: what the disk would not take loses its trust with the next boot, and what was asked for has been done.
-      await catchUp().catch(() => undefined);
       await (await runtime.opened())?.[Symbol.asyncDispose]();
       const attachedAs = (await stepNetwork.opened())?.attachedAs;
       if (attachedAs !== undefined) await (await networks.get()).detach(attachedAs);
       await (await snapshotter.opened())?.[Symbol.asyncDispose]();
       await (await registry.opened())?.[Symbol.asyncDispose]();
+      // why last: what is written durably meanwhile would wait for all of it. What the disk would not take loses its trust with
+      // the next boot, and what was asked for has been done.
+      await catchUp().catch(() => undefined);
     },
   };
 }

@@ -45,7 +45,6 @@ export async function importImage(
             at: host.now(),
           }),
       });
-      await engine.writeBack();
       const created = formatTime(seconds === undefined ? host.now() : seconds * 1000);
       const image = images.put({
         architecture: platform.architecture,

@@ -68,7 +68,6 @@ async function loadDocker(
       );
     for (const [index, diffID] of diff_ids.entries())
       await keepLayer(engine, files, String(paths[index]), diffID, signal);
-    await engine.writeBack();
     const image = await engine.images.putBytes(bytes);
     const names = Array.isArray(entry['RepoTags'])
       ? (entry['RepoTags'] as readonly unknown[]).filter((tag) => typeof tag === 'string')

@@ -53,7 +53,10 @@ if [ "$cgroup" = hybrid ]; then
 fi
 
 if [ -d /root/sys/block/ubda ]; then
-  $bb mke2fs /root/dev/ubda >/dev/null && { $bb mount -t ext4 /root/dev/ubda /root/mnt || $bb mount -t ext2 /root/dev/ubda /root/mnt; } || end 125
+  # A disk of an earlier machine has its file system.
+  $bb mount -t ext4 /root/dev/ubda /root/mnt 2>/dev/null || {
+    $bb mke2fs /root/dev/ubda >/dev/null && { $bb mount -t ext4 /root/dev/ubda /root/mnt || $bb mount -t ext2 /root/dev/ubda /root/mnt; } || end 125
+  }
 fi
 
 $bb ip link set lo up

@@ -30,8 +30,8 @@ export interface GuestOptions {
   /** MiB; 1024 where absent. */
   readonly memory?: number;
   readonly timeoutMs: number;
-  /** MiB of a disk with ext4, mounted at /mnt. */
-  readonly disk?: number;
+  /** A disk, mounted at /mnt: MiB of a new one, or the path of an image, which stays as the machine leaves it. */
+  readonly disk?: number | string;
 }
 
 export interface GuestResult {
@@ -67,7 +67,7 @@ async function runOnce(script: string, options: GuestOptions): Promise<GuestResu
   const directory = mkdtempSync(join(tmpdir(), 'tsbuild-guest-'));
   try {
     writeFileSync(join(directory, 'initrd'), initialFiles(script));
-    if (options.disk !== undefined) {
+    if (typeof options.disk === 'number') {
       writeFileSync(join(directory, 'disk'), '');
       truncateSync(join(directory, 'disk'), options.disk << 20);
     }
@@ -130,7 +130,7 @@ function boot(
       `uml_dir=${directory}`,
       'umid=guest',
       `guest.cgroup=${cgroup}`,
-      ...(disk === undefined ? [] : [`ubda=${join(directory, 'disk')}`]),
+      ...(disk === undefined ? [] : [`ubda=${typeof disk === 'string' ? disk : join(directory, 'disk')}`]),
     ],
     // A group of its own: the kernel and the guest's processes are all processes of this machine.
     { detached: true, stdio: ['ignore', 'pipe', 'pipe'], cwd: directory },
