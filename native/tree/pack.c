@@ -3,6 +3,7 @@
 #include "pack-hash.h"
 #include "pack-slots.h"
 #include "pack-source.h"
+#include "pack-writeback.h"
 #include "sha256-lanes.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -298,14 +299,19 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 	struct pack_hash hash;
 	struct packed packed = { 0 };
 	pack_hash_begin(&hash, plan);
+	struct writeback writeback;
+	writeback_begin(&writeback, out);
 	for (uint64_t number = 0; number < engine.units.slots; number++) {
 		struct slot *slot = next_slot(engine.slots, number);
 		if (out >= 0)
 			pack_hash_slot(&hash, slot);
 		tell(context, slot->contents.data, slot->contents.used);
 		leave_slot(engine.slots, slot);
+		/* But for the latest slots, which may be on their way. */
+		writeback_until(&writeback, hash.at);
 	}
 	join_readers(&engine);
+	writeback_end(&writeback);
 	if (out >= 0)
 		end_tar(out, &hash, &packed);
 	return packed;
