@@ -8,7 +8,7 @@
  *   tsbuild-launch create     the same, but ends as soon as the program runs or waits for its start
  *   tsbuild-launch net        a list of network operations on standard input, reports on standard output
  *   tsbuild-launch names NETNS CONFIG   the name service of a namespace, until standard input closes
- *   tsbuild-launch write-back   the directories from fd 4 on to their disks, without the caller, see write-back.h
+ *   tsbuild-launch write-back DELAY   has the disk catch up, without the caller, see write-back.h
  */
 #include "dns.h"
 #include "frames.h"
@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -95,7 +96,7 @@ int main(int argc, char **argv, char **envp)
 	if (argc == 4 && strcmp(argv[1], "names") == 0)
 		return dns_main(argv[2], argv[3]);
 	if (strcmp(call, "write-back") == 0)
-		return write_back(3, 4);
+		return write_back(3, argc > 2 ? atoi(argv[2]) : 0);
 	int is_server = strcmp(call, "server") == 0;
 	int is_create = strcmp(call, "create") == 0;
 	int is_monitor = strcmp(call, "monitor") == 0;

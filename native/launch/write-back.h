@@ -2,9 +2,9 @@
 #define TSB_WRITE_BACK_H
 
 /*
- * Writes back the file systems of the directories from descriptor `directories` on, then removes the files that `notes`
- * names (absolute paths, each ends with a NUL). An errno, or 0: a note stays where its file system was not written.
+ * `notes` is a file of absolute paths, each of which ends with a NUL. Writes back the file systems that the files at them lie
+ * on, after so many milliseconds, then removes the files. An errno, or 0: notes of what was not written stay.
  */
-int write_back(int notes, int directories);
+int write_back(int notes, int delay);
 
 #endif

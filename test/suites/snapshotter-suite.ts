@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { writeBack } from '../../native/write-back.ts';
+import { writeBackNow } from '../../native/write-back.ts';
 import { chainIDOf, type ChainID } from '../../src/base/digest.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
@@ -529,7 +529,7 @@ export function describeSnapshotter(
     test('a snapshot that no sync covered before a crash is gone, a synced one stays', async () => {
       const store = openAt('crash');
       const synced = (await store.apply(BOTTOM, layerOf({ path: 's', content: 'x' }))).name;
-      await writeBack(store.unsynced(), 60_000);
+      await writeBackNow(store.unsynced());
       const torn = (await store.apply(synced, layerOf({ path: 't', content: 'x' }))).name;
       const notes = inStore('crash', 'unsynced');
       const [boot] = readdirSync(notes);

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, utimesSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { writeBack } from '../../native/write-back.ts';
+import { writeBackNow } from '../../native/write-back.ts';
 import { digestOf, type DiffID } from '../../src/base/digest.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { openUnsyncedNotes } from '../../src/layer/unsynced.ts';
@@ -71,7 +71,7 @@ describe('layer store', () => {
   test('layers that no sync covered before a crash are gone, others stay', async () => {
     const layers = openLayerStore(root, testHost);
     const synced = storeLayer(layers, Buffer.from('synced'));
-    await writeBack(layers.unsynced(), 60_000);
+    await writeBackNow(layers.unsynced());
     const torn = storeLayer(layers, Buffer.from('torn'));
     crash();
     const later = openLayerStore(root, testHost);
