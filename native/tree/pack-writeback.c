@@ -33,14 +33,16 @@ void writeback_begin(struct writeback *writeback, int out)
 	*writeback = (struct writeback){ .out = out };
 	pthread_mutex_init(&writeback->lock, NULL);
 	pthread_cond_init(&writeback->more, NULL);
-	if (out >= 0)
-		start_thread(&writeback->thread, write_pieces, writeback);
 }
 
 void writeback_until(struct writeback *writeback, uint64_t written)
 {
 	if (writeback->out < 0 || written / PIECE == writeback->written / PIECE)
 		return;
+	if (!writeback->is_started) {
+		writeback->is_started = 1;
+		start_thread(&writeback->thread, write_pieces, writeback);
+	}
 	pthread_mutex_lock(&writeback->lock);
 	writeback->written = written;
 	pthread_cond_signal(&writeback->more);
@@ -49,7 +51,7 @@ void writeback_until(struct writeback *writeback, uint64_t written)
 
 void writeback_end(struct writeback *writeback)
 {
-	if (writeback->out >= 0) {
+	if (writeback->is_started) {
 		pthread_mutex_lock(&writeback->lock);
 		writeback->is_ended = 1;
 		pthread_cond_signal(&writeback->more);

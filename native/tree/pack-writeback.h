@@ -10,7 +10,7 @@
 struct writeback {
 	int out;
 	uint64_t written; /* bytes of `out` so far */
-	int is_ended;
+	int is_started, is_ended;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	pthread_t thread;

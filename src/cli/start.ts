@@ -71,6 +71,16 @@ function isFresh(path: string): boolean {
   return Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < DAY_MS;
 }
 
+/** Its parts that have run, or had when its cache was written: a build that copies compiles little of what one needs that executes. */
+function partsOf({ parts, cache }: Pack): {
+  readonly before: readonly string[];
+  readonly now: readonly string[];
+} {
+  const before = (readCache(Buffer.alloc(0), `${cache}.parts`)?.toString('latin1') ?? '').split('\n');
+  const run = [...modules.keys()].map((name) => name.slice(2)).filter((name) => Object.hasOwn(parts, name));
+  return { before, now: [...new Set([...before, ...run])] };
+}
+
 /** why fsync: V8 trusts what it reads but for a header, and a power failure must not leave it half a file. */
 function writeCache(directory: string, path: string, data: Buffer): void {
   try {
@@ -131,9 +141,13 @@ let second: Pack | undefined;
 process.once('beforeExit', () => process.exit());
 process.on('exit', (code) => {
   if (code !== 0 || argv.includes('--help')) return;
-  for (const { script, cache } of loaded)
-    if (script.cachedDataRejected !== false || !isFresh(cache))
-      writeCache(directory, cache, script.createCachedData());
+  for (const pack of loaded) {
+    const { before, now } = partsOf(pack);
+    const { script, cache } = pack;
+    if (script.cachedDataRejected === false && isFresh(cache) && now.length === before.length) continue;
+    writeCache(directory, cache, script.createCachedData());
+    writeCache(directory, `${cache}.parts`, Buffer.from(now.join('\n'), 'latin1'));
+  }
 });
 
 const builtins = lazyBuiltins(createRequire(join(home, PROGRAM)));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
 import { after, before, test } from 'node:test';
 import { CLI, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
 
@@ -61,4 +61,34 @@ for (const [command, ...args] of [
 
 test('a part outside of the pack is read when it is asked for', () => {
   assert.ok(partsOf('volume', 'ls').some((file) => file.startsWith('volume-')));
+});
+
+test('what a build that copies compiled is not all that one keeps which executes', () => {
+  // A copy of the program, whose compiled code nobody else writes.
+  const place = join(space.directory, 'copy');
+  const dist = dirname(CLI);
+  mkdirSync(place);
+  cpSync(dist, join(place, 'dist'), { recursive: true, filter: (path) => basename(path) !== 'compiled' });
+  for (const name of ['native', 'node_modules']) symlinkSync(join(dirname(dist), name), join(place, name));
+  const compiled = join(place, 'dist/program/compiled');
+  const build = (step: string): Readonly<Record<string, number>> => {
+    space.context('kept', { Dockerfile: `FROM bb:1\n${step}\n`, file: 'x' });
+    const context = join(space.directory, 'kept');
+    const env = { ...process.env, TSBUILD_ROOT: space.root };
+    const words = [join(place, 'dist', basename(CLI)), 'build', '-q', '--no-cache', context];
+    const ended = spawnSync(process.execPath, words, { env, encoding: 'utf8' });
+    assert.equal(ended.status, 0, ended.stderr);
+    const names = readdirSync(compiled).filter((name) => !name.endsWith('.parts'));
+    return Object.fromEntries(names.map((name) => [name, statSync(join(compiled, name)).ino]));
+  };
+  const second = (files: Readonly<Record<string, number>>): string =>
+    Object.keys(files).find((name) => name.startsWith('cli-build+-')) ?? '';
+  const sizeOf = (name: string): number => statSync(join(compiled, name)).size;
+
+  const copied = build('COPY file /');
+  const little = sizeOf(second(copied));
+  build('RUN true');
+  assert.ok(sizeOf(second(copied)) > 2 * little, `${little} bytes, then ${sizeOf(second(copied))}`);
+  const settled = build('RUN true');
+  assert.deepEqual(build('COPY file /'), settled);
 });
