@@ -30,7 +30,7 @@ const SNAPSHOTS = ['snapshotter/open.ts'];
 const RUN = ['src/cli/commands/run.ts', ...CONTAINERS, ...NETWORKS, ...SNAPSHOTS];
 const STEPS = [
   ...[...CONTAINERS, ...NETWORKS, ...SNAPSHOTS],
-  ...['src/engine/step-network.ts', 'src/engine/step-cgroups.ts'],
+  ...['src/engine/step-network.ts', 'src/engine/step-cgroups.ts', 'native/write-back.ts'],
   ...['src/solver/why/explainer.ts', 'src/runtime/default-spec.ts', 'src/solver/why/describe.ts'],
 ];
 const REGISTRY = ['src/cli/registry-settings.ts', 'src/registry/client.ts'];
