@@ -1,5 +1,5 @@
 /** Two layers of a GiB, built and pushed: random bytes, and text that compresses. */
-import { randomFillSync } from 'node:crypto';
+import { randomFillSync, randomInt } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { note, timed, type Results } from './measure.ts';
@@ -10,19 +10,12 @@ const MIB = 1 << 20;
 export async function measurePush(place: Workplace): Promise<Results> {
   const context = join(place.directory, 'context');
   mkdirSync(context, { recursive: true });
-  fill(join(context, 'random'), (chunk) => randomFillSync(chunk));
-  const words = readFileSync('/usr/bin/node').subarray(0, 32 * MIB);
-  let at = 0;
-  // Text-like: the symbols and code of a program, shifted so that no two blocks are the same.
-  fill(join(context, 'text'), (chunk) => {
-    at = (at + 7919) % (words.byteLength - chunk.byteLength);
-    words.copy(chunk, 0, at, at + chunk.byteLength);
-  });
   writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\nCOPY random /random\nCOPY text /text\n');
   const results: Results = new Map();
   const docker = await place.docker();
   const { address } = await place.registry();
   for (let round = 0; round < place.rounds; round += 1) {
+    makeFiles(context);
     const name = `${address}/ours/app:${round}`;
     const ownEnd = lastEnd(OURS);
     const own = name.replace('ours', `ours${round}`);
@@ -68,6 +61,18 @@ export async function measurePush(place: Workplace): Promise<Results> {
     note(results, 'docker, push alone', two);
   }
   return results;
+}
+
+/** New ones for each round: who has pushed the same before is told by the registry that it has it. */
+function makeFiles(context: string): void {
+  fill(join(context, 'random'), (chunk) => randomFillSync(chunk));
+  const words = readFileSync('/usr/bin/node').subarray(0, 32 * MIB);
+  let at = randomInt(words.byteLength);
+  // Text-like: the symbols and code of a program, shifted so that no two blocks are the same.
+  fill(join(context, 'text'), (chunk) => {
+    at = (at + 7919) % (words.byteLength - chunk.byteLength);
+    words.copy(chunk, 0, at, at + chunk.byteLength);
+  });
 }
 
 /** The step's name, and that it is done, by its number. */
