@@ -66,17 +66,11 @@ function begin(
 }
 
 /**
- * A program without a socket, which may outlive this process. Resolves with its exit status (128 and the signal's number where it
- * was killed), if this process lives and runs until then: it is not kept for that. Throws as `startProgram`.
+ * A program without a socket, which may outlive this process. Resolves when it has ended, if this process lives until then: it
+ * is not kept for that. Throws, before it returns, as `startProgram`.
  */
-export async function startDetached(
-  path: string,
-  args: readonly string[],
-  options: ProgramOptions,
-): Promise<number> {
-  const status = await begin(path, args, options).exited;
-  const signal = status & 0x7f;
-  return signal === 0 ? (status >> 8) & 0xff : 128 + signal;
+export function startDetached(path: string, args: readonly string[], options: ProgramOptions): Promise<void> {
+  return begin(path, args, options).exited.then(() => undefined);
 }
 
 /** `args` begin with its name; it has no environment. Throws IO_FAILED and its kin where it cannot be started. */

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { stopped } from '../stopped.ts';
 
 export interface Run {
   readonly ms: number;
@@ -23,7 +24,12 @@ export async function timed(command: readonly string[], options: TimedOptions = 
   const [program = '', ...args] = command;
   const started = performance.now();
   const { heard, ...surroundings } = options;
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...surroundings });
+  stopped.throwIfAborted();
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal: stopped,
+    ...surroundings,
+  });
   let complaint = '';
   child.stderr.on('data', (data: Buffer) => (complaint = (complaint + data.toString()).slice(-2000)));
   for (const stream of [child.stdout, child.stderr])

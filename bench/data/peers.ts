@@ -54,7 +54,8 @@ export function buildahRoot(directory: string): readonly string[] {
 
 /** What buildah has mounted and stored. */
 export function clearBuildah(directory: string): void {
-  spawnSync('umount', [join(directory, 'root/overlay')], { stdio: 'ignore' });
+  // With what a build that was killed has mounted in it.
+  spawnSync('umount', ['-R', join(directory, 'root/overlay')], { stdio: 'ignore' });
   rmSync(directory, { recursive: true, force: true });
 }
 

@@ -1,6 +1,6 @@
 /*
  * The disk catches up with what a command made, which need not wait for it (src/layer/unsynced.ts). This process outlives
- * the command, holds nothing of it but those directories, and ends by itself.
+ * the command, holds nothing of it, and ends by itself.
  */
 #include "write-back.h"
 #include <errno.h>

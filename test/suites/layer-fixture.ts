@@ -1,8 +1,9 @@
 /** What tests of layers and snapshotters share: tars by hand, trees as text, and a real mount to change things in. */
 import { spawnSync } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createDigester, digestOf, type DiffID } from '../../src/base/digest.ts';
 import type { Host } from '../../src/base/host.ts';
 import { startTimeOf } from '../../src/base/owner.ts';
@@ -13,12 +14,19 @@ import type { TarEntry } from '../../src/layer/tar-header.ts';
 import type { Directory, EntryStat } from '../../src/layer/tree.ts';
 import type { Mount } from '../../native/mount.ts';
 import { openOverlayRoot } from '../../native/overlay.ts';
+import { writeBack } from '../../native/write-back.ts';
 
 let serial = 0;
 export const testHost: Host = {
   now: () => Date.now(),
   unique: () => `${process.pid}.${startTimeOf(process.pid) ?? ''}.${(serial += 1)}`,
 };
+
+/** Until the disk has what these notes are of. */
+export async function writtenBack(notes: readonly string[]): Promise<void> {
+  await writeBack(notes);
+  while (notes.some((note) => existsSync(note))) await sleep(5);
+}
 
 export function temporaryDirectory(): { readonly path: string; [Symbol.dispose](): void } {
   const path = mkdtempSync(join(tmpdir(), 'tsbuild-test-'));

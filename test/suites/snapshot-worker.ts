@@ -5,11 +5,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ChainID } from '../../src/base/digest.ts';
-import { writeBackNow } from '../../native/write-back.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { isDriver, type Driver } from '../../snapshotter/driver.ts';
 import { openSnapshotter } from '../../snapshotter/open.ts';
-import { storeLayer, tarOf, testHost, type Item } from './layer-fixture.ts';
+import { storeLayer, tarOf, testHost, type Item, writtenBack } from './layer-fixture.ts';
 
 const FILES = 60;
 
@@ -29,7 +28,7 @@ async function work(root: string, driver: Driver, times: number, from: number): 
     const at = mount?.kind === 'bind' ? mount.source : mount?.upper;
     writeFileSync(join(at ?? '', 'changed'), `${n}`);
     await active.commit({ maxMtime: 0 });
-    if (n % 5 === 0) await writeBackNow([...layers.unsynced(), ...snapshots.unsynced()]);
+    if (n % 5 === 0) await writtenBack([...layers.unsynced(), ...snapshots.unsynced()]);
   }
 }
 

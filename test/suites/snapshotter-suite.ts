@@ -13,7 +13,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { writeBackNow } from '../../native/write-back.ts';
 import { chainIDOf, type ChainID } from '../../src/base/digest.ts';
 import { isTsbuildError } from '../../src/base/errors.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
@@ -31,6 +30,7 @@ import {
   tarOf,
   testHost,
   type Item,
+  writtenBack,
 } from './layer-fixture.ts';
 
 /** The parent of the lowest layer. */
@@ -529,7 +529,7 @@ export function describeSnapshotter(
     test('a snapshot that no sync covered before a crash is gone, a synced one stays', async () => {
       const store = openAt('crash');
       const synced = (await store.apply(BOTTOM, layerOf({ path: 's', content: 'x' }))).name;
-      await writeBackNow(store.unsynced());
+      await writtenBack(store.unsynced());
       const torn = (await store.apply(synced, layerOf({ path: 't', content: 'x' }))).name;
       const notes = inStore('crash', 'unsynced');
       const [boot] = readdirSync(notes);

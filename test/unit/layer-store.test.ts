@@ -3,11 +3,10 @@ import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, utimesSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
-import { writeBackNow } from '../../native/write-back.ts';
 import { digestOf, type DiffID } from '../../src/base/digest.ts';
 import { openLayerStore } from '../../src/layer/layer-store.ts';
 import { openUnsyncedNotes } from '../../src/layer/unsynced.ts';
-import { bytesOf, storeLayer, testHost } from '../suites/layer-fixture.ts';
+import { bytesOf, storeLayer, testHost, writtenBack } from '../suites/layer-fixture.ts';
 
 describe('layer store', () => {
   let root: string;
@@ -71,7 +70,7 @@ describe('layer store', () => {
   test('layers that no sync covered before a crash are gone, others stay', async () => {
     const layers = openLayerStore(root, testHost);
     const synced = storeLayer(layers, Buffer.from('synced'));
-    await writeBackNow(layers.unsynced());
+    await writtenBack(layers.unsynced());
     const torn = storeLayer(layers, Buffer.from('torn'));
     crash();
     const later = openLayerStore(root, testHost);
