@@ -1,9 +1,13 @@
 /** What containers once got wrong, each test named after the symptom. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readTextIfExists } from '../../src/base/atomic-file.ts';
 import { holderOf } from '../../src/runtime/cgroups/hierarchies.ts';
 import { readHierarchies } from '../../src/runtime/cgroups/read-hierarchies.ts';
 import { CLI, eventually, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
@@ -710,4 +714,32 @@ test('a bridge whose state root is gone is removed by the host, whoever looked f
     bridges().filter((name) => made.includes(name)),
     [],
   );
+});
+
+test('the interface of a container that was killed while it sent stayed for minutes', async () => {
+  // It takes connections and reads nothing.
+  const server = createServer(() => undefined);
+  await once(server.listen(0, '0.0.0.0'), 'listening');
+  const connected = once(server, 'connection') as Promise<[Socket]>;
+  try {
+    const gateway = space
+      .ok(['network', 'inspect', '--format', '{{(index .IPAM.Config 0).Gateway}}', 'bridge'])
+      .stdout.trim();
+    const { port } = server.address() as AddressInfo;
+    const send = ['sh', '-c', `nc ${gateway} ${port} </dev/zero`];
+    space.ok(['run', '-d', '--name', 'sender', 'bb:1', ...send]);
+    const [peer] = await connected;
+    peer.pause();
+    await sleep(500);
+    const index = space.ok(['exec', 'sender', 'cat', '/sys/class/net/eth0/iflink']).stdout;
+    const veth = readdirSync('/sys/class/net').find(
+      (name) => readTextIfExists(`/sys/class/net/${name}/ifindex`) === index,
+    );
+    assert.match(veth ?? '', /^tsbv/);
+    space.ok(['rm', '-f', 'sender']);
+    await eventually(() => assert.ok(!existsSync(`/sys/class/net/${veth ?? ''}`)), 20_000);
+    peer.destroy();
+  } finally {
+    server.close();
+  }
 });

@@ -26,6 +26,7 @@ import {
   namespaceOps,
   patientRemovalOps,
   ruleOps,
+  sysctl,
 } from './operations.ts';
 import { attempt, errnoNameOf, isDone, perform, problemError, type Done } from './perform.ts';
 import { isRewritten, portForwards } from './port-rules.ts';
@@ -215,15 +216,21 @@ export async function detach(a: Attaching, containerId: string): Promise<void> {
           { op: 'removeNamespace', path: record.netns, tolerate: 'ENOENT' } as const,
         ]),
   ];
-  await undo(a, record, rest);
+  await undo(a, record, rest, record.netns === '' ? [] : forgetConnectionsOps(record.netns));
   for (const endpoint of record.endpoints) a.endpoints.release(endpoint, containerId);
   if (record.ports.length > 0)
     await a.lock(() => Promise.resolve(a.claims.release(record.ports, containerId)));
   a.attached.remove(containerId);
 }
 
-async function undo(a: Attaching, { rules }: AttachmentRecord, rest: readonly NetOp[]): Promise<void> {
-  const ops = [...ruleOps('remove', undefined, rules), ...rest];
+/** `wished`: not insisted on where one of all fails. */
+async function undo(
+  a: Attaching,
+  { rules }: AttachmentRecord,
+  rest: readonly NetOp[],
+  wished: readonly NetOp[] = [],
+): Promise<void> {
+  const ops = [...ruleOps('remove', undefined, rules), ...wished, ...rest];
   if (ops.length === 0) return;
   const result = await attempt(a.call, ops);
   // Something is gone already: one after the other, then.
@@ -238,4 +245,12 @@ async function undo(a: Attaching, { rules }: AttachmentRecord, rest: readonly Ne
 function takeDownOps({ hostInterface }: Endpoint): readonly NetOp[] {
   if (hostInterface === undefined) return [];
   return [{ op: 'down', side: 'host', name: hostInterface, tolerate: 'ENODEV' }];
+}
+
+/**
+ * A connection that a killed process leaves with unsent bytes keeps its namespace, and so the pair, for a minute or two
+ * (tcp_orphan_retries of ip-sysctl). Nobody is reached any more: it is given up at its next attempt.
+ */
+function forgetConnectionsOps(netns: string): readonly NetOp[] {
+  return [{ op: 'openNamespace', path: netns }, sysctl('inside', 'ipv4/tcp_orphan_retries', '1')];
 }
