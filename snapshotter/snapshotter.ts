@@ -6,6 +6,7 @@
  */
 import type { ChainID } from '../src/base/digest.ts';
 import type { Mount } from '../native/mount.ts';
+import type { OnPacking } from '../src/layer/growing-layer.ts';
 import type { Layer } from '../src/layer/layer.ts';
 
 export type SnapshotName = ChainID;
@@ -70,9 +71,13 @@ export interface Snapshotter extends AsyncDisposable {
 export interface ActiveSnapshot extends AsyncDisposable {
   /** How to build the root: the first mount is the root itself. */
   readonly mounts: readonly Mount[];
-  /** Packs what changed into a layer (in the layer store) and makes the state a committed snapshot. Once. */
+  /**
+   * Packs what changed into a layer (in the layer store) and makes the state a committed snapshot. Once. `onPacking` is
+   * told of the layer where it can be read before that.
+   */
   commit(options?: {
     readonly maxMtime?: number;
+    readonly onPacking?: OnPacking | undefined;
   }): Promise<{ readonly snapshot: SnapshotInfo; readonly layer: Layer }>;
 }
 

@@ -12,6 +12,7 @@ import { chainIDOf } from '../src/base/digest.ts';
 import { ioError, TsbuildError } from '../src/base/errors.ts';
 import type { Host } from '../src/base/host.ts';
 import type { Retention } from '../src/base/retention.ts';
+import type { OnPacking } from '../src/layer/growing-layer.ts';
 import type { Layer, LayerStore } from '../src/layer/layer.ts';
 import { openDirectoryTree, openTree } from '../src/layer/open-tree.ts';
 import type { Tree } from '../src/layer/tree.ts';
@@ -150,7 +151,7 @@ export function createStackedSnapshotter(
       open = false;
     };
 
-    async function pack(maxMtime: number | undefined): Promise<Layer> {
+    async function pack(maxMtime: number | undefined, onPacking: OnPacking | undefined): Promise<Layer> {
       using below = openTree([await viewMount(parent)]);
       driver.settle?.(upper, below);
       using changes = openDirectoryTree(upper);
@@ -159,15 +160,16 @@ export function createStackedSnapshotter(
         signal: never,
         now: () => host.now(),
         ...(maxMtime === undefined ? {} : { maxMtime }),
+        onPacking,
       });
       return writer.commit();
     }
 
     return {
       mounts: [{ kind: 'overlay', ...shownBy, lower, upper, work, volatile }],
-      async commit({ maxMtime } = {}) {
+      async commit({ maxMtime, onPacking } = {}) {
         if (home !== undefined) throw keptElsewhere();
-        const layer = await pack(maxMtime);
+        const layer = await pack(maxMtime, onPacking);
         const name = chainIDOf(parent, layer.diffID);
         if (driver.isKeptAsLayer(parent)) {
           discard();

@@ -63,11 +63,9 @@ void walk_all(struct walk *walk, void (*tell)(void *context, const uint8_t *reco
 }
 
 /* As the threads do, from the front of every unit. */
-struct packed pack(const struct pack_plan *plan, struct request entries, int out,
-		   void (*tell)(void *context, const uint8_t *contents, size_t size), void *context)
+struct packed pack(const struct pack_plan *plan, struct request entries, int out, const struct pack_listener *listener)
 {
-	(void)tell;
-	(void)context;
+	(void)listener;
 	/* All of what the earlier tar's checkpoints are said to be, and the digests, can be read. */
 	uint8_t *checkpoints = malloc(plan->earlier.count * sizeof(struct checkpoint) + 1);
 	if (plan->earlier.count > 0)

@@ -1,6 +1,6 @@
 /*
- * compress: u32 form (1 gzip, 2 zstd), u32 level, u32 threads (0: as many as processors); descriptors: the layer's
- * file, and a file or pipe for what comes out. PROGRESS: bytes that came out so far, after each block. DONE: 32 bytes
+ * compress: u32 form (1 gzip, 2 zstd), u32 level, u32 threads (0: as many as processors), u32 flags (1: the layer
+ * grows); descriptors: the pipe of growth.h where it grows, the layer's file, and a file or pipe for what comes out. PROGRESS: bytes that came out so far, after each block. DONE: 32 bytes
  * SHA-256 of what came out, u64 its size, u64 bytes that were read.
  *
  * Threads take blocks by their number, read and compress them, and leave them in a ring; the first thread writes them
@@ -9,6 +9,7 @@
  * engines: no request; DONE: text, a line for each form that was built in: its name and its engine.
  */
 #include "compress.h"
+#include "growth.h"
 #include "sha256.h"
 #include "tree.h"
 #include <errno.h>
@@ -34,7 +35,7 @@ static struct {
 	/* A block was made; one was written. */
 	pthread_cond_t made, written;
 	const struct codec *codec;
-	int level;
+	int level, from, to;
 	size_t room;
 	struct slot *ring;
 	size_t slots;
@@ -52,8 +53,9 @@ static size_t read_block(uint8_t *into, uint64_t number)
 {
 	size_t size = work.codec->block, got = 0;
 	off_t offset = (off_t)(number * size);
+	growth_await((number + 1) * size);
 	while (got < size) {
-		ssize_t n = pread(FIRST_FD, into + got, size - got, offset + (off_t)got);
+		ssize_t n = pread(work.from, into + got, size - got, offset + (off_t)got);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -88,9 +90,11 @@ static void end_at(uint64_t number)
 	pthread_mutex_unlock(&work.lock);
 }
 
-static void *run_thread(void *unused)
+/* `waits`: until the layer is there as a whole, since whoever writes it needs the processors more. */
+static void *run_thread(void *waits)
 {
-	(void)unused;
+	if (waits)
+		growth_await_end();
 	const struct codec *codec = work.codec;
 	uint8_t *in = allocate(codec->block);
 	void *state = codec->open(work.level);
@@ -161,7 +165,7 @@ static void start_threads(uint32_t asked)
 		work.ring[i].bytes = allocate(work.room);
 	for (size_t i = 0; i < threads; i++) {
 		pthread_t thread;
-		int error = pthread_create(&thread, NULL, run_thread, NULL);
+		int error = pthread_create(&thread, NULL, run_thread, 2 * i >= threads && i > 0 ? &work : NULL);
 		/* Fewer do it too. */
 		if (error && i == 0)
 			fail(error, "starting a thread");
@@ -172,8 +176,10 @@ static void start_threads(uint32_t asked)
 
 void compress_job(struct request *r)
 {
-	uint32_t form = take_u32(r), level = take_u32(r), threads = take_u32(r);
-	descriptors(2);
+	uint32_t form = take_u32(r), level = take_u32(r), threads = take_u32(r), grows = take_u32(r) & 1;
+	descriptors(2 + (int)grows);
+	work.from = FIRST_FD + (int)grows;
+	work.to = work.from + 1;
 	work.codec = form == 1 ? gzip_codec() : form == 2 ? zstd_codec() : NULL;
 	if (r->bad || !work.codec)
 		fail(0, "there is no such form of compression in this program");
@@ -181,6 +187,8 @@ void compress_job(struct request *r)
 		fail(0, "there is no level %u: it goes from %d to %d", level, work.codec->level_min, work.codec->level_max);
 	work.level = (int)level;
 	work.room = work.codec->bound(work.codec->block);
+	if (grows)
+		growth_begin(FIRST_FD);
 	start_threads(threads);
 	struct sha256 s;
 	struct slot *slot;
@@ -188,7 +196,7 @@ void compress_job(struct request *r)
 	uint8_t result[SHA256_SIZE + 16];
 	sha256_begin(&s);
 	while ((slot = await_block())) {
-		write_all(FIRST_FD + 1, slot->bytes, slot->size, "writing the compressed layer");
+		write_all(work.to, slot->bytes, slot->size, "writing the compressed layer");
 		sha256_add(&s, slot->bytes, slot->size);
 		read += slot->read;
 		free_block(slot);

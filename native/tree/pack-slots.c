@@ -75,3 +75,11 @@ void leave_slot(struct slots *slots, struct slot *slot)
 	}
 	pthread_mutex_unlock(&slots->lock);
 }
+
+int is_left(struct slots *slots, uint64_t number)
+{
+	pthread_mutex_lock(&slots->lock);
+	int left = slots->ring[number % slots->count].number > number;
+	pthread_mutex_unlock(&slots->lock);
+	return left;
+}

@@ -38,5 +38,7 @@ void publish_slot(struct slots *slots, struct slot *slot);
 struct slot *next_slot(struct slots *slots, uint64_t number);
 /* The caller does not look at it any more. Both users must say so. */
 void leave_slot(struct slots *slots, struct slot *slot);
+/* Whether both users have left it. */
+int is_left(struct slots *slots, uint64_t number);
 
 #endif

@@ -20,6 +20,8 @@
 #define SLOTS_EACH 2
 /* Of 512 bytes: an eighth of a unit came from a disk. */
 #define WAITED_BLOCKS (SLOT_SIZE / 8 / 512)
+/* A block of gzip (gzip-member.h): less is of no use to who compresses it. */
+#define TOLD_EVERY (1U << 20)
 
 struct engine {
 	const struct pack_plan *plan;
@@ -290,8 +292,26 @@ static void join_readers(struct engine *engine)
 		pthread_join(engine->readers[i], NULL);
 }
 
-struct packed pack(const struct pack_plan *plan, struct request entries, int out,
-		   void (*tell)(void *context, const uint8_t *contents, size_t size), void *context)
+/* How much of the tar lies in its file: what was hashed may still be on its way there. */
+struct settling {
+	struct slots *slots;
+	uint64_t *ends;	     /* of the slots in the ring, in the tar */
+	uint64_t next, told; /* the first slot that has not settled; bytes */
+};
+
+static void settle(struct settling *settling, const struct pack_listener *listener, uint64_t number, uint64_t end)
+{
+	uint64_t settled = settling->told;
+	settling->ends[number % settling->slots->count] = end;
+	while (settling->next <= number && is_left(settling->slots, settling->next))
+		settled = settling->ends[settling->next++ % settling->slots->count];
+	if (settled - settling->told < TOLD_EVERY)
+		return;
+	settling->told = settled;
+	listener->grown(listener->context, settled);
+}
+
+struct packed pack(const struct pack_plan *plan, struct request entries, int out, const struct pack_listener *listener)
 {
 	struct engine engine = { .plan = plan, .out = out, .units = cut_into_units(plan, entries, out < 0) };
 	engine.cloned = clone_earlier(&engine);
@@ -301,16 +321,22 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 	pack_hash_begin(&hash, plan);
 	struct writeback writeback;
 	writeback_begin(&writeback, out);
+	struct settling settling = { .slots = engine.slots };
+	if (listener->grown)
+		settling.ends = allocate(engine.slots->count * sizeof *settling.ends);
 	for (uint64_t number = 0; number < engine.units.slots; number++) {
 		struct slot *slot = next_slot(engine.slots, number);
 		if (out >= 0)
 			pack_hash_slot(&hash, slot);
-		tell(context, slot->contents.data, slot->contents.used);
+		listener->contents(listener->context, slot->contents.data, slot->contents.used);
 		leave_slot(engine.slots, slot);
+		if (listener->grown)
+			settle(&settling, listener, number, hash.at);
 		/* But for the latest slots, which may be on their way. */
 		writeback_until(&writeback, hash.at);
 	}
 	join_readers(&engine);
+	free(settling.ends);
 	writeback_end(&writeback);
 	if (out >= 0)
 		end_tar(out, &hash, &packed);

@@ -31,11 +31,19 @@ static inline struct packed_content packed_content(const struct planned *planned
 	return content;
 }
 
+/* Called from the thread that packs. */
+struct pack_listener {
+	void *context;
+	/* struct packed_content, in the order of the entries. */
+	void (*contents)(void *context, const uint8_t *contents, size_t size);
+	/* So many bytes from the beginning lie in the tar for good. NULL: nobody wants to know. */
+	void (*grown)(void *context, uint64_t bytes);
+};
+
 /*
- * Writes the tar to the empty file `out`; -1: only digests are made. `tell` is called from this thread, with struct
- * packed_content in the order of the entries. ESTALE and a file's path: it is not what was planned.
+ * Writes the tar to the empty file `out`; -1: only digests are made. ESTALE and a file's path: it is not what was
+ * planned.
  */
-struct packed pack(const struct pack_plan *plan, struct request entries, int out,
-		   void (*tell)(void *context, const uint8_t *contents, size_t size), void *context);
+struct packed pack(const struct pack_plan *plan, struct request entries, int out, const struct pack_listener *listener);
 
 #endif

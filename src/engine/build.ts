@@ -95,6 +95,10 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
         cache: cache?.forGraph(graph, platform),
         mustBeCached: await assertionOf(graph, request, prepared),
         beforeExecute: () => (begun ??= beginPushing(pushers)),
+        onPacking: ({ id }) => {
+          const [first] = pushers;
+          return first !== undefined && layersOf.has(id) ? first.watch : undefined;
+        },
         onResult(vertex, result) {
           // What is said to be nowhere may be made yet.
           if (result.kind === 'stack' && layersOf.has(vertex.id) && prepared.loss.isAvailable(result))

@@ -39,6 +39,7 @@ export interface PreparedBuild extends Disposable {
 
 interface SolveGraphOptions {
   readonly onResult?: (vertex: Vertex, result: Result) => void;
+  readonly onPacking?: SolveOptions['onPacking'];
   readonly cache?: GraphCache | undefined;
   readonly mustBeCached?: SolveOptions['mustBeCached'];
   /** Where it throws, the build ends with that; no step is to blame. */
@@ -162,7 +163,7 @@ async function prepare(
   function solveBy(
     handlers: OpHandlers,
     graph: SolvableGraph,
-    { cache, onResult, mustBeCached, beforeExecute }: SolveGraphOptions,
+    { cache, onPacking, onResult, mustBeCached, beforeExecute }: SolveGraphOptions,
   ): Promise<Solution> {
     return solve(graph.target, {
       handlers,
@@ -181,6 +182,7 @@ async function prepare(
       ...(project === undefined ? {} : { project: ofPlatform(project, graph) }),
       ...(mustBeCached === undefined ? {} : { mustBeCached }),
       ...(beforeExecute === undefined ? {} : { beforeExecute }),
+      onPacking,
       onResult(vertex, result) {
         if (vertex.op.kind === 'image') loss.noteBase(result);
         onResult?.(vertex, result);

@@ -11,6 +11,7 @@ import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import { copyImage } from '../content/copy-image.ts';
 import type { StoredImage } from '../image/image-store.ts';
 import type { AnnotationsByImage, ManifestFormat, ManifestOptions } from '../image/manifest.ts';
+import type { OnPacking } from '../layer/growing-layer.ts';
 import type { LayerForm } from '../layer/layer-form.ts';
 import type { Descriptor } from '../oci/documents.ts';
 import { isForeignLayer } from '../oci/media-types.ts';
@@ -34,6 +35,8 @@ export interface PushOptions extends CallOptions {
 export interface Pusher {
   /** A layer that will be pushed, in the background as soon as that has begun. Idempotent. */
   addLayer(diffID: DiffID): void;
+  /** A layer that will be pushed once it is packed: compressing it begins now, if pushing has begun. */
+  readonly watch: OnPacking;
   /** Starts on the layers, those to come as well: what is made now will hardly be there. `finish` does where nobody did. */
   begin(): void;
   /** Throws REGISTRY_* where the registry does not let us push: better now than after the build. */
@@ -95,6 +98,7 @@ function createPusher(
   const asking = { signal, onNotice: io.onNotice };
   const layers = new Map<DiffID, Promise<void>>();
   const waiting = new Set<DiffID>();
+  const early: Promise<void>[] = [];
   let isBegun = false;
   let announced = false;
 
@@ -128,6 +132,7 @@ function createPusher(
       begin();
     }
     await Promise.all(layers.values());
+    await Promise.all(early);
     const manifest = pulled ?? (await forms.createRoot(images, wanted));
     await copyImage(manifest, forms.source, pushing.sink, copyOptions);
     if (options.byDigest !== true)
@@ -163,6 +168,9 @@ function createPusher(
       if (isBegun) start(diffID);
       else waiting.add(diffID);
     },
+    watch(growing) {
+      if (isBegun) early.push(forms.beginEarly(growing, form, signal));
+    },
     begin,
     checkPermission: () => sink.checkPush(asking),
     async finish(images, annotations) {
@@ -175,7 +183,7 @@ function createPusher(
     },
     async abandon() {
       abort.abort();
-      await Promise.allSettled(layers.values());
+      await Promise.allSettled([...layers.values(), ...early]);
     },
   };
 }

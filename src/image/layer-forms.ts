@@ -3,38 +3,31 @@
  * lie in a registry still; others are compressed once per (layer, engine, level), and the result is remembered. While
  * a layer is being compressed it can be read already.
  */
-import pLimit from 'p-limit';
+import { closeSync } from 'node:fs';
 import type { DiffID } from '../base/digest.ts';
 import { TsbuildError } from '../base/errors.ts';
-import { createSharedSignal, type SharedSignal } from '../base/shared-signal.ts';
 import type { CompressedBlobs } from '../content/compressed-blobs.ts';
-import type { BlobDraft, ContentStore } from '../content/content-store.ts';
-import { createGrowingBlob, type GrowingBlob } from '../content/growing-blob.ts';
+import type { ContentStore } from '../content/content-store.ts';
 import type { LazyBlobs } from '../content/lazy-blobs.ts';
 import type { Compressor } from '../layer/compress.ts';
+import type { GrowingLayer } from '../layer/growing-layer.ts';
 import type { CompressedForm, LayerForm } from '../layer/layer-form.ts';
 import type { Layer, LayerStore } from '../layer/layer.ts';
 import { MEDIA_TYPES, type Descriptor } from '../oci/documents.ts';
 import { isForeignLayer, typeIn } from '../oci/media-types.ts';
+import { createLayerCompression, type Compression, type GrowingForm } from './layer-compression.ts';
 import type { LayerFiles } from './layer-files.ts';
 
-/** Layers that are compressed at a time: each takes all processors. */
-const PARALLEL = 2;
-
-export type FormedLayer =
-  | { readonly kind: 'ready'; readonly blob: Descriptor }
-  /** Under way. `blob` is awaited by somebody in any case: it rejects with what went wrong. */
-  | {
-      readonly kind: 'growing';
-      readonly blob: Promise<Descriptor>;
-      /** Bytes before compression. */
-      readonly layerSize: number;
-      readonly read: GrowingBlob['read'];
-    };
+export type FormedLayer = { readonly kind: 'ready'; readonly blob: Descriptor } | GrowingForm;
 
 export interface LayerForms {
   /** Begins where something must be made; resolves when that is under way. Throws BLOB_NOT_FOUND, NATIVE_MISSING. */
   begin(diffID: DiffID, form: LayerForm, signal: AbortSignal): Promise<FormedLayer>;
+  /**
+   * Begins on a layer that is still being packed, where there is room for that; `begin` finds it under way. Resolves
+   * when it is over, whatever came of it.
+   */
+  beginEarly(layer: GrowingLayer, form: LayerForm, signal: AbortSignal): Promise<void>;
   /** The blob that `begin` would say is ready; undefined where something must be made or fetched first. */
   ready(diffID: DiffID, form: LayerForm): Promise<Descriptor | undefined>;
   /** As `begin`, to its end: the blob is in the content store, in the layer store, or known to lie in a registry. */
@@ -50,20 +43,11 @@ export interface LayerFormsOptions {
 }
 
 /** A blob, or what it takes to make it. */
-type Ready =
-  | { readonly blob: Descriptor }
-  | { readonly compression: 'uncompressed' }
-  | { readonly compression: CompressedForm; readonly compressor: Compressor };
-
-interface Making {
-  readonly started: Promise<FormedLayer>;
-  readonly shared: SharedSignal;
-}
+type Ready = { readonly blob: Descriptor } | { readonly how: Compression | undefined };
 
 export function createLayerForms(options: LayerFormsOptions): LayerForms {
   const { content, layers, compressed, blobs, files } = options;
-  const making = new Map<string, Making>();
-  const limit = pLimit(PARALLEL);
+  const compressing = createLayerCompression(content, compressed);
 
   /** The layer as a plain file: compressing and uncompressed forms need one. */
   async function fileOf(diffID: DiffID, signal: AbortSignal): Promise<Layer> {
@@ -72,84 +56,56 @@ export function createLayerForms(options: LayerFormsOptions): LayerForms {
     return layer;
   }
 
-  /** Runs in turn; resolves when it has begun. */
-  function start(
-    diffID: DiffID,
-    form: CompressedForm,
-    compressor: Compressor,
-    signal: AbortSignal,
-  ): Promise<FormedLayer> {
-    const key = `${diffID} ${compressor.name}`;
-    const running = making.get(key);
-    if (running !== undefined) {
-      running.shared.join(signal);
-      return running.started;
-    }
-    const shared = createSharedSignal();
-    shared.join(signal);
-    const started = new Promise<FormedLayer>((resolve, reject) => {
-      const work = limit(async () => {
-        const layer = await fileOf(diffID, shared.signal);
-        using draft = content.draft();
-        const growing = createGrowingBlob(draft.path);
-        const blob = compressInto(layer, form, compressor, draft, growing, shared.signal);
-        resolve({ kind: 'growing', blob, layerSize: layer.size, read: growing.read });
-        await blob;
-      });
-      work.catch(reject).finally(() => making.delete(key));
-    });
-    making.set(key, { started, shared });
-    return started;
-  }
-
-  async function compressInto(
-    { diffID, ...layer }: Layer,
-    form: CompressedForm,
-    compressor: Compressor,
-    draft: BlobDraft,
-    growing: GrowingBlob,
-    signal: AbortSignal,
-  ): Promise<Descriptor> {
-    try {
-      const made = await compressor.compress({ diffID, ...layer }, draft.fd, {
-        signal,
-        onWritten: growing.grown,
-      });
-      draft.publish(made);
-      const mediaType = form === 'gzip' ? MEDIA_TYPES.layerGzip : MEDIA_TYPES.layerZstd;
-      compressed.put(diffID, compressor.name, { mediaType, ...made });
-      growing.end();
-      return { mediaType, ...made };
-    } catch (error) {
-      growing.fail(error);
-      throw error;
-    }
-  }
-
-  async function ready(diffID: DiffID, { compression, level, force = false }: LayerForm): Promise<Ready> {
+  /** What it came as from elsewhere, where it travels on as that. */
+  function originOf(diffID: DiffID, { compression, force = false }: LayerForm): Descriptor | undefined {
     const origin = blobs.ofLayer(diffID);
-    const tar = layers.get(diffID);
-    if (compression === 'uncompressed' && tar !== undefined) return { blob: uncompressed(tar) };
     const stays =
       origin !== undefined && (!force || isForeignLayer(origin) || compressionOf(origin) === compression);
-    if (stays) return { blob: { ...origin, mediaType: typeIn('oci', origin.mediaType) ?? origin.mediaType } };
-    if (compression === 'uncompressed') return { compression };
-    const { createCompressor } = await import('../layer/compress.ts');
-    const compressor = await createCompressor(compression, level);
-    const before = compressed.get(diffID, compressor.name);
-    return before !== undefined && blobs.isHere(before) ? { blob: before } : { compression, compressor };
+    return stays ? { ...origin, mediaType: typeIn('oci', origin.mediaType) ?? origin.mediaType } : undefined;
+  }
+
+  /** What was made of it before. */
+  function madeOf(diffID: DiffID, { name }: Compressor): Descriptor | undefined {
+    const before = compressed.get(diffID, name);
+    return before !== undefined && blobs.isHere(before) ? before : undefined;
+  }
+
+  async function ready(diffID: DiffID, form: LayerForm): Promise<Ready> {
+    const tar = layers.get(diffID);
+    if (form.compression === 'uncompressed' && tar !== undefined) return { blob: uncompressed(tar) };
+    const origin = originOf(diffID, form);
+    if (origin !== undefined) return { blob: origin };
+    if (form.compression === 'uncompressed') return { how: undefined };
+    const how = await compressionFor(form.compression, form.level);
+    const blob = madeOf(diffID, how.compressor);
+    return blob === undefined ? { how } : { blob };
   }
 
   async function begin(diffID: DiffID, form: LayerForm, signal: AbortSignal): Promise<FormedLayer> {
     const found = await ready(diffID, form);
     if ('blob' in found) return { kind: 'ready', blob: found.blob };
-    if (found.compression === 'uncompressed')
-      return { kind: 'ready', blob: uncompressed(await fileOf(diffID, signal)) };
-    return start(diffID, found.compression, found.compressor, signal);
+    if (found.how === undefined) return { kind: 'ready', blob: uncompressed(await fileOf(diffID, signal)) };
+    return compressing.start(diffID, found.how, (shared) => fileOf(diffID, shared), signal);
   }
 
   return {
     begin,
+    async beginEarly(layer, form, signal) {
+      if (form.compression === 'uncompressed') return;
+      let from: number | undefined;
+      try {
+        // Before anything is waited for: the layer may be done then.
+        from = layer.open();
+        const how = await compressionFor(form.compression, form.level);
+        const isKnown = (diffID: DiffID): boolean =>
+          (originOf(diffID, form) ?? madeOf(diffID, how.compressor)) !== undefined;
+        await compressing.startEarly({ layer, from, how, isKnown, signal });
+      } catch {
+        // Whoever needs the blob is told when it is made in the usual way.
+      } finally {
+        if (from !== undefined) closeSync(from);
+      }
+    },
     async ready(diffID, form) {
       const found = await ready(diffID, form);
       return 'blob' in found ? found.blob : undefined;
@@ -159,6 +115,11 @@ export function createLayerForms(options: LayerFormsOptions): LayerForms {
       return formed.blob;
     },
   };
+}
+
+async function compressionFor(form: CompressedForm, level: number | undefined): Promise<Compression> {
+  const { createCompressor } = await import('../layer/compress.ts');
+  return { form, compressor: await createCompressor(form, level) };
 }
 
 function uncompressed({ diffID, size }: Layer): Descriptor {

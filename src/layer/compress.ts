@@ -10,6 +10,7 @@ import { createDigester, type Digest } from '../base/digest.ts';
 import { ioError, isTsbuildError, TsbuildError } from '../base/errors.ts';
 import { callTree } from '../../native/tree.ts';
 import { gzipBlocks, NODE_ENGINE } from './gzip-blocks.ts';
+import type { GrownTo } from './growing-layer.ts';
 import { LEVELS, type CompressedForm } from './layer-form.ts';
 import type { Layer } from './layer.ts';
 
@@ -21,6 +22,16 @@ export interface Compressor {
    * there, as it goes. Throws DISK_FULL, IO_FAILED, ABORTED.
    */
   readonly compress: (layer: Layer, to: number, options: CompressOptions) => Promise<Compressed>;
+  /**
+   * The same of a layer that is still being packed, from an open file of its tar, which stays the caller's; fewer threads
+   * work on it meanwhile. Throws what `sizes` throws as well. undefined: this engine cannot.
+   */
+  readonly compressGrowing?: (
+    from: number,
+    sizes: AsyncIterable<GrownTo>,
+    to: number,
+    options: CompressOptions,
+  ) => Promise<Compressed>;
 }
 
 export interface CompressOptions {
@@ -35,6 +46,9 @@ export interface Compressed {
   readonly size: number;
 }
 
+/** Of the call (native/tree/compress.c), and of a size (growth.h). */
+const GROWS = 1;
+const GROWTH_END = 1n << 63n;
 const FORM_NUMBERS: Readonly<Record<CompressedForm, number>> = { gzip: 1, zstd: 2 };
 
 /** Throws NATIVE_MISSING where nothing here compresses to that form. */
@@ -47,6 +61,7 @@ export async function createCompressor(
     return {
       name: `${form}-${engine}-${level}`,
       compress: (layer, to, options) => compressNatively(form, level, layer, to, options),
+      compressGrowing: (from, sizes, to, options) => compressGrowing(form, level, from, sizes, to, options),
     };
   if (form === 'gzip')
     return {
@@ -90,31 +105,74 @@ async function compressNatively(
   level: number,
   layer: Layer,
   to: number,
-  { signal, onWritten, threads = 0 }: CompressOptions,
+  options: CompressOptions,
 ): Promise<Compressed> {
   if (layer.path === undefined) throw new RangeError(`layer ${layer.diffID} is no file`);
-  const request = Buffer.alloc(12);
-  request.writeUInt32LE(FORM_NUMBERS[form], 0);
-  request.writeUInt32LE(level, 4);
-  request.writeUInt32LE(threads, 8);
   const from = openLayer(layer.path);
   try {
-    const answer = await callTree({
-      job: 'compress',
-      request,
-      descriptors: [from, to],
-      signal,
-      what: 'compress a layer',
-      ...(onWritten === undefined ? {} : { onProgress: onWritten }),
-    });
-    const digest = `sha256:${answer.toString('hex', 0, 32)}` as Digest;
-    const read = Number(answer.readBigUInt64LE(40));
+    const { read, made } = await callCompress(requestOf(form, level, options, 0), [from, to], options);
     if (read !== layer.size)
       throw new TsbuildError('SIZE_MISMATCH', `layer ${layer.diffID} has ${read} bytes, not ${layer.size}`);
-    return { digest, size: Number(answer.readBigUInt64LE(32)) };
+    return made;
   } finally {
     closeSync(from);
   }
+}
+
+async function compressGrowing(
+  form: CompressedForm,
+  level: number,
+  from: number,
+  sizes: AsyncIterable<GrownTo>,
+  to: number,
+  options: CompressOptions,
+): Promise<Compressed> {
+  let whole = 0;
+  async function* words(): AsyncGenerator<Uint8Array> {
+    for await (const { size, isWhole } of sizes) {
+      whole = size;
+      const word = Buffer.alloc(8);
+      word.writeBigUInt64LE(BigInt(size) | (isWhole ? GROWTH_END : 0n));
+      yield word;
+    }
+  }
+  const request = requestOf(form, level, options, GROWS);
+  const { read, made } = await callCompress(request, [from, to], options, words());
+  if (read !== whole) throw new TsbuildError('SIZE_MISMATCH', `a layer has ${read} bytes, not ${whole}`);
+  return made;
+}
+
+function requestOf(
+  form: CompressedForm,
+  level: number,
+  { threads = 0 }: CompressOptions,
+  flags: number,
+): Uint8Array {
+  const request = Buffer.alloc(16);
+  for (const [index, word] of [FORM_NUMBERS[form], level, threads, flags].entries())
+    request.writeUInt32LE(word, 4 * index);
+  return request;
+}
+
+/** What came out, and how many bytes were read for it. */
+async function callCompress(
+  request: Uint8Array,
+  descriptors: readonly number[],
+  { signal, onWritten }: CompressOptions,
+  input?: AsyncIterable<Uint8Array>,
+): Promise<{ readonly made: Compressed; readonly read: number }> {
+  const answer = await callTree({
+    job: 'compress',
+    request,
+    descriptors,
+    signal,
+    what: 'compress a layer',
+    ...(input === undefined ? {} : { input }),
+    ...(onWritten === undefined ? {} : { onProgress: onWritten }),
+  });
+  const digest = `sha256:${answer.toString('hex', 0, 32)}` as Digest;
+  const made = { digest, size: Number(answer.readBigUInt64LE(32)) };
+  return { made, read: Number(answer.readBigUInt64LE(40)) };
 }
 
 function openLayer(path: string): number {

@@ -23,6 +23,7 @@ import { errnoOf, ioError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { sweepUnowned } from '../base/owner.ts';
 import { noRetention, type Retention } from '../base/retention.ts';
+import { createLayerGrowth, type LayerGrowth } from './growing-layer.ts';
 import { openUnsyncedNotes } from './unsynced.ts';
 import type { Layer, LayerStore, LayerWriter } from './layer.ts';
 
@@ -113,6 +114,7 @@ function createWriter(
   }
   const descriptor = fd;
   let whole: { readonly diffID: DiffID; readonly size: number } | undefined;
+  let growth: LayerGrowth | undefined;
   const close = (): void => {
     if (fd !== undefined) closeSync(fd);
     fd = undefined;
@@ -128,6 +130,12 @@ function createWriter(
       }
     },
     descriptor,
+    grown(size, onPacking) {
+      const isFirst = growth === undefined;
+      growth ??= createLayerGrowth(() => openForReading(temp));
+      growth.grown(size);
+      if (isFirst) onPacking(growth.layer);
+    },
     written(diffID, size) {
       whole = { diffID, size };
     },
@@ -148,11 +156,22 @@ function createWriter(
         rmSync(temp, { force: true });
         throw ioError('keep a layer', error);
       }
-      return made(diffID, path, size);
+      const layer = made(diffID, path, size);
+      growth?.end(layer);
+      return layer;
     },
     [Symbol.dispose]() {
       close();
+      growth?.end(undefined);
       rmSync(temp, { force: true });
     },
   };
+}
+
+function openForReading(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw ioError('read a layer', error);
+  }
 }

@@ -4,6 +4,7 @@
  * The store keeps each tar under its diffID. A tar is visible only when it is complete and its digest known.
  */
 import type { DiffID } from '../base/digest.ts';
+import type { OnPacking } from './growing-layer.ts';
 
 export interface Layer {
   readonly diffID: DiffID;
@@ -23,6 +24,8 @@ export interface LayerWriter extends Disposable {
   write(bytes: Uint8Array): void;
   /** Descriptor of the empty file, for a native call that writes all of the tar instead of `write`. */
   readonly descriptor: number;
+  /** Takes over from that call how many bytes can be read so far; the first time, tells `onPacking` of the layer. */
+  grown(size: number, onPacking: OnPacking): void;
   /** Takes over what that call has written: its digest and bytes. */
   written(diffID: DiffID, size: number): void;
   /** Makes the layer visible under its diffID; idempotent towards layers that exist already. */

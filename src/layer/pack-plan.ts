@@ -41,6 +41,9 @@ const TREE_OWNER = 1;
 const TREE_MODE = 2;
 const TREE_DIGESTS = 4;
 const DIGEST_SIZE = 32;
+/** Of the call. */
+const WRITES = 1;
+const TELLS_GROWTH = 2;
 const MAX_I64 = (1n << 63n) - 1n;
 /** why: memory that is new is what costs most, so nothing is copied into a larger buffer. */
 const FIRST_CHUNK = 1 << 14;
@@ -241,9 +244,9 @@ export class PackPlan {
   }
 
   /** The request of the call. */
-  encode(writes: boolean): readonly Uint8Array[] {
+  encode(writes: boolean, tellsGrowth = false): readonly Uint8Array[] {
     const head = Buffer.alloc(8);
-    head.writeUInt32LE(writes ? 1 : 0, 0);
+    head.writeUInt32LE((writes ? WRITES : 0) | (tellsGrowth ? TELLS_GROWTH : 0), 0);
     head.writeUInt32LE(this.#roots.length, 4);
     this.#endBlock();
     return [head, Buffer.concat(this.#roots), words(this.#blockCount), ...this.#blocks];
@@ -324,6 +327,8 @@ export interface PackCall {
    * valid during the call. A digest of zeros is neither known nor wanted.
    */
   readonly onContents: (contents: Buffer) => void;
+  /** So many bytes of the tar can be read already: every MiB or so. */
+  readonly onGrown?: ((size: number) => void) | undefined;
 }
 
 export interface Packed {
@@ -336,15 +341,16 @@ export interface Packed {
 
 /** Throws ARCHIVE_INVALID where a name is too long, CONTEXT_INVALID where a file is not as it was planned, DISK_FULL, IO_FAILED, ABORTED. */
 export async function packPlan(plan: PackPlan, call: PackCall): Promise<Packed> {
-  const { out, signal, what, onContents } = call;
+  const { out, signal, what, onContents, onGrown } = call;
   const done = await callTree({
     job: 'pack',
     what,
-    request: plan.encode(out !== undefined),
+    request: plan.encode(out !== undefined, onGrown !== undefined),
     descriptors: out === undefined ? plan.descriptors : [out, ...plan.descriptors],
     signal,
     refused,
     onData: onContents,
+    ...(onGrown === undefined ? {} : { onProgress: onGrown }),
   });
   return {
     diffID: `sha256:${done.toString('hex', 0, 32)}` as DiffID,

@@ -9,6 +9,7 @@
  * The root itself is left out.
  */
 import { compareBytes, type ByteString } from '../base/byte-string.ts';
+import type { OnPacking } from './growing-layer.ts';
 import { isUnchanged, sameMetadata, type Unchanged } from './pack-compare.ts';
 import {
   directoryEntry,
@@ -30,6 +31,7 @@ export interface PackOptions {
   readonly signal: AbortSignal;
   /** Milliseconds, monotonic or not; for giving way to the event loop. */
   readonly now: () => number;
+  readonly onPacking?: OnPacking | undefined;
 }
 
 interface Packing extends PackOptions, EntryOutput, Unchanged {

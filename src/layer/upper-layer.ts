@@ -33,10 +33,11 @@ export async function packUpperLayer(
     entries.write(writer);
     return;
   }
-  const { signal } = options;
+  const { signal, onPacking } = options;
   const packed = await packPlan(plan, {
     ...{ out: writer.descriptor, signal, what: 'pack a layer' },
     onContents: () => undefined,
+    onGrown: onPacking && ((size) => writer.grown(size, onPacking)),
   });
   writer.written(packed.diffID, packed.size);
 }

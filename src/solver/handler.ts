@@ -8,6 +8,7 @@
 import type { Json } from '../base/json.ts';
 import type { Digest } from '../base/digest.ts';
 import type { Vertex } from '../graph/graph.ts';
+import type { OnPacking } from '../layer/growing-layer.ts';
 import type { Op, OpKind, OpOf } from '../graph/ops.ts';
 import type { Cause } from '../progress/cause.ts';
 import type { ProgressEvent } from '../progress/progress.ts';
@@ -47,6 +48,8 @@ export interface VertexContext<O extends Op = Op> {
   readonly inputs: readonly Result[];
   readonly signal: AbortSignal;
   readonly progress: VertexProgress;
+  /** Wants to be told of the vertex's layer while it is packed. */
+  readonly onPacking?: OnPacking | undefined;
 }
 
 /** Events of one vertex; time and vertex id are filled in. */

@@ -13,6 +13,7 @@ import type { Host } from '../base/host.ts';
 import { canonicalJson, type Json } from '../base/json.ts';
 import type { Vertex } from '../graph/graph.ts';
 import type { Op } from '../graph/ops.ts';
+import type { OnPacking } from '../layer/growing-layer.ts';
 import type { ProgressSink, VertexStatus } from '../progress/progress.ts';
 import type {
   CacheMap,
@@ -53,6 +54,8 @@ export interface SolveOptions {
   readonly mustBeCached?: (vertex: Vertex) => boolean;
   /** Awaited before a step is executed. What it throws is thrown as that of the step. */
   readonly beforeExecute?: () => Promise<void>;
+  /** Who is to be told of a vertex's layer while it is packed. It may still be given up. */
+  readonly onPacking?: ((vertex: Vertex) => OnPacking | undefined) | undefined;
   /** Called as soon as a vertex's result is known, before later vertices run. */
   readonly onResult?: (vertex: Vertex, result: Result) => void;
 }
@@ -224,6 +227,7 @@ export async function solve(target: Vertex, options: SolveOptions): Promise<Solu
       inputs,
       signal,
       progress: progressOf(vertex, options),
+      onPacking: options.onPacking?.(vertex),
     };
     status({ kind: 'started' });
     let description: CacheMap | undefined;

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpsProxy } from 'node:https';
 import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readTextIfExists } from '../../src/base/atomic-file.ts';
 import {
   importBusybox,
   openWorkspace,
@@ -244,4 +247,61 @@ test('a manifest list gives the image of the platform', () => {
     space.tsbuild(['pull', '--platform', 'linux/s390x', `${name}:all`], other).stderr,
     /no image for linux\/s390x; there is linux\/arm64, linux\/amd64 \[PLATFORM_NOT_FOUND\]/,
   );
+});
+
+/** Jobs of the native tree program that a process runs now. */
+function treeJobs(parent: number): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      const ppid = /\) \S (\d+) /.exec(readTextIfExists(`/proc/${pid}/stat`) ?? '')?.[1];
+      if (Number(ppid) !== parent) return [];
+      const [program, job] = (readTextIfExists(`/proc/${pid}/cmdline`) ?? '').split('\0');
+      return program === 'tsbuild-tree' && job !== undefined ? [job] : [];
+    });
+}
+
+test('a layer that is pushed is compressed while it is packed', async () => {
+  const context = space.context('early', {
+    Dockerfile: 'FROM scratch\nCOPY Dockerfile /\nCOPY large /large\n',
+  });
+  const large = Buffer.alloc(256 << 20);
+  for (let at = 0; at < large.byteLength; at += 4096) large.write(`page ${(at * 7919) % 100_003}\n`, at);
+  writeFileSync(join(context, 'large'), large);
+  const name = `${registry.host}/team/early:1`;
+  const child = space.start(['-t', name, '--push', '-q', context]);
+  const ended = once(child, 'exit');
+  let isOver = false;
+  void ended.then(() => (isOver = true));
+  let wereTogether = false;
+  while (!isOver) {
+    const jobs = treeJobs(child.pid ?? 0);
+    wereTogether ||= jobs.includes('pack') && jobs.includes('compress');
+    await sleep(2);
+  }
+  assert.deepEqual(await ended, [0, null]);
+  assert.ok(wereTogether);
+  // The bytes are those of a layer that was compressed afterwards.
+  const other = { env: { TSBUILD_ROOT: join(space.directory, 'late-root') } };
+  space.ok(['-t', `${registry.host}/team/late:1`, '-q', context], other);
+  space.ok(['push', '-q', `${registry.host}/team/late:1`], other);
+  const layers = (image: string): string =>
+    execFileSync(
+      'skopeo',
+      [
+        'inspect',
+        '--tls-verify=false',
+        '--format',
+        '{{.Layers}}',
+        `docker://${registry.host}/team/${image}:1`,
+      ],
+      { encoding: 'utf8' },
+    );
+  assert.equal(layers('early'), layers('late'));
+  const laid = join(space.directory, 'early-layout');
+  execFileSync('skopeo', ['copy', '-q', '--src-tls-verify=false', `docker://${name}`, `oci:${laid}:1`]);
+  execFileSync('umoci', ['unpack', '--image', `${laid}:1`, join(space.directory, 'early')], {
+    stdio: 'pipe',
+  });
+  assert.ok(readFileSync(join(space.directory, 'early/rootfs/large')).equals(large));
 });

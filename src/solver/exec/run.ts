@@ -149,9 +149,10 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
       });
       await runToEnd(options, spec, context, mounts.secrets);
       const keepsOwners = known.isPlain && active.mounts.every(isUntouched);
-      const { layer, snapshot } = await active.commit(
-        options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime },
-      );
+      const { layer, snapshot } = await active.commit({
+        ...(options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime }),
+        onPacking: context.onPacking,
+      });
       if (keepsOwners) owners.set(snapshot.name, known);
       if (mounts.secrets.length > 0 && (await holdsSecret(layer.tar(), mounts.secrets)))
         context.progress.warn(

@@ -1,6 +1,7 @@
 /** Carrying a layer plan out: here where it is small, else by one native call. */
 import type { DiffID } from '../../../base/digest.ts';
 import type { Json } from '../../../base/json.ts';
+import type { OnPacking } from '../../../layer/growing-layer.ts';
 import type { LayerWriter } from '../../../layer/layer.ts';
 import { LISTED_FILE, ListingCursor } from '../../../layer/listing.ts';
 import { packPlan } from '../../../layer/pack-plan.ts';
@@ -26,6 +27,7 @@ export interface CarryOutOptions {
   readonly earlier?: EarlierLayers;
   /** Which COPY it is, for `earlier`. */
   readonly identity?: Json;
+  readonly onPacking?: OnPacking | undefined;
 }
 
 export interface CarriedOut {
@@ -53,7 +55,7 @@ async function packNatively(
   writer: LayerWriter,
   options: CarryOutOptions,
 ): Promise<CarriedOut | undefined> {
-  const { signal, maxMtime, identity } = options;
+  const { signal, maxMtime, identity, onPacking } = options;
   using earlier = identity === undefined ? undefined : options.earlier?.find(identity);
   using encoded = encodePlan(layer, {
     digests: options.source !== undefined,
@@ -64,7 +66,10 @@ async function packNatively(
   const { plan } = encoded;
   const received = createReceived(encoded.mostSources);
   const { onContents } = received;
-  const packed = await packPlan(plan, { out: writer.descriptor, signal, what: 'pack a layer', onContents });
+  const packed = await packPlan(plan, {
+    ...{ out: writer.descriptor, signal, what: 'pack a layer', onContents },
+    onGrown: onPacking && ((size) => writer.grown(size, onPacking)),
+  });
   writer.written(packed.diffID, packed.size);
   const learnt = options.source === undefined ? 0 : takeDigests(encoded, received, options.source);
   return {

@@ -193,6 +193,7 @@ class Steps {
         ...(maxMtime === undefined ? {} : { maxMtime }),
         ...(earlier === undefined ? {} : { earlier }),
         ...(identity === undefined ? {} : { identity }),
+        onPacking: context.onPacking,
       });
       started?.();
       const carriedOut = await carrying;
