@@ -3,7 +3,6 @@
 #include "pack-hash.h"
 #include "pack-slots.h"
 #include "pack-source.h"
-#include "pack-writeback.h"
 #include "sha256-lanes.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -319,8 +318,6 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 	struct pack_hash hash;
 	struct packed packed = { 0 };
 	pack_hash_begin(&hash, plan);
-	struct writeback writeback;
-	writeback_begin(&writeback, out);
 	struct settling settling = { .slots = engine.slots };
 	if (listener->grown)
 		settling.ends = allocate(engine.slots->count * sizeof *settling.ends);
@@ -332,12 +329,9 @@ struct packed pack(const struct pack_plan *plan, struct request entries, int out
 		leave_slot(engine.slots, slot);
 		if (listener->grown)
 			settle(&settling, listener, number, hash.at);
-		/* But for the latest slots, which may be on their way. */
-		writeback_until(&writeback, hash.at);
 	}
 	join_readers(&engine);
 	free(settling.ends);
-	writeback_end(&writeback);
 	if (out >= 0)
 		end_tar(out, &hash, &packed);
 	return packed;
