@@ -6,8 +6,7 @@
  */
 import type { ChainID } from '../src/base/digest.ts';
 import type { Mount } from '../native/mount.ts';
-import type { OnPacking } from '../src/layer/growing-layer.ts';
-import type { Layer } from '../src/layer/layer.ts';
+import type { Layer, OnPacking } from '../src/layer/layer.ts';
 
 export type SnapshotName = ChainID;
 

@@ -11,7 +11,7 @@ import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import { copyImage } from '../content/copy-image.ts';
 import type { StoredImage } from '../image/image-store.ts';
 import type { AnnotationsByImage, ManifestFormat, ManifestOptions } from '../image/manifest.ts';
-import type { OnPacking } from '../layer/growing-layer.ts';
+import type { OnPacking } from '../layer/layer.ts';
 import type { LayerForm } from '../layer/layer-form.ts';
 import type { Descriptor } from '../oci/documents.ts';
 import { isForeignLayer } from '../oci/media-types.ts';

@@ -10,9 +10,8 @@ import type { CompressedBlobs } from '../content/compressed-blobs.ts';
 import type { BlobDraft, ContentStore } from '../content/content-store.ts';
 import { createGrowingBlob, type GrowingBlob } from '../content/growing-blob.ts';
 import type { Compressed, CompressOptions, Compressor } from '../layer/compress.ts';
-import type { GrowingLayer } from '../layer/growing-layer.ts';
+import type { GrowingLayer, Layer } from '../layer/layer.ts';
 import type { CompressedForm } from '../layer/layer-form.ts';
-import type { Layer } from '../layer/layer.ts';
 import { MEDIA_TYPES, type Descriptor } from '../oci/documents.ts';
 
 /** Layers that are compressed at a time: each takes all processors. */

@@ -10,9 +10,8 @@ import { createDigester, type Digest } from '../base/digest.ts';
 import { ioError, isTsbuildError, TsbuildError } from '../base/errors.ts';
 import { callTree } from '../../native/tree.ts';
 import { gzipBlocks, NODE_ENGINE } from './gzip-blocks.ts';
-import type { GrownTo } from './growing-layer.ts';
+import type { GrownTo, Layer } from './layer.ts';
 import { LEVELS, type CompressedForm } from './layer-form.ts';
-import type { Layer } from './layer.ts';
 
 export interface Compressor {
   /** Form, engine with its version, and level: a name for what it makes. */

@@ -1,26 +1,6 @@
 /** A layer whose tar is read while it is still being packed. */
 import { TsbuildError } from '../base/errors.ts';
-import type { Layer } from './layer.ts';
-
-export interface GrowingLayer {
-  /** A descriptor of the tar, which the caller closes; it holds whatever becomes of the layer. Throws IO_FAILED. */
-  open(): number;
-  /**
-   * How many bytes of the tar can be read, whenever there are more; the last time, when the layer is in the store, all of
-   * them. Throws ABORTED where the layer was given up.
-   */
-  sizes(): AsyncIterable<GrownTo>;
-  /** The layer once it is in the store; undefined: it was given up. Never rejects. */
-  readonly made: Promise<Layer | undefined>;
-}
-
-export interface GrownTo {
-  readonly size: number;
-  readonly isWhole: boolean;
-}
-
-/** Told of a layer as soon as there is something of it to read. */
-export type OnPacking = (layer: GrowingLayer) => void;
+import type { GrowingLayer, GrownTo, Layer } from './layer.ts';
 
 /** The side of who packs. */
 export interface LayerGrowth {

@@ -4,7 +4,6 @@
  * The store keeps each tar under its diffID. A tar is visible only when it is complete and its digest known.
  */
 import type { DiffID } from '../base/digest.ts';
-import type { OnPacking } from './growing-layer.ts';
 
 export interface Layer {
   readonly diffID: DiffID;
@@ -17,6 +16,27 @@ export interface Layer {
   /** The tar's bytes; may be called any number of times. */
   tar(): AsyncIterable<Uint8Array>;
 }
+
+/** A layer whose tar is read while it is still being packed. */
+export interface GrowingLayer {
+  /** A descriptor of the tar, which the caller closes; it holds whatever becomes of the layer. Throws IO_FAILED. */
+  open(): number;
+  /**
+   * How many bytes of the tar can be read, whenever there are more; the last time, when the layer is in the store, all of
+   * them. Throws ABORTED where the layer was given up.
+   */
+  sizes(): AsyncIterable<GrownTo>;
+  /** The layer once it is in the store; undefined: it was given up. Never rejects. */
+  readonly made: Promise<Layer | undefined>;
+}
+
+export interface GrownTo {
+  readonly size: number;
+  readonly isWhole: boolean;
+}
+
+/** Told of a layer as soon as there is something of it to read. */
+export type OnPacking = (layer: GrowingLayer) => void;
 
 /** A layer being written. Disposing without commit leaves nothing behind. Writes are synchronous: see LayerStore. */
 export interface LayerWriter extends Disposable {

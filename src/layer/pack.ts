@@ -9,7 +9,7 @@
  * The root itself is left out.
  */
 import { compareBytes, type ByteString } from '../base/byte-string.ts';
-import type { OnPacking } from './growing-layer.ts';
+import type { OnPacking } from './layer.ts';
 import { isUnchanged, sameMetadata, type Unchanged } from './pack-compare.ts';
 import {
   directoryEntry,

@@ -8,7 +8,7 @@
 import type { Json } from '../base/json.ts';
 import type { Digest } from '../base/digest.ts';
 import type { Vertex } from '../graph/graph.ts';
-import type { OnPacking } from '../layer/growing-layer.ts';
+import type { OnPacking } from '../layer/layer.ts';
 import type { Op, OpKind, OpOf } from '../graph/ops.ts';
 import type { Cause } from '../progress/cause.ts';
 import type { ProgressEvent } from '../progress/progress.ts';

@@ -13,7 +13,7 @@ import type { Host } from '../base/host.ts';
 import { canonicalJson, type Json } from '../base/json.ts';
 import type { Vertex } from '../graph/graph.ts';
 import type { Op } from '../graph/ops.ts';
-import type { OnPacking } from '../layer/growing-layer.ts';
+import type { OnPacking } from '../layer/layer.ts';
 import type { ProgressSink, VertexStatus } from '../progress/progress.ts';
 import type {
   CacheMap,

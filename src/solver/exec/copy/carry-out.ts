@@ -1,8 +1,7 @@
 /** Carrying a layer plan out: here where it is small, else by one native call. */
 import type { DiffID } from '../../../base/digest.ts';
 import type { Json } from '../../../base/json.ts';
-import type { OnPacking } from '../../../layer/growing-layer.ts';
-import type { LayerWriter } from '../../../layer/layer.ts';
+import type { LayerWriter, OnPacking } from '../../../layer/layer.ts';
 import { LISTED_FILE, ListingCursor } from '../../../layer/listing.ts';
 import { packPlan } from '../../../layer/pack-plan.ts';
 import { createReceived, learn, type ContentSource, type Received } from './contents.ts';
