@@ -12,6 +12,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path';
 import type { Host } from '../base/host.ts';
 import { namesIn } from '../base/directory-names.ts';
+import { isOwnerAlive } from '../base/owner.ts';
 
 export interface UnsyncedNotes {
   /** To be called before `name` becomes visible; it has no dot. */
@@ -52,7 +53,9 @@ export function openUnsyncedNotes(
     const timeOf = (note: string): number =>
       statSync(join(own, note), { throwIfNoEntry: false })?.mtimeMs ?? 0;
     const latest = Math.max(...[...noted].map(timeOf));
-    return others.filter((note) => isThere(subjectOf(note)) || latest - timeOf(note) > ABANDONED_MS);
+    const isAbandoned = (note: string): boolean =>
+      !isOwnerAlive(ownerOf(note)) || latest - timeOf(note) > ABANDONED_MS;
+    return others.filter((note) => isThere(subjectOf(note)) || isAbandoned(note));
   }
 
   return {
@@ -69,6 +72,10 @@ export function openUnsyncedNotes(
       return taken;
     },
   };
+}
+
+function ownerOf(note: string): string {
+  return note.slice(note.indexOf('.') + 1);
 }
 
 function subjectOf(note: string): string {

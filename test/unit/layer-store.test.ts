@@ -98,6 +98,17 @@ describe('layer store', () => {
     assert.deepEqual(distrusted, ['theirs']);
   });
 
+  test('the note of a process that is no more goes with the next one, though what it was of was removed', () => {
+    const isThere = (): boolean => false;
+    const dead = { ...testHost, unique: () => '1.1.1' };
+    openUnsyncedNotes(join(root, 'unsynced'), dead, () => undefined, isThere).note('gone');
+    const notes = openUnsyncedNotes(join(root, 'unsynced'), testHost, () => undefined, isThere);
+    notes.note('mine');
+    const taken = notes.take().map((path) => path.slice(path.lastIndexOf('/') + 1));
+    assert.ok(taken.includes('gone.1.1.1'));
+    assert.equal(taken.length, 2);
+  });
+
   test('notes of killed processes do not stay for ever: what they are of is there, or has long gone', () => {
     const isThere = (name: string): boolean => name === 'there';
     const killed = openUnsyncedNotes(join(root, 'unsynced'), testHost, () => undefined, isThere);
