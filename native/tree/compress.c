@@ -1,7 +1,8 @@
 /*
  * compress: u32 form (1 gzip, 2 zstd), u32 level, u32 threads (0: as many as processors), u32 flags (1: the layer
- * grows); descriptors: the pipe of growth.h where it grows, the layer's file, and a file or pipe for what comes out. PROGRESS: bytes that came out so far, after each block. DONE: 32 bytes
- * SHA-256 of what came out, u64 its size, u64 bytes that were read.
+ * grows); descriptors: the pipe of growth.h where it grows, the layer's file, and a file or pipe for what comes out.
+ * PROGRESS: bytes that came out so far, after each block. DONE: 32 bytes SHA-256 of what came out, u64 its size, u64
+ * bytes that were read.
  *
  * Threads take blocks by their number, read and compress them, and leave them in a ring; the first thread writes them
  * in order. Which thread made a block, and how many there are, shows in no byte.

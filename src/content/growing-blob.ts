@@ -1,6 +1,7 @@
 /** A blob that is read while it is still being written: its readers wait for what is not there yet. */
 import { open, type FileHandle } from 'node:fs/promises';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
+import { createGrowth } from '../base/growth.ts';
 
 export interface GrowingBlob {
   /** So many bytes lie in the file. */
@@ -21,64 +22,24 @@ const HELD = 3;
 
 /** `path`: where the file lies now; it may be renamed between two calls. */
 export function createGrowingBlob(path: () => string): GrowingBlob {
-  let size = 0;
-  let ended = false;
-  let failure: { readonly error: unknown } | undefined;
-  let waiting: (() => void)[] = [];
-
-  function wake(): void {
-    const woken = waiting;
-    waiting = [];
-    for (const each of woken) each();
-  }
-
-  function change(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      signal.addEventListener('abort', done, { once: true });
-      waiting.push(done);
-    });
-  }
-
-  /** Waits for bytes after `at`; false at the end. */
-  async function hasMore(at: number, signal: AbortSignal): Promise<boolean> {
-    for (;;) {
-      if (signal.aborted) throw new TsbuildError('ABORTED', 'the transfer was aborted');
-      if (failure !== undefined) throw failure.error;
-      if (at < size) return true;
-      if (ended) return false;
-      await change(signal);
-    }
-  }
-
+  const growth = createGrowth();
   return {
-    grown(written) {
-      size = written;
-      wake();
-    },
-    end() {
-      ended = true;
-      wake();
-    },
-    fail(error) {
-      failure ??= { error };
-      wake();
-    },
+    grown: growth.grown,
+    end: growth.end,
+    fail: growth.fail,
     async *read(signal) {
       let file: FileHandle | undefined;
       // why taken in turns: a new buffer each makes V8 collect all garbage every few dozen of them, a second per GiB.
       const chunks: Buffer[] = [];
       try {
-        for (let at = 0, turn = 0; await hasMore(at, signal); turn = (turn + 1) % HELD) {
+        for (let at = 0, turn = 0; await growth.hasMore(at, signal); turn = (turn + 1) % HELD) {
           file ??= await openWhereItIs(path);
           // why not for small ones: several of them are held by a socket before it makes who sends wait.
-          const isWhole = size - at >= CHUNK;
+          const left = growth.size - at;
+          const isWhole = left >= CHUNK;
           const chunk = isWhole
             ? (chunks[turn] ??= Buffer.allocUnsafeSlow(CHUNK))
-            : Buffer.allocUnsafeSlow(size - at);
+            : Buffer.allocUnsafeSlow(left);
           const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, at);
           if (bytesRead === 0) throw new TsbuildError('IO_FAILED', 'a blob became shorter while it was read');
           at += bytesRead;

@@ -5,12 +5,13 @@
  *
  * Engines and their versions make different bytes: what is remembered of a layer's blobs goes by engine and level.
  */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import { createDigester, type Digest } from '../base/digest.ts';
 import { ioError, isTsbuildError, TsbuildError } from '../base/errors.ts';
 import { callTree } from '../../native/tree.ts';
 import { gzipBlocks, NODE_ENGINE } from './gzip-blocks.ts';
 import type { GrownTo, Layer } from './layer.ts';
+import { openTar } from './open-tar.ts';
 import { LEVELS, type CompressedForm } from './layer-form.ts';
 
 export interface Compressor {
@@ -107,7 +108,7 @@ async function compressNatively(
   options: CompressOptions,
 ): Promise<Compressed> {
   if (layer.path === undefined) throw new RangeError(`layer ${layer.diffID} is no file`);
-  const from = openLayer(layer.path);
+  const from = openTar(layer.path);
   try {
     const { read, made } = await callCompress(requestOf(form, level, options, 0), [from, to], options);
     if (read !== layer.size)
@@ -172,14 +173,6 @@ async function callCompress(
   const digest = `sha256:${answer.toString('hex', 0, 32)}` as Digest;
   const made = { digest, size: Number(answer.readBigUInt64LE(32)) };
   return { made, read: Number(answer.readBigUInt64LE(40)) };
-}
-
-function openLayer(path: string): number {
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    throw ioError('read a layer', error);
-  }
 }
 
 async function compressHere(

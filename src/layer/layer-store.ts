@@ -24,6 +24,7 @@ import type { Host } from '../base/host.ts';
 import { sweepUnowned } from '../base/owner.ts';
 import { noRetention, type Retention } from '../base/retention.ts';
 import { createLayerGrowth, type LayerGrowth } from './growing-layer.ts';
+import { openTar } from './open-tar.ts';
 import { openUnsyncedNotes } from './unsynced.ts';
 import type { Layer, LayerStore, LayerWriter } from './layer.ts';
 
@@ -132,7 +133,7 @@ function createWriter(
     descriptor,
     grown(size, onPacking) {
       const isFirst = growth === undefined;
-      growth ??= createLayerGrowth(() => openForReading(temp));
+      growth ??= createLayerGrowth(() => openTar(temp));
       growth.grown(size);
       if (isFirst) onPacking(growth.layer);
     },
@@ -166,12 +167,4 @@ function createWriter(
       rmSync(temp, { force: true });
     },
   };
-}
-
-function openForReading(path: string): number {
-  try {
-    return openSync(path, 'r');
-  } catch (error) {
-    throw ioError('read a layer', error);
-  }
 }

@@ -8,7 +8,7 @@
  *
  *   <directory>/<boot id>/<name>.<unique>
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Host } from '../base/host.ts';
 import { namesIn } from '../base/directory-names.ts';
@@ -23,9 +23,6 @@ export interface UnsyncedNotes {
    */
   readonly take: () => readonly string[];
 }
-
-/** Nobody takes so long between a note and what it is of. */
-const ABANDONED_MS = 3_600_000;
 
 /**
  * `distrust` removes a thing that an earlier boot left unsynced; it is called before this returns. `isThere`: whether a thing
@@ -50,12 +47,7 @@ export function openUnsyncedNotes(
   /** Notes that processes left which were killed: of what is there, and will be written now, and of what has gone. */
   function settled(): readonly string[] {
     const others = namesIn(own).filter((note) => !noted.has(note));
-    const timeOf = (note: string): number =>
-      statSync(join(own, note), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-    const latest = Math.max(...[...noted].map(timeOf));
-    const isAbandoned = (note: string): boolean =>
-      !isOwnerAlive(ownerOf(note)) || latest - timeOf(note) > ABANDONED_MS;
-    return others.filter((note) => isThere(subjectOf(note)) || isAbandoned(note));
+    return others.filter((note) => isThere(subjectOf(note)) || !isOwnerAlive(ownerOf(note)));
   }
 
   return {
