@@ -33,6 +33,18 @@ export async function writeBack(notes: readonly string[]): Promise<void> {
   clearTimeout(timer);
 }
 
+/** As `writeBack`, at once and to its end. */
+export async function writeBackNow(notes: readonly string[]): Promise<void> {
+  if (notes.length === 0) return;
+  // why: a process that is waited for does not keep this one.
+  const holding = setInterval(() => undefined, 1000);
+  try {
+    await begin(notes, 0);
+  } finally {
+    clearInterval(holding);
+  }
+}
+
 function begin(notes: readonly string[], delayMs: number): Promise<void> {
   const list = memoryFile('notes');
   try {

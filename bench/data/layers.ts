@@ -1,6 +1,6 @@
 /** A layer of very many small files: until it can be mounted, until all of it is read, until it is gone. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { closeImage, openOverlayView } from '../../native/overlay.ts';
 import type { Mount } from '../../native/mount.ts';
@@ -108,6 +108,13 @@ async function clocked(results: Results, name: string, work: () => unknown): Pro
 
 function store(layers: LayerStore, tar: string): Layer {
   using writer = layers.create();
-  writer.write(readFileSync(tar));
+  const fd = openSync(tar, 'r');
+  try {
+    const piece = Buffer.allocUnsafe(1 << 20);
+    for (let size = readSync(fd, piece); size > 0; size = readSync(fd, piece))
+      writer.write(piece.subarray(0, size));
+  } finally {
+    closeSync(fd);
+  }
   return writer.commit();
 }

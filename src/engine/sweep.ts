@@ -2,9 +2,11 @@
 import { closeSync, existsSync, openSync, readdirSync, type Dirent } from 'node:fs';
 import { join } from 'node:path';
 import { tryLock } from '../../native/sys.ts';
+import { writeBackNow } from '../../native/write-back.ts';
 import { namesIn } from '../base/directory-names.ts';
 import { errnoOf } from '../base/errors.ts';
 import { isOwnerAlive, sweepUnowned } from '../base/owner.ts';
+import { leftNotes } from '../layer/unsynced.ts';
 import { trashDirectory } from './gc/collect.ts';
 import { leasesDirectory } from './gc/leases.ts';
 import { removeTree } from '../base/remove-tree.ts';
@@ -19,6 +21,12 @@ export function sweepLeft(root: string): number {
     sweepLocks(join(root, 'locks/steps')) +
     sweepLocks(join(root, 'locks/caches'))
   );
+}
+
+/** Writes back what killed processes noted and did not live to write, or what those that have ended are about to write. */
+export async function writeBackLeft(root: string): Promise<void> {
+  const directories = [join(root, 'layers'), ...drivers(root)];
+  await writeBackNow(directories.flatMap((directory) => leftNotes(join(directory, 'unsynced'))));
 }
 
 function unfinished(root: string): readonly string[] {

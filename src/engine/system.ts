@@ -6,7 +6,7 @@ import { errnoOf, ioError } from '../base/errors.ts';
 import { readWritableHierarchies } from '../runtime/cgroups/read-hierarchies.ts';
 import { sweepStepCgroups } from '../runtime/cgroups/sweep.ts';
 import { readTags } from './gc/roots.ts';
-import { sweepLeft } from './sweep.ts';
+import { sweepLeft, writeBackLeft } from './sweep.ts';
 import { isAbandoned, repairContainers } from './containers/repair.ts';
 import type { Engine } from './engine.ts';
 
@@ -35,6 +35,7 @@ export async function checkStore(engine: Engine): Promise<CheckReport> {
   const repaired = [...(await repairContainers(engine)), ...(await sweepNetworks(engine))];
   const swept = sweepLeft(root) + sweepStepCgroups(readWritableHierarchies());
   const { damage, checked } = await examine(engine);
+  await writeBackLeft(root);
   if (damage.length === 0) return { damage, checked, swept, repaired };
   const again = new Set((await examine(engine)).damage);
   return { damage: damage.filter((finding) => again.has(finding)), checked, swept, repaired };

@@ -34,7 +34,7 @@ export function openUnsyncedNotes(
   distrust: (name: string) => void,
   isThere: (name: string) => boolean,
 ): UnsyncedNotes {
-  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const boot = bootID();
   const own = join(directory, boot);
   mkdirSync(own, { recursive: true, mode: 0o700 });
   for (const other of readdirSync(directory)) {
@@ -64,6 +64,21 @@ export function openUnsyncedNotes(
       return taken;
     },
   };
+}
+
+/**
+ * Paths of the notes below `directory` that processes of this boot left which are no more, for `system check`; while such a
+ * process has them written back, they are among these.
+ */
+export function leftNotes(directory: string): readonly string[] {
+  const own = join(directory, bootID());
+  return namesIn(own)
+    .filter((note) => !isOwnerAlive(ownerOf(note)))
+    .map((note) => join(own, note));
+}
+
+function bootID(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
 function ownerOf(note: string): string {

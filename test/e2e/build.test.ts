@@ -12,7 +12,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { CLI, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
 
@@ -372,6 +372,24 @@ test('system check finds damage that was made', () => {
   const { code, stdout } = space.tsbuild(['system', 'check'], other);
   assert.equal(code, 1);
   assert.match(stdout, /damage: layer sha256:[0-9a-f]{64} has another content/);
+});
+
+test('system check has the disk catch up with what killed commands noted, and trusts nothing of an earlier boot', () => {
+  const context = space.context('left-notes', { Dockerfile: 'FROM bb:1\nRUN echo left > /f\n' });
+  const root = join(space.directory, 'left-root');
+  const other = { env: { TSBUILD_ROOT: root } };
+  space.ok(['import', '--progress', 'quiet', join(space.directory, 'busybox.tar'), 'bb:1'], other);
+  space.ok(['-q', context], other);
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const ofUnusedDriver = join(root, 'snapshots/elsewhere/unsynced/earlier-boot/b.1.0.1');
+  const alive = `c.1.${readFileSync('/proc/1/stat', 'utf8').split(') ')[1]?.split(' ')[19] ?? ''}.1`;
+  const directory = join(root, 'layers/unsynced', boot);
+  mkdirSync(dirname(ofUnusedDriver), { recursive: true });
+  for (const note of [join(directory, 'a.1.0.1'), ofUnusedDriver, join(directory, alive)])
+    writeFileSync(note, '');
+  assert.match(space.ok(['system', 'check'], other).stdout, /no damage/);
+  assert.deepEqual(readdirSync(directory), [alive]);
+  assert.ok(existsSync(ofUnusedDriver));
 });
 
 test('a disk that is full is an error that says so, and nothing is half-written', () => {
