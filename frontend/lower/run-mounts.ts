@@ -210,13 +210,13 @@ async function lowerMount(context: Context, { kind, values, written }: Fields): 
         );
       const from = values.get('from');
       const target = targetOf();
+      const source = cleanPath(values.get('source') ?? '/');
       const seed =
         from === undefined
           ? {}
           : {
-              input: context.addInput(
-                seedVertex(context, await inputOf(context, from), cleanPath(values.get('source') ?? '/')),
-              ),
+              input: context.addInput(seedVertex(context, await inputOf(context, from), source)),
+              source,
             };
       const namespace = context.cacheNamespace === undefined ? '' : `${context.cacheNamespace}/`;
       return {

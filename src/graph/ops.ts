@@ -62,8 +62,9 @@ export type RunMount =
       readonly mode: number;
       readonly uid: number;
       readonly gid: number;
-      /** Initial content, where given: the whole root file system of an input. */
+      /** Initial content, where given: the whole root file system of an input, which holds what lay at `source`. */
       readonly input?: number;
+      readonly source?: string;
     }
   | { readonly kind: 'tmpfs'; readonly target: string; readonly size?: number }
   | {

@@ -30,6 +30,11 @@ export interface CacheMap {
   readonly release?: () => Promise<void> | void;
   /** What stands behind digests of files in `named`, as far as it was read now. */
   readonly listings?: readonly Listing[];
+  /**
+   * Keeps the digests of the listings, so that those files are not read again; called when the step is cached, or when the
+   * listings are kept. why not at once: whoever finds a digest has no listing to say what changed.
+   */
+  readonly remember?: () => void;
   /** What kept files out of the listings. */
   readonly ignoreFile?: IgnoreFile;
 }

@@ -241,7 +241,10 @@ export async function solve(target: Vertex, options: SolveOptions): Promise<Solu
       }
       const key = digestOf(canonicalJson({ ...description.named })) as CacheKey;
       const found = await findRecord(vertex, key);
-      if (found !== undefined) return take(vertex, found);
+      if (found !== undefined) {
+        description.remember?.();
+        return take(vertex, found);
+      }
       // Two vertices may turn out to be the same work once their inputs are known.
       const twin = inFlight.get(key);
       if (twin !== undefined) {
@@ -284,6 +287,7 @@ export async function solve(target: Vertex, options: SolveOptions): Promise<Solu
     using lock = await lockStep(vertex, key);
     const theirs = lock === undefined ? undefined : await findHere(vertex, key);
     if (theirs !== undefined) {
+      description.remember?.();
       counts.cached += 1;
       report(vertex, { kind: 'cached', from: 'build' });
       return theirs.result;
@@ -299,6 +303,7 @@ export async function solve(target: Vertex, options: SolveOptions): Promise<Solu
     await setImmediate();
     const { causes, nearest } = await explainMiss(vertex, key, description);
     (await openExplainer()).keep(description);
+    description.remember?.();
     const result = await (running ?? run());
     counts.executed += 1;
     made.add(context.vertex.id);

@@ -31,6 +31,7 @@ export function createCopyHandler(options: CopyHandlerOptions): OpHandler<CopyOp
         ...(options.maxMtime === undefined ? {} : { maxMtime: options.maxMtime }),
       },
       listings: copying.listings,
+      remember: () => copying.remember(),
       ...ignoreFileOf(options, context),
       exec: () => copying.finish(),
       release: () => copying.release(),

@@ -1,7 +1,7 @@
 /**
  * What a RUN mounts besides its root: binds from stages and contexts, caches, tmpfs, secrets, ssh.
  *
- * Sources count for the key by content; caches, secrets and ssh do not. Everything is mounted from where it
+ * Sources count for the key by content, those too that caches begin with; caches themselves, secrets and ssh do not. Everything is mounted from where it
  * lies; what a writable bind receives goes to a scratch directory that is removed with the step.
  */
 import { mkdirSync, rmSync } from 'node:fs';
@@ -15,6 +15,7 @@ import type { ContainerMount } from '../../runtime/runtime.ts';
 import type { Mount } from '../../../native/mount.ts';
 import type { MountStub, Snapshotter } from '../../../snapshotter/snapshotter.ts';
 import type { VertexContext } from '../handler.ts';
+import { identityOf } from '../result.ts';
 import { asJson } from '../solve.ts';
 import type { Stacks } from '../stack.ts';
 import { createCacheMounts, type CacheMount, type CacheMountOptions } from './cache-mounts.ts';
@@ -62,6 +63,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
           input: null,
         };
       case 'cache':
+        return mount.input === undefined ? asJson(mount) : seededIdentity(context, mount, mount.input);
       case 'tmpfs':
         return asJson(mount);
       case 'secret':
@@ -69,6 +71,13 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
         // why: where it appears and under which name is visible to the command; its value must not count.
         return asJson(mount);
     }
+  }
+
+  /** why: with other files to begin with it is another cache (cache-mounts.ts), so what the command sees is other, too. */
+  function seededIdentity({ inputs }: VertexContext<RunOp>, mount: CacheMount, input: number): Json {
+    const { input: _input, source = '/', ...rest } = mount;
+    const seed = inputs[input];
+    return { ...asObject(rest), source: `${seed === undefined ? '' : identityOf(seed)} ${source}` };
   }
 
   async function add(context: VertexContext<RunOp>, mount: RunMount, into: Prepared): Promise<void> {
@@ -239,6 +248,6 @@ function typeIn(mounts: readonly Mount[], source: string): MountStub['type'] {
   return type === undefined || type === 'directory' ? 'directory' : 'file';
 }
 
-function asObject(value: RunMount): Record<string, Json> {
+function asObject(value: object): Record<string, Json> {
   return asJson(value) as Record<string, Json>;
 }

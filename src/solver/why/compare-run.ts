@@ -219,7 +219,10 @@ function compareMount(
   around: Surroundings,
 ): readonly Cause[] {
   return changedOptions(before, after).flatMap((option): readonly Cause[] => {
-    if (option !== 'source' || before['kind'] !== 'bind') return [optionCause(mount, option, before, after)];
+    if (option !== 'source') return [optionCause(mount, option, before, after)];
+    // A cache that begins empty has none.
+    if (before[option] === undefined || after[option] === undefined)
+      return [{ kind: 'mount', mount, change: 'option', option: 'from', ...pair(given(fromBefore), given(from)) }];
     const [old, now] = [textOf(before[option]), textOf(after[option])];
     // A source is the identity of its input and a path in it.
     const [identity, path] = splitSource(old);
@@ -233,6 +236,10 @@ function compareMount(
       causes.push(otherFiles(mount, input, from, around));
     return causes;
   });
+}
+
+function given(text: string): string | undefined {
+  return text === '' ? undefined : text;
 }
 
 function splitSource(source = ''): readonly [string, string] {

@@ -257,7 +257,8 @@ function causesByInputs(
   const mounts = op.kind === 'run' ? op.mounts : [];
   return [
     ...mounts.flatMap((mount): readonly Cause[] => {
-      const input = mount.kind === 'bind' ? inputs[mount.input] : undefined;
+      const isOfFiles = mount.kind === 'bind' || mount.kind === 'cache';
+      const input = isOfFiles && mount.input !== undefined ? inputs[mount.input] : undefined;
       const name = `${mount.kind} ${mount.target}`;
       if (input?.certainty !== 'other' || seen.some((cause) => isSaidOf(name, cause))) return [];
       const { causes } = input.step;

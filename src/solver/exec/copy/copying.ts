@@ -27,6 +27,8 @@ export interface Copying {
   readonly sources: readonly Json[];
   /** What was read of them now. */
   readonly listings: readonly Listing[];
+  /** Keeps their digests, of stages that never change. */
+  remember(): void;
   /** The layer, on top of the parent. */
   finish(): Promise<StackResult>;
   release(): Promise<void>;
@@ -48,7 +50,12 @@ export async function beginCopy(
   const steps = new Steps(options, context);
   try {
     const { sources, listings } = await steps.describe();
-    return { sources, listings, finish: () => steps.finish(), release: () => steps.release() };
+    return {
+      ...{ sources, listings },
+      remember: () => steps.remember(),
+      finish: () => steps.finish(),
+      release: () => steps.release(),
+    };
   } catch (error) {
     await steps.release();
     throw error;
@@ -59,6 +66,8 @@ class Steps {
   readonly #options: CopyHandlerOptions;
   readonly #context: VertexContext<CopyOp>;
   readonly #gathered = new Map<CopySource, GatheredSource>();
+  /** Of files in stages, by their question. */
+  readonly #listed = new Map<CacheKey, Digest>();
   readonly #givenUp = new AbortController();
   #packed: Packed | undefined;
   #packing: Promise<Packed> | undefined;
@@ -121,8 +130,13 @@ class Steps {
     const listing = digestSelection(found.source.tree, found.gathered, this.#context.op, found.source);
     listings.push(listing);
     const key = this.#contentKey(source);
-    if (key !== undefined) this.#options.records.putContentDigest(key, listing.digest);
+    if (key !== undefined) this.#listed.set(key, listing.digest);
     return listing.digest;
+  }
+
+  remember(): void {
+    for (const [key, digest] of this.#listed) this.#options.records.putContentDigest(key, digest);
+    this.#listed.clear();
   }
 
   /** Makes the digests of all files known. */
