@@ -6,7 +6,8 @@ import { TsbuildError } from '../base/errors.ts';
 import type { Entitlement } from '../graph/entitlements.ts';
 import type { BuildGraph } from '../graph/graph.ts';
 import type { RunOp } from '../graph/ops.ts';
-import { createCopyHandler, digestOfPath } from '../solver/exec/copy.ts';
+import { createCopyHandler } from '../solver/exec/copy.ts';
+import { identityOfPath } from '../solver/exec/path-identity.ts';
 import { openEarlierLayers } from '../solver/exec/copy/earlier-layers.ts';
 import { createContextHandler } from '../solver/exec/context.ts';
 import { createGitHandler, type GitSources } from '../solver/exec/git.ts';
@@ -113,7 +114,7 @@ export function createHandlers({
       return layer;
     },
     contextDirectory: (name) => contexts.directory(name),
-    digestPath: (context, input, path) => digestOfPath(copyOptions, context, input, path),
+    identityOfPath: (context, input, path) => identityOfPath(copyOptions, context, input, path),
     secret,
     sshSocket,
     tryLock,

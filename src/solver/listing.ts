@@ -64,6 +64,17 @@ export interface ListedEntry {
 /** Of a piece. */
 export const LISTING_FIELDS = 5;
 
+/** What patterns named, as a user would write it, and what it is. */
+export function selectionsOf(text: string): readonly { readonly path: ByteString; readonly type: string }[] {
+  const selections: { readonly path: ByteString; readonly type: string }[] = [];
+  const fields = text.split('\0');
+  for (let at = 0; at + LISTING_FIELDS <= fields.length; at += LISTING_FIELDS) {
+    const [name = '', , , asked = '', type = ''] = fields.slice(at, at + LISTING_FIELDS);
+    if (name === '') selections.push({ path: asked.replace(/\/+$/, ''), type });
+  }
+  return selections;
+}
+
 /** Entries by the path (a byte string) that a user would write, from the root of what they were selected in. */
 export function entriesOf(text: string): ReadonlyMap<ByteString, ListedEntry> {
   const entries = new Map<ByteString, ListedEntry>();

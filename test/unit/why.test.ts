@@ -168,7 +168,11 @@ function execution(named: NamedInputs, origin: Partial<StepOrigin> = {}): Execut
 }
 
 function compare(before: Execution, after: Execution): readonly Cause[] {
-  return compareExecutions(before, after, { causesOfInput: () => [], linkedOnto: () => [] });
+  return compareExecutions(before, after, {
+    causesOfInput: () => [],
+    linkedOnto: () => [],
+    changedSteps: () => [],
+  });
 }
 
 test('a part of the key that nothing has words for is named as it is', () => {
@@ -284,7 +288,11 @@ test('what a step has of its own is not named again for its mounts', () => {
     );
   const own: readonly Cause[] = [{ kind: 'setting', name: '--network', before: 'none', after: 'host' }];
   assert.deepEqual(
-    compareExecutions(run('none'), run('host'), { causesOfInput: () => own, linkedOnto: () => [] }),
+    compareExecutions(run('none'), run('host'), {
+      causesOfInput: () => own,
+      linkedOnto: () => [],
+      changedSteps: () => [],
+    }),
     own,
   );
 });

@@ -2,17 +2,14 @@
  * CopyOp: files into a root file system, as a layer written straight from their sources; no file is created
  * anywhere. Also WORKDIR, which makes directories.
  */
-import { TsbuildError } from '../../base/errors.ts';
 import type { Json } from '../../base/json.ts';
 import type { CopyOp } from '../../graph/ops.ts';
 import type { CacheMap, OpHandler, VertexContext } from '../handler.ts';
 import { identityOf } from '../result.ts';
 import { asJson } from '../solve.ts';
 import { beginCopy } from './copy/copying.ts';
-import { readContents } from './copy/contents.ts';
-import { digestSelection } from './copy/digest.ts';
 import type { CopyHandlerOptions } from './copy/options.ts';
-import { gatherFrom, openSource, stackOf } from './copy/sources.ts';
+import { stackOf } from './copy/sources.ts';
 
 export function createCopyHandler(options: CopyHandlerOptions): OpHandler<CopyOp> {
   async function cacheMap(
@@ -20,7 +17,9 @@ export function createCopyHandler(options: CopyHandlerOptions): OpHandler<CopyOp
   ): Promise<Required<Pick<CacheMap, 'exec' | 'release'>> & CacheMap> {
     const { op } = context;
     const copying = await beginCopy(options, context);
-    const { destination, owner, chmod, parents, link, unpack, workdirUser, instruction, excludes } = op;
+    const { destination, owner, parents, link, unpack, workdirUser, instruction, excludes } = op;
+    // 0644 is 644.
+    const chmod = op.chmod?.replace(/^0+(?=[0-7]+$)/, '');
     return {
       named: {
         kind: 'copy',
@@ -66,21 +65,4 @@ function ignoreFileOf(
     if (ignoreFile !== undefined) return { ignoreFile };
   }
   return {};
-}
-
-/** Content of one path in any input, for mounts; `excludes` and owners do not matter there. */
-export async function digestOfPath(
-  options: CopyHandlerOptions,
-  context: VertexContext,
-  index: number,
-  path: string,
-): Promise<string> {
-  const input = context.inputs[index];
-  if (input === undefined || input.kind === 'file')
-    throw new TsbuildError('INSTRUCTION_UNSUPPORTED', 'cannot mount a fetched file');
-  if (input.kind === 'stack') return `${identityOf(input)} ${path}`;
-  await using source = await openSource(options, context, index);
-  const gathered = await gatherFrom(source, [path], { parents: false, excludes: [] }, context.signal);
-  await readContents(source, gathered, context.signal);
-  return digestSelection(source.tree, gathered, {}, source).digest;
 }

@@ -20,14 +20,18 @@ import { asJson } from '../solve.ts';
 import type { Stacks } from '../stack.ts';
 import { createCacheMounts, type CacheMount, type CacheMountOptions } from './cache-mounts.ts';
 import { openAgentSocket } from './agent-socket.ts';
-import type { PreparedMounts } from './run.ts';
+import type { PathIdentity } from './path-identity.ts';
+import type { MountsIdentity, PreparedMounts } from './run.ts';
 
 export interface RunMountOptions extends CacheMountOptions {
   readonly snapshotter: () => Promise<Snapshotter>;
   readonly stacks: Stacks;
   readonly contextDirectory: (name: string) => string;
-  /** Content digest of a path in an input of the vertex. */
-  readonly digestPath: (context: VertexContext<RunOp>, input: number, path: string) => Promise<string>;
+  readonly identityOfPath: (
+    context: VertexContext<RunOp>,
+    input: number,
+    path: string,
+  ) => Promise<PathIdentity>;
   /** Value of a secret; undefined where the user gave none. */
   readonly secret: (id: string) => Promise<Uint8Array | undefined>;
   /** Path of an agent's socket. */
@@ -35,7 +39,7 @@ export interface RunMountOptions extends CacheMountOptions {
 }
 
 export interface RunMounts {
-  identity(context: VertexContext<RunOp>): Promise<Json>;
+  identity(context: VertexContext<RunOp>): Promise<MountsIdentity>;
   prepare(context: VertexContext<RunOp>): Promise<PreparedMounts>;
 }
 
@@ -54,14 +58,17 @@ interface Prepared {
 export function createRunMounts(options: RunMountOptions): RunMounts {
   const caches = createCacheMounts(options);
 
-  async function identityOfMount(context: VertexContext<RunOp>, mount: RunMount): Promise<Json> {
+  async function identityOfMount(
+    context: VertexContext<RunOp>,
+    mount: RunMount,
+    paths: PathIdentity[],
+  ): Promise<Json> {
     switch (mount.kind) {
-      case 'bind':
-        return {
-          ...asObject(mount),
-          source: await options.digestPath(context, mount.input, mount.source),
-          input: null,
-        };
+      case 'bind': {
+        const path = await options.identityOfPath(context, mount.input, mount.source);
+        paths.push(path);
+        return { ...asObject(mount), source: `${path.identity} ${mount.source}`, input: null };
+      }
       case 'cache':
         return mount.input === undefined ? asJson(mount) : seededIdentity(context, mount, mount.input);
       case 'tmpfs':
@@ -75,9 +82,13 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
 
   /** why: with other files to begin with it is another cache (cache-mounts.ts), so what the command sees is other, too. */
   function seededIdentity({ inputs }: VertexContext<RunOp>, mount: CacheMount, input: number): Json {
-    const { input: _input, source = '/', ...rest } = mount;
+    const { source = '/' } = mount;
     const seed = inputs[input];
-    return { ...asObject(rest), source: `${seed === undefined ? '' : identityOf(seed)} ${source}` };
+    return {
+      ...asObject(mount),
+      input: null,
+      source: `${seed === undefined ? '' : identityOf(seed)} ${source}`,
+    };
   }
 
   async function add(context: VertexContext<RunOp>, mount: RunMount, into: Prepared): Promise<void> {
@@ -205,7 +216,17 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
 
   return {
     async identity(context) {
-      return Promise.all(context.op.mounts.map((mount) => identityOfMount(context, mount)));
+      const paths: PathIdentity[] = [];
+      const named = await Promise.all(
+        context.op.mounts.map((mount) => identityOfMount(context, mount, paths)),
+      );
+      return {
+        named,
+        listings: paths.flatMap(({ listing }) => listing ?? []),
+        remember() {
+          for (const { remember } of paths) remember?.();
+        },
+      };
     },
     async prepare(context) {
       const prepared: Prepared = { mounts: [], env: [], stubs: [], secrets: [], cleanups: [] };

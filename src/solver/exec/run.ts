@@ -23,6 +23,7 @@ import type {
 import type { MountStub, SnapshotName, Snapshotter } from '../../../snapshotter/snapshotter.ts';
 import type { Mount } from '../../../native/mount.ts';
 import type { OpHandler, VertexContext } from '../handler.ts';
+import type { Listing } from '../listing.ts';
 import { identityOf, pushLayer, type StackResult } from '../result.ts';
 import type { Stacks } from '../stack.ts';
 import { asJson } from '../solve.ts';
@@ -42,14 +43,20 @@ export interface PreparedMounts extends AsyncDisposable {
   readonly secrets: readonly Uint8Array[];
 }
 
+/** Of everything mounted besides the root, for the key; the rest as in CacheMap. */
+export interface MountsIdentity {
+  readonly named: Json;
+  readonly listings: readonly Listing[];
+  readonly remember: () => void;
+}
+
 export interface RunHandlerOptions {
   readonly snapshotter: () => Promise<Snapshotter>;
   readonly runtime: () => Promise<Runtime>;
   readonly stacks: Stacks;
   /** The complete spec for a step, with the defaults of the runtime. */
   readonly containerSpec: (input: StepSpecInput) => Promise<ContainerSpec>;
-  /** Identity of everything mounted besides the root, for the key. */
-  readonly mountIdentity: (context: VertexContext<RunOp>) => Promise<Json>;
+  readonly mountIdentity: (context: VertexContext<RunOp>) => Promise<MountsIdentity>;
   readonly prepareMounts: (context: VertexContext<RunOp>) => Promise<PreparedMounts>;
   /** Places that must exist in every container; they never appear in the layer. */
   readonly stubs: () => Promise<readonly MountStub[]>;
@@ -103,7 +110,9 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
       const { op, inputs } = context;
       requireEntitlements(op, options.allowed);
       const parent = rootOf(inputs[0]);
+      const mounts = await options.mountIdentity(context);
       return {
+        ...{ listings: mounts.listings, remember: mounts.remember },
         named: {
           kind: 'run',
           parent: identityOf(parent),
@@ -113,7 +122,7 @@ export function createRunHandler(options: RunHandlerOptions): OpHandler<RunOp> {
           user: op.user,
           network: op.network,
           security: op.security,
-          mounts: await options.mountIdentity(context),
+          mounts: mounts.named,
           script: asJson(op.script ?? null),
           platform: asJson(op.platform),
           ...(op.hostname === undefined ? {} : { hostname: op.hostname }),

@@ -6,7 +6,7 @@ import { createIgnoreMatcher, parseIgnoreFile, type IgnoreMatcher } from '../../
 import type { ListedEntry } from '../listing.ts';
 import { countFiles, differenceOf } from './listing-difference.ts';
 import { compareFiles } from './compare-files.ts';
-import { describeInput, isDigestText, pair, textOf, type Execution } from './execution.ts';
+import { describeInput, describeSources, isDigestText, pair, textOf, type Execution } from './execution.ts';
 import { isSetByVariable, usedVariables } from './variables.ts';
 
 /** Parts that a flag gives, and the flag. */
@@ -37,14 +37,25 @@ export function compareCopy(
   for (const [part, name] of Object.entries(FLAGS))
     if (parts.has(part) && !isByVariable && !(part === 'unpack' && parts.has('instruction')))
       causes.push(setting(name, part, before, after));
-  const isOtherPath = parts.has('destination') || parts.has('instruction') || patternsDiffer(before, after);
+  const isOtherPath =
+    parts.has('destination') ||
+    parts.has('instruction') ||
+    patternsDiffer(before, after) ||
+    isOtherPart(before, after, parts);
   if (isOtherPath && !isByVariable) causes.push(otherPath(before, after));
   const changed = new Set(variables.map(({ name }) => name));
   if (parts.has('workdirUser') && !isSetByVariable('USER', before, after, changed))
     causes.push(setting('USER', 'workdirUser', before, after));
-  if (parts.has('sources') && !patternsDiffer(before, after))
+  if (parts.has('sources') && !patternsDiffer(before, after) && !isOtherPart(before, after, parts))
     causes.push(...compareSources(before, after, parts));
   return causes;
+}
+
+/** What is fetched is known by its address: another ref, or another directory of a repository, stands in the words alone. */
+function isOtherPart(before: Execution, after: Execution, parts: ReadonlySet<string>): boolean {
+  const isFetched = after.origin.inputs.some(({ kind }) => kind === 'fetched');
+  const isBySources = [...parts].every((part) => part === 'sources' || part === 'parent');
+  return isFetched && isBySources && before.origin.text !== after.origin.text;
 }
 
 function setting(name: string, part: string, before: Execution, after: Execution): Cause {
@@ -63,23 +74,18 @@ function shown(value: Json | undefined): string | undefined {
 function patternsDiffer(before: Execution, after: Execution): boolean {
   const selected = (execution: Execution): Json => [
     ...(execution.origin.patterns ?? []),
-    [...sourcesOf(execution)],
+    describeSources(execution.origin),
   ];
   return canonicalJson(selected(before)) !== canonicalJson(selected(after));
-}
-
-/** Whose files it takes, for people. */
-function sourcesOf({ origin }: Execution): readonly string[] {
-  return origin.inputs.slice(1).map((input) => describeInput(input));
 }
 
 /** In the same words, other paths come from another working directory, and other files from what a name stands for now. */
 function otherPath(before: Execution, after: Execution): Cause {
   const [old, now] = [before.origin.text, after.origin.text];
   if (old !== now) return { kind: 'instruction', before: old, after: now };
-  const [from, fromNow] = [sourcesOf(before), sourcesOf(after)];
+  const [from, fromNow] = [describeSources(before.origin), describeSources(after.origin)];
   if (canonicalJson(before.named['destination']) === canonicalJson(after.named['destination']))
-    return { kind: 'setting', name: '--from', ...pair(from.join(', '), fromNow.join(', ')) };
+    return { kind: 'setting', name: '--from', ...pair(from, fromNow) };
   return setting('WORKDIR', 'destination', before, after);
 }
 
@@ -128,7 +134,8 @@ function partOf(value: Json | undefined, name: string): Json | undefined {
   return isJsonObject(value) ? value[name] : undefined;
 }
 
-function compareListings(
+/** Of files that both executions have listed, or once had: what differs. */
+export function compareListings(
   before: Execution,
   after: Execution,
   digestBefore: string,

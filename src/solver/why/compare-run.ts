@@ -1,6 +1,7 @@
 /** What decides a RUN, part by part. */
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from '../../base/json.ts';
 import type { Cause } from '../../progress/cause.ts';
+import { compareListings } from './compare-copy.ts';
 import { describeInput, pair, textOf, type Execution, type Surroundings } from './execution.ts';
 import { followsVariable, isSetByVariable, usedVariables } from './variables.ts';
 
@@ -119,7 +120,7 @@ function compareMounts(before: Execution, after: Execution, around: Surroundings
     if (move !== undefined) return move;
     if (earlier === undefined) return [{ kind: 'mount', mount, change: 'added' }];
     if (later === undefined) return [{ kind: 'mount', mount, change: 'removed' }];
-    return compareMount(mount, earlier, later, around);
+    return compareMount(mount, [before, earlier], [after, later], around);
   });
   // In the same words, only variables and files can be others.
   if (variables.length > 0) {
@@ -214,15 +215,17 @@ function mountsOf({ named, origin }: Execution): ReadonlyMap<string, NamedMount>
 
 function compareMount(
   mount: string,
-  { mount: before, from: fromBefore }: NamedMount,
-  { mount: after, input, from }: NamedMount,
+  [executionBefore, { mount: before, from: fromBefore }]: readonly [Execution, NamedMount],
+  [executionNow, { mount: after, input, from }]: readonly [Execution, NamedMount],
   around: Surroundings,
 ): readonly Cause[] {
   return changedOptions(before, after).flatMap((option): readonly Cause[] => {
     if (option !== 'source') return [optionCause(mount, option, before, after)];
     // A cache that begins empty has none.
     if (before[option] === undefined || after[option] === undefined)
-      return [{ kind: 'mount', mount, change: 'option', option: 'from', ...pair(given(fromBefore), given(from)) }];
+      return [
+        { kind: 'mount', mount, change: 'option', option: 'from', ...pair(given(fromBefore), given(from)) },
+      ];
     const [old, now] = [textOf(before[option]), textOf(after[option])];
     // A source is the identity of its input and a path in it.
     const [identity, path] = splitSource(old);
@@ -233,7 +236,10 @@ function compareMount(
     if (from !== fromBefore)
       causes.push({ kind: 'mount', mount, change: 'option', option: 'from', ...pair(fromBefore, from) });
     else if (identity !== identityNow && path === pathNow)
-      causes.push(otherFiles(mount, input, from, around));
+      causes.push(
+        listedFiles(mount, [executionBefore, identity], [executionNow, identityNow], input) ??
+          otherFiles(mount, input, from, around),
+      );
     return causes;
   });
 }
@@ -245,6 +251,24 @@ function given(text: string): string | undefined {
 function splitSource(source = ''): readonly [string, string] {
   const space = source.indexOf(' ');
   return space < 0 ? [source, ''] : [source.slice(0, space), source.slice(space + 1)];
+}
+
+/** undefined where what is mounted was not listed, then or now. */
+function listedFiles(
+  mount: string,
+  [before, digestBefore]: readonly [Execution, string],
+  [after, digest]: readonly [Execution, string],
+  input: number | undefined,
+): Cause | undefined {
+  if (
+    input === undefined ||
+    before.listing(digestBefore) === undefined ||
+    after.listing(digest) === undefined
+  )
+    return undefined;
+  const causes = compareListings(before, after, digestBefore, digest, new Set(), input);
+  const option = describeInput(after.origin.inputs[input]);
+  return causes.length === 0 ? undefined : { kind: 'mount', mount, change: 'files', option, causes };
 }
 
 function otherFiles(mount: string, input: number | undefined, from: string, around: Surroundings): Cause {

@@ -90,10 +90,29 @@ function differingParts(before: Execution, after: Execution): ReadonlySet<string
 /** The file system below: another base image, or other files of the step before. */
 function compareParents(before: Execution, after: Execution, around: Surroundings): readonly Cause[] {
   const [old, now] = [before.origin.inputs[0], after.origin.inputs[0]];
+  const isOtherStage = startsElsewhere(old, now, after);
+  if (isOtherStage)
+    return [
+      { kind: 'setting', name: 'FROM', ...pair(describeInput(old), describeInput(now)) },
+      ...around.changedSteps(0).map((step): Cause => ({ kind: 'parent', step })),
+    ];
   if (now?.kind === 'step' && now.onto !== undefined) return compareLinked(before, after, around);
   if (now?.kind !== 'image') return [{ kind: 'parent', step: nameOf(now) }];
   if (old?.kind !== 'image') return [{ kind: 'parent', step: `FROM ${now.reference}` }];
   return compareBases(before, after, old, now);
+}
+
+/** Whether the first step of a stage is put on another stage than before, or on an image instead of one. */
+function startsElsewhere(
+  old: InputOrigin | undefined,
+  now: InputOrigin | undefined,
+  { origin: { stage } }: Execution,
+): boolean {
+  const isOfOther = (input: InputOrigin | undefined): boolean =>
+    input?.kind === 'step' && input.stage !== stage;
+  const isStart = (input: InputOrigin | undefined): boolean => input?.kind === 'image' || isOfOther(input);
+  if (!isStart(old) || !isStart(now) || (!isOfOther(old) && !isOfOther(now))) return false;
+  return describeInput(old) !== describeInput(now);
 }
 
 /** Layers of COPY --link do not depend on what they are put on: that may be another one below them. */

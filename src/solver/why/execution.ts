@@ -20,6 +20,8 @@ export interface Surroundings {
   readonly causesOfInput: (index: number) => readonly Cause[];
   /** The names of steps that were executed in this build and whose layers COPY --link put on top of an input. */
   readonly linkedOnto: (index: number) => readonly string[];
+  /** Those of them that had made something else before; without COPY --link, that is the input itself or nothing. */
+  readonly changedSteps: (index: number) => readonly string[];
 }
 
 export function textOf(value: Json | undefined): string | undefined {
@@ -41,6 +43,14 @@ export function describeInput(input: InputOrigin | undefined): string {
     case 'step':
       return input.stage === '' ? input.name : `stage ${JSON.stringify(input.stage)}`;
   }
+}
+
+/** Whose files a COPY takes. */
+export function describeSources({ inputs }: Pick<StepOrigin, 'inputs'>): string {
+  return inputs
+    .slice(1)
+    .map((input) => describeInput(input))
+    .join(', ');
 }
 
 /** `before` and `after`, each only where there is one. */

@@ -40,6 +40,8 @@ export interface Explanation {
 export interface Explainer {
   /** `key` has no record that could be used. */
   explain(vertex: Vertex, key: CacheKey, description: CacheMap): Explanation;
+  /** What was made of an explanation, for those of the steps that mount what this one makes. */
+  amend(vertex: Vertex, causes: readonly Cause[]): void;
   /** The execution that a step is compared with first, where what it takes cannot be looked into yet. */
   likeliest(vertex: Vertex): StepRecord | undefined;
   /** Keeps what a record with this description refers to; when a step is executed, before `complete`. */
@@ -111,6 +113,10 @@ export function createExplainer(options: ExplainerOptions): Explainer {
         explanations.get(vertex.inputs[index]?.id ?? ('' as Digest))?.causes ?? [],
       linkedOnto: (index: number) =>
         mergedInto(vertex.inputs[index]).flatMap(({ id, name }) => (becameOther.has(id) ? [name] : [])),
+      changedSteps: (index: number) =>
+        mergedInto(vertex.inputs[index]).flatMap(({ id, name }) =>
+          becameOther.has(id) && explanations.get(id)?.nearest !== undefined ? [name] : [],
+        ),
     };
     let best: Explanation | undefined;
     for (const { key } of candidatesOf(origin)) {
@@ -130,6 +136,10 @@ export function createExplainer(options: ExplainerOptions): Explainer {
       const explanation = explainNow(vertex, key, description);
       explanations.set(vertex.id, explanation);
       return explanation;
+    },
+
+    amend(vertex, causes) {
+      explanations.set(vertex.id, { ...explanations.get(vertex.id), causes });
     },
 
     likeliest(vertex) {

@@ -9,11 +9,10 @@ import { digestOf, type CacheKey, type Digest } from '../../base/digest.ts';
 import { isTsbuildError, locate } from '../../base/errors.ts';
 import { canonicalJson } from '../../base/json.ts';
 import type { Vertex } from '../../graph/graph.ts';
-import type { Op } from '../../graph/ops.ts';
+import type { Op, RunMount } from '../../graph/ops.ts';
 import type { Cause } from '../../progress/cause.ts';
 import type {
   CacheMap,
-  NamedInputs,
   OpHandler,
   OpHandlers,
   StepRecord,
@@ -25,8 +24,11 @@ import type { RemoteRecords } from '../remote-records.ts';
 import { emptyStack, pushLayer, type Result } from '../result.ts';
 import { inOrder } from '../solve.ts';
 import { withoutRepeated } from './compare.ts';
+import { describeInput, describeSources } from './execution.ts';
 import { createExplainer, type Explanation } from './explainer.ts';
 import type { Project } from './journal.ts';
+import { mayBeSame } from './may-be-same.ts';
+import { originOf } from './origin.ts';
 import type { Host } from '../../base/host.ts';
 
 export interface SurveyOptions {
@@ -68,6 +70,8 @@ interface Outcome {
   readonly step: SurveyedStep;
   readonly result: Result;
   readonly certainty: Certainty;
+  /** What it makes itself is other than before for certain. */
+  readonly isOther?: boolean;
   /** Of what was merged: its inputs. It is no step of its own, so these are what others follow. */
   readonly merged?: readonly Outcome[];
 }
@@ -92,7 +96,8 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
     });
     try {
       if (description === undefined) return given(vertex, inputs, await handler.exec(context));
-      if (description === 'unknown') return unknown(vertex, inputs, await lostOf(inputs));
+      if (description === 'unknown')
+        return unknown(vertex, inputs, await lostOf(inputs), explainer.likeliest(vertex));
       return await lookUp(vertex, inputs, description);
     } catch (error) {
       throw locate(error, vertex.source);
@@ -114,7 +119,7 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
         : { step: { ...step, state: 'depends' }, result: record.result, certainty: 'perhaps' };
     }
     const explanation = explainer.explain(vertex, key, description);
-    return executed(vertex, inputs, { ...explanation, named: description.named }, isOther);
+    return executed(vertex, inputs, { ...explanation, description }, isOther);
   }
 
   async function findRecord(
@@ -140,7 +145,7 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
   function executed(
     vertex: Vertex,
     inputs: readonly Outcome[],
-    { causes, nearest, named }: Explanation & Pick<CacheMap, 'named'>,
+    { causes, nearest, description }: Explanation & { readonly description: CacheMap },
     isOther: boolean,
   ): Outcome {
     const isParentOther = inputs[0]?.certainty === 'other';
@@ -150,9 +155,12 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
     const all =
       nearest === undefined && seen.length > 0
         ? seen
-        : withoutRepeated([...seen, ...causesByInputs(vertex, inputs, seen)]);
+        : withoutRepeated([...seen, ...causesByInputs(vertex, inputs, seen, isOtherMount)]);
+    explainer.amend(vertex, all);
     const follows = uncertain(inputs);
+    const makesOther = nearest === undefined || !mayBeSame(vertex, causes, description, nearest);
     return {
+      isOther: makesOther,
       step: {
         vertex,
         state: 'executed',
@@ -161,11 +169,37 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
         ...(nearest === undefined ? {} : { record: nearest }),
       },
       result: nearest === undefined ? emptyStack : restacked(vertex, inputs, nearest),
-      certainty:
-        isParentOther || nearest === undefined || !mayBeSame(vertex, causes, named, nearest)
-          ? 'other'
-          : 'perhaps',
+      certainty: isParentOther || makesOther ? 'other' : 'perhaps',
     };
+  }
+
+  /** Whether the key surely differs from all that there are: files below, or those of a mount, were never seen before. */
+  function isOtherFor({ op }: Vertex, inputs: readonly Outcome[]): boolean {
+    if (op.kind === 'copy') return inputs[0]?.certainty === 'other';
+    if (op.kind !== 'run') return inputs.some(({ certainty }) => certainty === 'other');
+    return inputs[0]?.certainty === 'other' || op.mounts.some((mount) => isOtherMount(mount, inputs));
+  }
+
+  /** Of a part of a stage that is known where what is put there is other files. */
+  function isOtherMount(mount: RunMount, inputs: readonly Outcome[]): boolean {
+    const input = inputs[inputOfMount(mount) ?? -1];
+    if (input?.certainty !== 'other') return false;
+    const isWhole = mount.kind !== 'bind' || mount.source === '/' || isInternal(input.step.vertex);
+    return isWhole || putsOtherBelow(input, mount.source);
+  }
+
+  function putsOtherBelow(top: Outcome, path: string): boolean {
+    const queue = [top];
+    for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
+      const { op, inputs } = at.step.vertex;
+      // Whatever is below it, a command may have made the files again.
+      if (op.kind === 'run') continue;
+      if (op.kind === 'copy' && at.isOther === true && `${op.destination}/`.startsWith(`${path}/`))
+        return true;
+      const below = outcomes.get(inputs[0]?.id ?? ('' as Digest));
+      queue.push(...(at.merged ?? (below === undefined ? [] : [below])));
+    }
+    return false;
   }
 
   /** Of a commit that was not fetched yet: its files may be those of the last one. */
@@ -189,39 +223,6 @@ export async function survey(target: Vertex, options: SurveyOptions): Promise<re
   }
   await findLost(outcomes, options);
   return vertices.flatMap(({ id }) => outcomes.get(id)?.step ?? []);
-}
-
-/** Flags that may make the same layer. */
-const MAY_LEAVE_FILES: ReadonlySet<string> = new Set(['--exclude', '--unpack', '--link']);
-
-/**
- * A command may leave the same files whatever changed; other files that are copied are other files, but for what they are
- * called, what was left out of them, whether they are linked, and archives with the same files in them.
- */
-function mayBeSame(
-  { op }: Vertex,
-  causes: readonly Cause[],
-  named: NamedInputs,
-  nearest: StepRecord,
-): boolean {
-  if (op.kind === 'run') return true;
-  const isSamePlace = canonicalJson(named['destination']) === canonicalJson(nearest.named['destination']);
-  const isUnpacked = op.kind === 'copy' && op.unpack !== 'never';
-  return causes.every((cause) => {
-    switch (cause.kind) {
-      case 'no-cache':
-      case 'lost':
-        return true;
-      case 'instruction':
-        return isSamePlace;
-      case 'setting':
-        return isSamePlace && MAY_LEAVE_FILES.has(cause.name);
-      case 'files':
-        return isUnpacked;
-      default:
-        return false;
-    }
-  });
 }
 
 /** Nothing is known of what it holds. */
@@ -249,25 +250,41 @@ function restacked({ op }: Vertex, inputs: readonly Outcome[], { result }: StepR
 
 /** `seen`: what the comparison saw of it. */
 function causesByInputs(
-  { op }: Vertex,
+  vertex: Vertex,
   inputs: readonly Outcome[],
   seen: readonly Cause[],
+  isOtherMount: (mount: RunMount, inputs: readonly Outcome[]) => boolean,
 ): readonly Cause[] {
+  const { op } = vertex;
   const [below] = inputs;
   const mounts = op.kind === 'run' ? op.mounts : [];
+  const isElsewhere = seen.some((cause) => cause.kind === 'setting' && cause.name === 'FROM');
   return [
     ...mounts.flatMap((mount): readonly Cause[] => {
-      const isOfFiles = mount.kind === 'bind' || mount.kind === 'cache';
-      const input = isOfFiles && mount.input !== undefined ? inputs[mount.input] : undefined;
-      const name = `${mount.kind} ${mount.target}`;
-      if (input?.certainty !== 'other' || seen.some((cause) => isSaidOf(name, cause))) return [];
+      const number = inputOfMount(mount) ?? -1;
+      const input = inputs[number];
+      if (input === undefined || !isOtherMount(mount, inputs)) return [];
+      const name = `${mount.kind} ${mount.target ?? ''}`;
+      if (seen.some((cause) => isSaidOf(name, cause))) return [];
       const { causes } = input.step;
-      return [{ kind: 'mount', mount: name, change: 'files', causes }];
+      const option = describeInput(originOf(vertex)?.inputs[number]);
+      return [{ kind: 'mount', mount: name, change: 'files', option, causes }];
     }),
     ...(below === undefined ? [] : makersOf(below))
       .filter(({ certainty }) => certainty === 'other')
+      // Of a stage that was never executed nothing can be other than before.
+      .filter(({ step }) => !isElsewhere || step.record !== undefined)
       .map(({ step }) => ({ kind: 'parent', step: step.vertex.name }) as const),
   ];
+}
+
+/** That a COPY takes its files from elsewhere than in `nearest`. */
+function sourcesChanged(vertex: Vertex, nearest: StepRecord | undefined): Cause | undefined {
+  const [before, after] = [nearest?.origin, originOf(vertex)];
+  if (vertex.op.kind !== 'copy' || before === undefined || after === undefined) return undefined;
+  if (before.text !== after.text) return { kind: 'instruction', before: before.text, after: after.text };
+  const [old, now] = [describeSources(before), describeSources(after)];
+  return old === now ? undefined : { kind: 'setting', name: '--from', before: old, after: now };
 }
 
 /** That the files of a mount are others, or are taken from elsewhere. */
@@ -290,10 +307,17 @@ function given(vertex: Vertex, inputs: readonly Outcome[], result: Result): Outc
   };
 }
 
-/** Its inputs cannot be looked into before the steps that make them were executed. */
-function unknown(vertex: Vertex, inputs: readonly Outcome[], lost: readonly Vertex[]): Outcome {
+/** Its inputs cannot be looked into before the steps that make them were executed. `nearest`: what it is like. */
+function unknown(
+  vertex: Vertex,
+  inputs: readonly Outcome[],
+  lost: readonly Vertex[],
+  nearest: StepRecord | undefined,
+): Outcome {
   const follows = [...uncertain(inputs), ...lost];
-  const causes: readonly Cause[] = follows.map(({ name }) => ({ kind: 'parent', step: name }));
+  const elsewhere = sourcesChanged(vertex, nearest);
+  const causes: readonly Cause[] =
+    elsewhere === undefined ? follows.map(({ name }) => ({ kind: 'parent', step: name })) : [elsewhere];
   return {
     step: { vertex, state: 'executed', causes, follows },
     result: emptyStack,
@@ -312,10 +336,13 @@ function makersOf(outcome: Outcome): readonly Outcome[] {
   return outcome.merged?.flatMap(makersOf) ?? [outcome];
 }
 
-/** Whether the key surely differs from all that there are: files below, or those of a mount, were never seen before. */
-function isOtherFor({ op }: Vertex, inputs: readonly Outcome[]): boolean {
-  if (op.kind === 'copy') return inputs[0]?.certainty === 'other';
-  return inputs.some(({ certainty }) => certainty === 'other');
+function inputOfMount(mount: RunMount): number | undefined {
+  return mount.kind === 'bind' || mount.kind === 'cache' ? mount.input : undefined;
+}
+
+/** It holds what is mounted and nothing else. */
+function isInternal({ name }: Vertex): boolean {
+  return name.startsWith('[internal] ');
 }
 
 async function describe(
