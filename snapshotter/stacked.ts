@@ -170,7 +170,8 @@ export function createStackedSnapshotter(
         if (home !== undefined) throw keptElsewhere();
         const layer = await pack(maxMtime, onPacking);
         const name = chainIDOf(parent, layer.diffID);
-        if (driver.isKeptAsLayer(parent)) {
+        // why: what was written has times that the layer has not, and others who use the step see those of the layer.
+        if (maxMtime !== undefined || driver.isKeptAsLayer(parent)) {
           discard();
           return { layer, snapshot: store.info(name) ?? (await apply(parent, layer)) };
         }

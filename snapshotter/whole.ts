@@ -127,7 +127,9 @@ export function createWholeSnapshotter(
             ...(maxMtime === undefined ? {} : { maxMtime }),
           });
           const layer = writer.commit();
-          if (trees.isWhole?.(files) === false) return { layer, snapshot: await apply(parent, layer) };
+          // why: what was written has times that the layer has not, and others who use the step see those of the layer.
+          if (maxMtime !== undefined || trees.isWhole?.(files) === false)
+            return { layer, snapshot: await apply(parent, layer) };
           open = false;
           return { layer, snapshot: store.commit(staged, { name: chainIDOf(parent, layer.diffID), parent }) };
         },

@@ -9,21 +9,23 @@ import { errnoOf } from './errors.ts';
 const LONG = 2048;
 const SLASH = Buffer.from('/');
 
-/** As `rmSync`, recursive and forced. Throws what it throws, but for ENAMETOOLONG. */
-export function removeTree(path: string): void {
+/** As `rmSync`, recursive and forced, however deep. Throws what it throws, but for ENAMETOOLONG. */
+export function removeTree(path: string | Buffer): void {
   for (;;)
     try {
       rmSync(path, { recursive: true, force: true });
       return;
     } catch (error) {
-      if (errnoOf(error) !== 'ENAMETOOLONG' || !shorten(path)) throw error;
+      // why RangeError: it calls itself for each level, and a path has room for two thousand.
+      const isDeep = errnoOf(error) === 'ENAMETOOLONG' || error instanceof RangeError;
+      if (!isDeep || !shorten(path)) throw error;
     }
 }
 
 /** Moves directories with long paths to the top; false where there are none. */
-function shorten(top: string): boolean {
+function shorten(top: string | Buffer): boolean {
   let moved = 0;
-  const pending = [Buffer.from(top)];
+  const pending: Buffer[] = [Buffer.from(top)];
   for (let at = pending.pop(); at !== undefined; at = pending.pop())
     for (const entry of readdirSync(at, { withFileTypes: true, encoding: 'buffer' })) {
       if (!entry.isDirectory()) continue;
@@ -37,9 +39,9 @@ function shorten(top: string): boolean {
   return moved > 0;
 }
 
-function freeName(top: string, from: number): string {
+function freeName(top: string | Buffer, from: number): Buffer {
   for (let number = from; ; number += 1) {
-    const path = `${top}/.cut-${number}`;
+    const path = Buffer.concat([Buffer.from(top), Buffer.from(`/.cut-${number}`)]);
     if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return path;
   }
 }

@@ -1,8 +1,9 @@
 /** `type=local` and `type=tar`: the files of an image, without the image. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ioError, TsbuildError } from '../base/errors.ts';
+import { removeTree } from '../base/remove-tree.ts';
 import { withDestination, type Destination } from '../exporter/archive.ts';
 import { stage } from '../exporter/staged.ts';
 import type { StoredImage } from '../image/image-store.ts';
@@ -79,7 +80,7 @@ export async function exportRootfsDirectory(
     await unpackLayer(readTar(packed.tar()), staged.path, { mode: 'plain', parent: emptyTree, signal });
     if (!existsSync(destination)) staged.commit();
     else if (readdirSync(destination).length === 0) {
-      rmSync(destination, { recursive: true });
+      removeTree(destination);
       staged.commit();
     } else await mergeInto(staged.path, destination);
   } catch (error) {

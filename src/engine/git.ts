@@ -6,12 +6,13 @@
  * proxies), hooks do not.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, type Dirent } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, type Dirent } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf, hexOf } from '../base/digest.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import type { Retention } from '../base/retention.ts';
+import { removeTree } from '../base/remove-tree.ts';
 import type { GitOp } from '../graph/ops.ts';
 import type { GitCheckout, GitSources } from '../solver/exec/git.ts';
 
@@ -88,7 +89,7 @@ export function createGitSources(options: GitOptions): GitSources {
       renameSync(temp, path);
     } catch (error) {
       // Somebody else was faster.
-      rmSync(temp, { recursive: true, force: true });
+      removeTree(temp);
       if (!existsSync(path)) throw ioError('make a repository', error);
     }
     return path;
@@ -144,7 +145,7 @@ export function createGitSources(options: GitOptions): GitSources {
     await inTurn(repository, () => fetchCommit(op, repository, commit, signal));
     const directory = join(root, 'checkouts', host.unique());
     mkdirSync(directory, { recursive: true, mode: 0o755 });
-    const remove = (): void => rmSync(directory, { recursive: true, force: true });
+    const remove = (): void => removeTree(directory);
     try {
       const run = (args: readonly string[]): Promise<string> => git(op, directory, args, signal);
       await run(['init', '--quiet']);
@@ -268,7 +269,7 @@ function removeGitDirectories(directory: string): void {
   const visit = (path: string, entries: readonly Dirent[]): void => {
     for (const entry of entries) {
       const child = join(path, entry.name);
-      if (entry.name === '.git') rmSync(child, { recursive: true, force: true });
+      if (entry.name === '.git') removeTree(child);
       else if (entry.isDirectory()) visit(child, readdirSync(child, { withFileTypes: true }));
     }
   };

@@ -21,7 +21,7 @@ import {
 } from './pack-entry.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { Directory, EntryStat, Tree } from './tree.ts';
-import { OPAQUE_NAME, OPAQUE_XATTR, whiteoutName } from './whiteout.ts';
+import { OPAQUE_NAME, OPAQUE_XATTR, requireNoWhiteout, whiteoutName } from './whiteout.ts';
 
 const YIELD_EVERY_MS = 20;
 
@@ -37,6 +37,8 @@ export interface PackOptions {
 interface Packing extends PackOptions, EntryOutput, Unchanged {
   /** Whether the directories that are walked hold the change alone. */
   readonly isUpper: boolean;
+  /** Whether it becomes a layer, in which some names mean deletions. */
+  readonly isLayer?: boolean;
   /** Directories above what is being written that have no entry yet. */
   readonly pending: TarEntry[];
   rested: number;
@@ -56,7 +58,7 @@ export async function packUpperInto(
   writer: EntryWriter,
   options: PackOptions,
 ): Promise<void> {
-  await pack(upper, parent, { ...beginWith(writer, options), isUpper: true });
+  await pack(upper, parent, { ...beginWith(writer, options), isUpper: true, isLayer: true });
 }
 
 /**
@@ -69,7 +71,7 @@ export async function packDifference(
   out: Out,
   options: PackOptions & Unchanged,
 ): Promise<void> {
-  await pack(after, before, { ...begin(out, options), isUpper: false });
+  await pack(after, before, { ...begin(out, options), isUpper: false, isLayer: true });
 }
 
 /** Packs everything that is in a directory, which is the tar's root. */
@@ -141,6 +143,7 @@ async function packDirectory(
   for (const { name, stat } of inStoredOrder(childrenOf(packing, directory, below, isWhole))) {
     const childPath = path === '' ? name : `${path}/${name}`;
     if (packing.now() - packing.rested >= YIELD_EVERY_MS) await rest(packing);
+    if (stat !== undefined && packing.isLayer === true) requireNoWhiteout(childPath);
     if (stat === undefined) {
       writePending(packing);
       writeWhiteout(packing, childPath);

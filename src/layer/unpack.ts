@@ -21,7 +21,6 @@ import {
   openSync,
   readdirSync,
   readlinkSync,
-  rmSync,
   symlinkSync,
   unlinkSync,
   writeSync,
@@ -29,6 +28,7 @@ import {
 } from 'node:fs';
 import { fsPath, toText, type ByteString } from '../base/byte-string.ts';
 import { errnoOf, ioError, TsbuildError } from '../base/errors.ts';
+import { removeTree } from '../base/remove-tree.ts';
 import { makeFile, makeNode, setTimeNs, setXattr } from '../../native/sys.ts';
 import { setModified, setModifiedOpen } from './modified.ts';
 import { requireSpace } from './free-space.ts';
@@ -294,7 +294,7 @@ class Unpacking {
         makeNode(this.#at(path), 'char', 0, 0, 0);
         this.#hidden.add(path);
       }
-    } else if (!this.#made.has(path)) rmSync(this.#at(path), { recursive: true, force: true });
+    } else if (!this.#made.has(path)) removeTree(this.#at(path));
     else if (stat?.isDirectory() === true) this.#makeOpaque(path);
   }
 
@@ -309,7 +309,7 @@ class Unpacking {
   #empty(path: ByteString): void {
     for (const name of readdirSync(this.#at(path), 'latin1')) {
       const child = join(path, name);
-      if (!this.#made.has(child)) rmSync(this.#at(child), { recursive: true, force: true });
+      if (!this.#made.has(child)) removeTree(this.#at(child));
       else if (this.#lstat(child)?.isDirectory() === true) this.#empty(child);
     }
   }
@@ -322,7 +322,7 @@ class Unpacking {
       unlinkSync(this.#at(path));
       return;
     }
-    rmSync(this.#at(path), { recursive: true, force: true });
+    removeTree(this.#at(path));
     for (const [asked, real] of this.#directories)
       if (real === path || real.startsWith(`${path}/`)) this.#directories.delete(asked);
     for (const timed of this.#times.keys())

@@ -7,7 +7,8 @@
  *
  * Spec: OCI image-spec v1.1.1, layer.md, "Whiteouts"; kernel Documentation/filesystems/overlayfs.rst.
  */
-import type { ByteString } from '../base/byte-string.ts';
+import { toText, type ByteString } from '../base/byte-string.ts';
+import { TsbuildError } from '../base/errors.ts';
 
 const PREFIX = '.wh.';
 const META_PREFIX = '.wh..wh.';
@@ -30,6 +31,17 @@ export function whiteoutMeaning(name: ByteString): WhiteoutMeaning | undefined {
   return deleted === '' || deleted === '.' || deleted === '..'
     ? { kind: 'ignore' }
     : { kind: 'delete', name: deleted };
+}
+
+/** Throws ARCHIVE_INVALID: in a layer, what has such a name would delete something else instead of being there. */
+export function requireNoWhiteout(path: ByteString): void {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  if (name.startsWith(PREFIX))
+    throw new TsbuildError(
+      'ARCHIVE_INVALID',
+      `${JSON.stringify(`/${toText(path)}`)} would be a name that means a deletion in images`,
+      { hint: 'give it another name, leave it out, or put it into an archive' },
+    );
 }
 
 export function whiteoutName(name: ByteString): ByteString {

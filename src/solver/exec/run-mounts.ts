@@ -4,11 +4,12 @@
  * Sources count for the key by content, those too that caches begin with; caches themselves, secrets and ssh do not. Everything is mounted from where it
  * lies; what a writable bind receives goes to a scratch directory that is removed with the step.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { toByteString } from '../../base/byte-string.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import type { Json } from '../../base/json.ts';
+import { removeTree } from '../../base/remove-tree.ts';
 import type { RunMount, RunOp } from '../../graph/ops.ts';
 import { openTree } from '../../layer/open-tree.ts';
 import type { ContainerMount } from '../../runtime/runtime.ts';
@@ -146,7 +147,7 @@ export function createRunMounts(options: RunMountOptions): RunMounts {
     const directory = join(options.root, 'scratch', options.host.unique());
     const [upper, work] = [join(directory, 'upper'), join(directory, 'work')];
     for (const path of [upper, work]) mkdirSync(path, { recursive: true });
-    into.cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+    into.cleanups.push(() => removeTree(directory));
     const lower = mounts.flatMap((mount) => (mount.kind === 'bind' ? [mount.source] : mount.lower));
     const [first] = mounts;
     const program = first?.kind === 'overlay' ? first.program : undefined;

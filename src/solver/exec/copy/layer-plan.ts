@@ -8,6 +8,7 @@ import { compareBytes, toText, type ByteString } from '../../../base/byte-string
 import { TsbuildError } from '../../../base/errors.ts';
 import { LISTED_DIRECTORY, ListingCursor } from '../../../layer/listing.ts';
 import type { EntryStat, EntryType, Tree } from '../../../layer/tree.ts';
+import { requireNoWhiteout } from '../../../layer/whiteout.ts';
 import { agreesWith } from './agreement.ts';
 import { plannedOf, type Created, type Planned, type PlannedTree } from './planned.ts';
 import { joinPath } from './selected.ts';
@@ -29,7 +30,7 @@ export interface LayerPlan {
   putTree(tree: PlannedTree): void;
   /** Makes the directories above (and with `self` at) a path; those that are missing look like `created`. */
   ensureDirectories(path: ByteString, created: Created, self: boolean): void;
-  /** In the order of their stored names. */
+  /** In the order of their stored names. Throws ARCHIVE_INVALID where one means a deletion. */
   sorted(): readonly (readonly [ByteString, Planned])[];
   /** The same, with trees that nothing else meets as a whole, in their order. */
   items(): readonly PlanItem[];
@@ -136,7 +137,18 @@ export function createLayerPlan(parent: Tree): LayerPlan {
     entries.set(path, entry);
   }
 
+  function refuseWhiteouts(): void {
+    for (const path of entries.keys()) requireNoWhiteout(path);
+    for (const { target, gathered } of trees) {
+      // why: names of fifty thousand entries are looked into where one of them can be meant.
+      if (!gathered.listing.segments.some((segment) => segment.includes('.wh.'))) continue;
+      const cursor = new ListingCursor(gathered.listing);
+      while (cursor.next()) requireNoWhiteout(joinPath(target, cursor.pathText()));
+    }
+  }
+
   function items(): readonly PlanItem[] {
+    refuseWhiteouts();
     const keyed: (readonly [ByteString, PlanItem])[] = [];
     for (const [path, planned] of entries)
       keyed.push([planned.type === 'directory' ? `${path}/` : path, { kind: 'entry', path, planned }]);
