@@ -172,11 +172,27 @@ export function createErofsSnapshotter(options: ErofsOptions): Snapshotter {
   };
 }
 
+const MAX_TRIES = 100;
+
+/**
+ * why again: another process that has made the same layer puts its tar in the place of this one, and link(2) does not take a
+ * file that has just lost its name.
+ */
+function linkTar(from: string, to: string): void {
+  for (let tries = 1; ; tries += 1)
+    try {
+      linkSync(from, to);
+      return;
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || tries === MAX_TRIES || !existsSync(from)) throw error;
+    }
+}
+
 /** Puts a layer's tar where it stays as long as its index; true where its digest has been compared on the way. */
 async function placeTar(layer: Layer, path: string): Promise<boolean> {
   if (layer.path !== undefined) {
     try {
-      linkSync(layer.path, path);
+      linkTar(layer.path, path);
     } catch (error) {
       // Another file system, or more links than this one takes.
       if (errnoOf(error) === 'ENOENT') throw error;

@@ -8,6 +8,7 @@ import { closeSync, ftruncateSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { compareBytes, toText, type ByteString } from '../base/byte-string.ts';
 import { TsbuildError } from '../base/errors.ts';
+import { layerEntryOf } from '../layer/archive-entry.ts';
 import { decompress } from '../layer/decompress.ts';
 import { openSpool, writeSpool } from '../layer/spool.ts';
 import { requireSpace } from '../layer/free-space.ts';
@@ -57,12 +58,7 @@ async function collect(
   for await (const { entry, bytes, pieces } of readTar(decompress(counted(source, onProgress)))) {
     signal.throwIfAborted();
     if (entry.path === '') continue;
-    if (entry.path.split('/').some((part) => part.startsWith('.wh.')))
-      throw new TsbuildError(
-        'ARCHIVE_INVALID',
-        `the archive holds ${JSON.stringify(toText(entry.path))}, a name that means a deletion in images`,
-      );
-    kept.set(entry.path, { entry: keepCapability(entry), offset });
+    kept.set(entry.path, { entry: layerEntryOf(entry), offset });
     if (entry.type !== 'file') continue;
     requireSpace(dirname(spool), entry.size);
     if (bytes !== undefined) writeSpool(fd, bytes, offset);
@@ -83,15 +79,6 @@ async function* counted(
     onProgress?.(current);
     yield chunk;
   }
-}
-
-/** Of xattrs a layer keeps file capabilities. */
-function keepCapability(entry: TarEntry): TarEntry {
-  const { xattrs, ...rest } = entry;
-  const capability = xattrs?.get('security.capability');
-  return capability === undefined
-    ? rest
-    : { ...rest, xattrs: new Map([['security.capability', capability]]) };
 }
 
 async function writeSorted(

@@ -67,7 +67,7 @@ export async function decompressedHead(source: AsyncIterable<Uint8Array>, size: 
     await all[Symbol.asyncIterator]().return?.();
     return gunzipBeginning(head, size);
   }
-  const bytes = compression === 'zstd' ? unzstd(all) : decompress(all);
+  const bytes = headOf(compression, all);
   const taken: Uint8Array[] = [];
   let got = 0;
   try {
@@ -81,6 +81,12 @@ export async function decompressedHead(source: AsyncIterable<Uint8Array>, size: 
     if (compression !== 'zstd' && !isTsbuildError(error, 'ARCHIVE_INVALID')) throw error;
   }
   return Buffer.concat(taken).subarray(0, size);
+}
+
+function headOf(compression: Compression, all: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  if (compression === 'zstd') return unzstd(all);
+  // What wants too much memory for all of it is an archive still; a beginning takes little.
+  return compression === 'xz' ? throughTool('xz', all, ['-dc']) : decompress(all);
 }
 
 /** Of a gzip stream, so much is looked at for its first bytes. */
@@ -170,11 +176,19 @@ export async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator
   yield* out;
 }
 
+/** why: a file says itself how much memory it wants, 65 MiB by the presets of xz; zstd has a limit of its own. */
+const TOOL_ARGUMENTS = {
+  xz: ['-dc', '--memlimit-decompress=128MiB'],
+  bzip2: ['-dc'],
+  zstd: ['-dc'],
+} as const;
+
 async function* throughTool(
-  name: 'xz' | 'bzip2' | 'zstd',
+  name: keyof typeof TOOL_ARGUMENTS,
   source: AsyncIterable<Uint8Array>,
+  args: readonly string[] = TOOL_ARGUMENTS[name],
 ): AsyncGenerator<Uint8Array> {
-  const child = spawn(name, ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(name, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   let complaint = '';
   child.stderr.on('data', (data: Buffer) => (complaint = (complaint + data.toString()).slice(0, 4096)));
   const ended = new Promise<number | null>((resolve, reject) => {

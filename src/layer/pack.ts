@@ -8,7 +8,8 @@
  * Order is that of the stored names' bytes (directories carry their `/`), so parents come before what is in them.
  * The root itself is left out.
  */
-import { compareBytes, type ByteString } from '../base/byte-string.ts';
+import { compareBytes, toText, type ByteString } from '../base/byte-string.ts';
+import { TsbuildError } from '../base/errors.ts';
 import type { OnPacking } from './layer.ts';
 import { isUnchanged, sameMetadata, type Unchanged } from './pack-compare.ts';
 import {
@@ -143,7 +144,7 @@ async function packDirectory(
   for (const { name, stat } of inStoredOrder(childrenOf(packing, directory, below, isWhole))) {
     const childPath = path === '' ? name : `${path}/${name}`;
     if (packing.now() - packing.rested >= YIELD_EVERY_MS) await rest(packing);
-    if (stat !== undefined && packing.isLayer === true) requireNoWhiteout(childPath);
+    if (stat !== undefined && packing.isLayer === true) requireNoDeletion(childPath, stat);
     if (stat === undefined) {
       writePending(packing);
       writeWhiteout(packing, childPath);
@@ -178,6 +179,17 @@ function childrenOf(
   }
   for (const name of gone) children.push({ name: whiteoutName(name), isDirectory: false, stat: undefined });
   return children;
+}
+
+/** Throws ARCHIVE_INVALID: what a process made means a deletion in a layer, or in the snapshot that one becomes. */
+function requireNoDeletion(path: ByteString, stat: EntryStat): void {
+  requireNoWhiteout(path);
+  if (isWhiteout(stat))
+    throw new TsbuildError(
+      'ARCHIVE_INVALID',
+      `${JSON.stringify(`/${toText(path)}`)} is a character device 0:0, which means a deletion in images`,
+      { hint: 'remove it in the same step' },
+    );
 }
 
 function isWhiteout(stat: EntryStat): boolean {

@@ -392,6 +392,48 @@ test('system check has the disk catch up with what killed commands noted, and tr
   assert.ok(existsSync(ofUnusedDriver));
 });
 
+test('a step that makes directories as deep as it can harms nobody', () => {
+  const dive =
+    'cd /tmp; mkdir a; i=0; while [ $i -lt 2500 ]; do mkdir b && mv a b/a && mv b a; i=$((i+1)); done';
+  const [root, failing, next] = [
+    join(space.directory, 'deep-root'),
+    space.context('deep', { Dockerfile: `FROM bb:1\nRUN mkdir -p /tmp; ${dive}; exit 7\n` }),
+    space.context('deep-next', { Dockerfile: 'FROM bb:1\nRUN echo next > /f\n' }),
+  ];
+  const other = { env: { TSBUILD_ROOT: root } };
+  space.ok(['import', '--progress', 'quiet', join(space.directory, 'busybox.tar'), 'bb:1'], other);
+  const failed = space.tsbuild([failing], other);
+  assert.match(failed.stderr, /RUN exited with code 7/);
+  const { code } = space.tsbuild(
+    ['run', '--rm', '--network', 'none', 'bb:1', 'sh', '-c', `mkdir -p /tmp; ${dive}`],
+    other,
+  );
+  assert.equal(code, 0);
+  space.ok(['-q', next], other);
+  assert.match(space.ok(['system', 'check'], other).stdout, /no damage/);
+});
+
+test('a file with the name of a deletion is refused by COPY, however many there are', () => {
+  const context = space.context('deletion', {
+    Dockerfile: 'FROM bb:1\nRUN mkdir /q && echo 1 > /q/keep\nCOPY d /q/\n',
+    'd/.wh.keep': '',
+    ...Object.fromEntries(Array.from({ length: 1500 }, (_, at) => [`d/f${at}`, ''])),
+  });
+  const { code, stderr } = space.tsbuild(['-q', context]);
+  assert.equal(code, 1);
+  assert.match(stderr, /"\/q\/\.wh\.keep" would be a name that means a deletion/);
+  assert.match(stderr, /Dockerfile:3:1/);
+  writeFileSync(join(context, '.dockerignore'), '**/.wh.*\n');
+  space.ok(['-q', context]);
+});
+
+test('a state root that cannot be made is an error at once', () => {
+  const context = space.context('no-root', { Dockerfile: 'FROM scratch\n' });
+  const { code, stderr } = space.tsbuild(['--root', '/proc/nowhere/root', context]);
+  assert.equal(code, 1);
+  assert.match(stderr, /cannot use the state root "\/proc\/nowhere\/root"/);
+});
+
 test('a disk that is full is an error that says so, and nothing is half-written', () => {
   const small = join(space.directory, 'small');
   mkdirSync(small);

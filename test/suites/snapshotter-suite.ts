@@ -472,6 +472,32 @@ export function describeSnapshotter(
       assert.match(stdout, /2017-07-14 02:40:00 old/);
     });
 
+    test('a state has the times of its layer where these were clamped', async () => {
+      await using active = await snapshots.prepare(undefined);
+      changeInside(active.mounts, 'touch -d @1500000000 old; touch -d @1700000000 new');
+      const { snapshot } = await active.commit({ maxMtime: 1_600_000_000 });
+      await using view = await snapshots.view(snapshot.name);
+      using tree = openTree(view.mounts);
+      const seconds = ['old', 'new'].map((path) => tree.stat(path)?.mtimeNs);
+      assert.deepEqual(seconds, [1_500_000_000_000_000_000n, 1_600_000_000_000_000_000n]);
+    });
+
+    test('names and devices that mean deletions are refused, and leave nothing', async () => {
+      const name = await applied([{ path: 'd/keep', content: 'x' }]);
+      for (const script of ['touch d/.wh.keep', 'mknod d/gone c 0 0']) {
+        await using active = await snapshots.prepare(name);
+        // Where deletions have that form themselves, nobody can make one.
+        changeInside(active.mounts, `${script} || touch refused`);
+        const outcome = await active.commit().then(
+          async ({ layer }) => list(await bytesOf(layer)),
+          (error: unknown) => (isTsbuildError(error, 'ARCHIVE_INVALID') ? error.code : String(error)),
+        );
+        assert.ok(outcome === 'ARCHIVE_INVALID' || /(?:^|\n)refused$/.test(outcome), outcome);
+      }
+      assert.deepEqual(readdirSync(staging()), []);
+      assert.deepEqual(await namesIn(name), ['d', 'd/keep']);
+    });
+
     test('disposing without commit leaves nothing, disposing after it is harmless', async () => {
       const active = await snapshots.prepare(undefined);
       changeInside(active.mounts, 'mkdir -p a/b; echo x > a/b/c');

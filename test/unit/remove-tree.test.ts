@@ -8,14 +8,14 @@ import { removeTree } from '../../src/base/remove-tree.ts';
 import { usageOf } from '../../src/base/usage.ts';
 
 /** As a process makes them that goes down step by step. */
-function makeDeep(directory: string, levels: number): void {
+function makeDeep(directory: string, levels: number, name = 'n'.repeat(100)): void {
   const script = [
     'import os, sys',
     'os.chdir(sys.argv[1])',
     'for _ in range(int(sys.argv[2])):',
     '  os.mkdir(sys.argv[3]); os.chdir(sys.argv[3]); open("f", "w").close()',
   ].join('\n');
-  execFileSync('python3', ['-c', script, directory, String(levels), 'n'.repeat(100)]);
+  execFileSync('python3', ['-c', script, directory, String(levels), name]);
 }
 
 test('what lies deeper than any path reaches is removed', () => {
@@ -29,6 +29,17 @@ test('what lies deeper than any path reaches is removed', () => {
     assert.throws(() => rmSync(top, { recursive: true, force: true }), /ENAMETOOLONG/);
     // Names are counted as far as paths reach.
     assert.ok(usageOf(join(top, 'two')).inodes > 20);
+    removeTree(top);
+    assert.equal(existsSync(top), false);
+  } finally {
+    if (existsSync(top)) execFileSync('rm', ['-rf', top]);
+  }
+});
+
+test('what has as many levels as a path has room for is removed', () => {
+  const top = mkdtempSync(join(tmpdir(), 'tsbuild-deep-'));
+  try {
+    makeDeep(top, 1900, 'n');
     removeTree(top);
     assert.equal(existsSync(top), false);
   } finally {

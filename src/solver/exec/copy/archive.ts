@@ -4,9 +4,8 @@
  */
 import { closeSync, ftruncateSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { toText, type ByteString } from '../../../base/byte-string.ts';
-import { TsbuildError } from '../../../base/errors.ts';
 import { readDescriptor } from '../../../base/read-descriptor.ts';
+import { layerEntryOf } from '../../../layer/archive-entry.ts';
 import { decompress, decompressedHead } from '../../../layer/decompress.ts';
 import { requireSpace } from '../../../layer/free-space.ts';
 import { openSpool, writeSpool } from '../../../layer/spool.ts';
@@ -40,8 +39,7 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
   try {
     for await (const { entry, bytes, pieces } of readTar(decompress(readDescriptor(fd)))) {
       signal.throwIfAborted();
-      checkName(entry.path);
-      entries.push({ entry, offset });
+      entries.push({ entry: layerEntryOf(entry), offset });
       if (entry.type !== 'file' || entry.size === 0) continue;
       requireSpace(dirname(spool), entry.size);
       if (bytes !== undefined) writeSpool(out, bytes, offset);
@@ -54,16 +52,4 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
     throw error;
   }
   return { entries, fd: out, [Symbol.dispose]: () => closeSync(out) };
-}
-
-/** why: in a layer such a name would delete a file of the base instead of being one. */
-function checkName(path: ByteString): void {
-  if (path.split('/').some((part) => part.startsWith('.wh.')))
-    throw new TsbuildError(
-      'ARCHIVE_INVALID',
-      `the archive holds ${JSON.stringify(toText(path))}, a name that means a deletion in images`,
-      {
-        hint: 'unpack it with RUN tar instead',
-      },
-    );
 }
