@@ -5,7 +5,7 @@
  *   { "blobs", "contents": { "<key>": "<digest>" }, "documents": ["…"], "image"?, "layers"?,
  *     "records": […], "version": 1 }
  *
- * `contents` are digests of files that COPY took from stages, so that a stage need not be at hand; `documents` are
+ * `contents` are digests of files that COPY and mounts took from stages, so that a stage need not be at hand; `documents` are
  * manifests and configs of base images, which are worth something by their digests alone. Hostile as steps are.
  */
 import { gunzipSync, gzipSync } from 'node:zlib';

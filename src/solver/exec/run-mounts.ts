@@ -1,8 +1,9 @@
 /**
  * What a RUN mounts besides its root: binds from stages and contexts, caches, tmpfs, secrets, ssh.
  *
- * Sources count for the key by content, those too that caches begin with; caches themselves, secrets and ssh do not. Everything is mounted from where it
- * lies; what a writable bind receives goes to a scratch directory that is removed with the step.
+ * Sources count for the key by content, those too that caches begin with; caches themselves, secrets and ssh do not.
+ * Everything is mounted from where it lies; what a writable bind receives goes to a scratch directory that is removed
+ * with the step.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
