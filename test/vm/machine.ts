@@ -5,7 +5,7 @@
  * only, under a tmpfs; what the guest changes is gone with it. It has one processor, cpu, io, memory and pids in
  * cgroup v2, BPF, namespaces, overlayfs; no cpuset, no hugetlb.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdtempSync,
@@ -49,7 +49,31 @@ export function guestMissing(): string | undefined {
   if (!existsSync(KERNEL)) return 'linux.uml is not installed (apt-get install user-mode-linux)';
   if (OVERLAY === undefined) return 'overlay.ko of linux.uml is missing';
   if (BUSYBOX === undefined) return 'busybox is not installed (apt-get install busybox-static)';
-  return undefined;
+  return registersMissing(BUSYBOX);
+}
+
+/**
+ * Where a processor has AMX, its registers take more room than user-mode Linux 6.1 gives them (FP_SIZE): its first program dies when
+ * they are put back. why tried: later ones have the room.
+ */
+function registersMissing(busybox: string): string | undefined {
+  if (!/^flags\s*:.* amx_tile/m.test(readFileSync('/proc/cpuinfo', 'latin1'))) return undefined;
+  const directory = mkdtempSync(join(tmpdir(), 'tsbuild-guest-'));
+  try {
+    const initrd = join(directory, 'initrd');
+    const init = { path: 'init', mode: 0o100755, content: readFileSync(busybox) };
+    writeFileSync(initrd, writeCpio([init]));
+    const { stdout } = spawnSync(
+      KERNEL,
+      ['mem=128M', `initrd=${initrd}`, 'rdinit=/init', 'con=null', 'con0=null,fd:1', `uml_dir=${directory}`],
+      { cwd: directory, encoding: 'latin1', timeout: 10_000, killSignal: 'SIGKILL' },
+    );
+    return /Attempted to kill init[^]*put_fp_registers/.test(stdout)
+      ? 'user-mode Linux has no room for the registers of this processor (AMX)'
+      : undefined;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 /**
