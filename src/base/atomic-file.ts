@@ -8,7 +8,6 @@ import {
   closeSync,
   fsyncSync,
   linkSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -18,6 +17,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeDirectories } from './make-directories.ts';
 import { errnoOf, ioError } from './errors.ts';
 import type { Host } from './host.ts';
 
@@ -104,7 +104,7 @@ function openOrMake(path: string, mode: number): number {
     return openSync(path, 'wx', mode);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;
-    mkdirSync(dirname(path), { recursive: true });
+    makeDirectories(dirname(path));
     return openSync(path, 'wx', mode);
   }
 }

@@ -1,4 +1,6 @@
 /** Work that several wait for: it is given up when all of them have given up, not when the first one has. */
+import { setMaxListeners } from 'node:events';
+
 export interface SharedSignal {
   readonly signal: AbortSignal;
   readonly join: (signal: AbortSignal) => void;
@@ -15,6 +17,8 @@ export function createSharedSignal(): SharedSignal {
         return;
       }
       waiting += 1;
+      // why: Node takes more than ten for a mistake, and a build has as many layers as it likes.
+      setMaxListeners(0, signal);
       signal.addEventListener(
         'abort',
         () => {

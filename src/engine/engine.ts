@@ -4,10 +4,11 @@
  * A cached build touches neither snapshots nor containers nor a registry, so their code is not even loaded. The
  * state root may be shared by any number of engines, in this and in other processes.
  */
-import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { errnoOf, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
+import { makeDirectories } from '../base/make-directories.ts';
 import type { Retention } from '../base/retention.ts';
 import { openCompressedBlobs, type CompressedBlobs } from '../content/compressed-blobs.ts';
 import { openContentStore, type ContentStore } from '../content/content-store.ts';
@@ -222,7 +223,7 @@ export function openEngine(options: EngineOptions): Engine {
 
 function makeRoot(root: string): void {
   try {
-    makeDirectories(root);
+    makeDirectories(root, 0o711);
   } catch (error) {
     const denied = errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM';
     const reason = error instanceof Error ? error.message : String(error);
@@ -236,19 +237,6 @@ function makeRoot(root: string): void {
           : 'name another directory with --root',
       },
     );
-  }
-}
-
-/** why not recursively: where the file system has no such names (/proc), that tries for ever. */
-function makeDirectories(path: string): void {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
-  const parent = dirname(path);
-  if (parent !== path) makeDirectories(parent);
-  try {
-    mkdirSync(path, { mode: 0o711 });
-  } catch (error) {
-    // Somebody else was faster.
-    if (errnoOf(error) !== 'EEXIST' || !statSync(path).isDirectory()) throw error;
   }
 }
 

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ioError, TsbuildError } from '../base/errors.ts';
+import { makeDirectories } from '../base/make-directories.ts';
 import { removeTree } from '../base/remove-tree.ts';
 import { withDestination, type Destination } from '../exporter/archive.ts';
 import { stage } from '../exporter/staged.ts';
@@ -74,7 +75,7 @@ export async function exportRootfsDirectory(
   const { signal } = options;
   const packed = writer.commit();
   try {
-    mkdirSync(join(destination, '..'), { recursive: true });
+    makeDirectories(join(destination, '..'));
     using staged = stage(destination, engine.host);
     mkdirSync(staged.path);
     await unpackLayer(readTar(packed.tar()), staged.path, { mode: 'plain', parent: emptyTree, signal });

@@ -1,6 +1,7 @@
 /** Destinations appear when they are complete: a sibling with a temporary name, renamed at the end. */
-import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { makeDirectories } from '../base/make-directories.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { removeTree } from '../base/remove-tree.ts';
@@ -51,7 +52,7 @@ export function checkEmptyDirectory(
 
 export function makeParent(path: string): void {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeDirectories(dirname(path));
   } catch (error) {
     throw ioError(`create ${JSON.stringify(dirname(path))}`, error);
   }

@@ -70,11 +70,12 @@ export function createLayerForms(options: LayerFormsOptions): LayerForms {
   }
 
   async function ready(diffID: DiffID, form: LayerForm): Promise<Ready> {
-    const tar = layers.get(diffID);
-    if (form.compression === 'uncompressed' && tar !== undefined) return { blob: uncompressed(tar) };
     const origin = originOf(diffID, form);
     if (origin !== undefined) return { blob: origin };
-    if (form.compression === 'uncompressed') return { how: undefined };
+    if (form.compression === 'uncompressed') {
+      const tar = layers.get(diffID);
+      return tar === undefined ? { how: undefined } : { blob: uncompressed(tar) };
+    }
     const how = await compressionFor(form.compression, form.level);
     const blob = madeOf(diffID, how.compressor);
     return blob === undefined ? { how } : { blob };

@@ -70,7 +70,11 @@ function parseOutput(
     case 'docker':
       // As buildx has it: without a file the image goes to the store, where it is in any case.
       if (dest === undefined) return undefined;
-      return { kind: 'docker-archive', destination: stream(), form: { compression: 'uncompressed' } };
+      return {
+        kind: 'docker-archive',
+        destination: stream(),
+        form: { compression: 'uncompressed', force: true },
+      };
     case 'oci':
       if (file !== undefined && (fields.get('tar') === 'false' || !/\.tar$/.test(file)))
         return { kind: 'oci-directory', destination: file, form };

@@ -1,8 +1,8 @@
 /**
- * The directory of a cache mount. Whoever uses one holds a shared lock on it, which dies with its holder. One that gets
- * a successor is renamed, and removed by whoever uses it last.
+ * The directory of a cache mount. Whoever uses one holds a shared lock on it, which dies with its holder; only who has it alone
+ * may take its name away. why: a container mounts it by its name, some time after it was locked.
  */
-import { closeSync, fstatSync, openSync, readlinkSync, renameSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, renameSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errnoOf, ioError } from '../../base/errors.ts';
 import { removeTree } from '../../base/remove-tree.ts';
@@ -10,23 +10,27 @@ import { removeTree } from '../../base/remove-tree.ts';
 /** flock(2) of a descriptor, without waiting; false where another has it. */
 export type TryLock = (fd: number, kind: 'shared' | 'exclusive') => boolean;
 
-const OLD = '.old';
 /** Whoever exchanges a directory does nothing else meanwhile. */
 const LOCK_POLL_MS = 20;
 
 /**
- * Takes the directory its name, where it is there; `unique` names its owner (src/base/owner.ts). Steps that have it
- * mounted keep what they see.
+ * Removes the directory, where it is there and nobody uses it; false where somebody does. `unique` names its owner
+ * (src/base/owner.ts). Throws IO_FAILED.
  */
-export function dropDirectory(directory: string, unique: string, tryLock: TryLock): void {
-  const away = `${directory}.${unique}${OLD}`;
+export function dropDirectory(directory: string, unique: string, tryLock: TryLock): boolean {
+  const fd = openIfThere(directory);
+  if (fd === undefined) return true;
+  const away = `${directory}.${unique}.old`;
   try {
+    if (!tryLock(fd, 'exclusive') || !hasName(fd, directory)) return false;
     renameSync(directory, away);
-    leave(openSync(away, 'r'), tryLock);
   } catch (error) {
-    // It was not there, or its last user has removed it meanwhile.
-    if (errnoOf(error) !== 'ENOENT') throw ioError('empty a cache', error);
+    throw ioError('empty a cache', error);
+  } finally {
+    closeSync(fd);
   }
+  removeTree(away);
+  return true;
 }
 
 /** A directory in use, until it is disposed of; undefined where there is none of that name. */
@@ -36,28 +40,25 @@ export async function enterDirectory(
   signal: AbortSignal,
 ): Promise<Disposable | undefined> {
   for (;;) {
-    let fd: number;
-    try {
-      fd = openSync(directory, 'r');
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw ioError('open a cache', error);
-    }
+    const fd = openIfThere(directory);
+    if (fd === undefined) return undefined;
     // The directory that is locked must be the one that has the name.
-    if (tryLock(fd, 'shared') && statSync(directory, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino)
-      return { [Symbol.dispose]: () => leave(fd, tryLock) };
-    leave(fd, tryLock);
+    if (tryLock(fd, 'shared') && hasName(fd, directory)) return { [Symbol.dispose]: () => closeSync(fd) };
+    closeSync(fd);
     signal.throwIfAborted();
     await sleep(LOCK_POLL_MS);
   }
 }
 
-/** Closes the descriptor of a directory; one that has lost its name goes with its last user. */
-function leave(fd: number, tryLock: TryLock): void {
+function hasName(fd: number, directory: string): boolean {
+  return statSync(directory, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino;
+}
+
+function openIfThere(directory: string): number | undefined {
   try {
-    const path = readlinkSync(`/proc/self/fd/${fd}`);
-    if (path.endsWith(OLD) && tryLock(fd, 'exclusive')) removeTree(path);
-  } finally {
-    closeSync(fd);
+    return openSync(directory, 'r');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw ioError('open a cache', error);
   }
 }

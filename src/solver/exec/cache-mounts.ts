@@ -6,7 +6,8 @@
  * exchanged (src/engine/cache/mounts) or removed.
  */
 import { chmodSync, chownSync, existsSync, mkdirSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { digestOf, hexOf, type DiffID } from '../../base/digest.ts';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { errnoOf, ioError, isTsbuildError } from '../../base/errors.ts';
@@ -23,6 +24,13 @@ import { identityOf, type Result } from '../result.ts';
 import { dropDirectory, enterDirectory, type TryLock } from './cache-directory.ts';
 import { createCacheHolds } from './cache-holds.ts';
 import { removeTree } from '../../base/remove-tree.ts';
+
+/** Until it is looked again whether another step has made a cache. */
+const WAIT_MS = 10;
+
+interface EnteredCache extends Disposable {
+  readonly path: string;
+}
 
 export type CacheMount = Extract<RunMount, { kind: 'cache' }>;
 
@@ -68,28 +76,82 @@ export function createCacheMounts(options: CacheMountOptions): CacheMounts {
     name: string,
     directory: string,
     isFirst: boolean,
-  ): Promise<Disposable> {
+  ): Promise<EnteredCache> {
     const { id, mode, uid, gid } = mount;
-    // A step that shall not use what is cached begins with an empty one.
-    if (vertex.noCache === true) dropDirectory(directory, options.host.unique(), options.tryLock);
-    else if (isFirst) await options.arrive?.({ name, id, directory, mode, uid, gid });
     const seed = mount.input === undefined ? undefined : inputs[mount.input];
+    // A step that shall not use what is cached begins with an empty one.
+    if (vertex.noCache === true) {
+      if (!dropDirectory(directory, options.host.unique(), options.tryLock))
+        return enterApart(directory, mount, seed, signal);
+    } else if (isFirst) await options.arrive?.({ name, id, directory, mode, uid, gid });
     for (;;) {
-      if (!existsSync(directory)) await makeCache(directory, mount, seed, signal);
+      if (!existsSync(directory)) await makeOnce(directory, mount, seed, signal);
       const entered = await enterDirectory(directory, options.tryLock, signal);
       // Another build may have taken it away meanwhile.
-      if (entered !== undefined) return entered;
+      if (entered !== undefined)
+        return { path: directory, [Symbol.dispose]: () => entered[Symbol.dispose]() };
       signal.throwIfAborted();
     }
+  }
+
+  /** why one at a time: rename(2) puts a new directory in the place of an empty one, which somebody may be using. */
+  async function makeOnce(
+    directory: string,
+    mount: CacheMount,
+    seed: Result | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    using turn = options.takeTurn(`${basename(directory)}.new`);
+    if (turn === undefined) await sleep(WAIT_MS, undefined, { signal });
+    else if (!existsSync(directory)) await makeCache(directory, mount, seed, signal);
+  }
+
+  /** A new one beside that which others use; afterwards it takes its place, where nobody uses that any more. */
+  async function enterApart(
+    directory: string,
+    mount: CacheMount,
+    seed: Result | undefined,
+    signal: AbortSignal,
+  ): Promise<EnteredCache> {
+    const path = await stageCache(directory, mount, seed, signal);
+    const entered = await enterDirectory(path, options.tryLock, signal);
+    return {
+      path,
+      [Symbol.dispose]() {
+        entered?.[Symbol.dispose]();
+        using turn = options.takeTurn(`${basename(directory)}.new`);
+        if (turn !== undefined && dropDirectory(directory, options.host.unique(), options.tryLock))
+          renameSync(path, directory);
+        else removeTree(path);
+      },
+    };
   }
 
   /** A new cache is seen when it is complete. */
   async function makeCache(
     directory: string,
-    { mode, uid, gid }: CacheMount,
+    mount: CacheMount,
     seed: Result | undefined,
     signal: AbortSignal,
   ): Promise<void> {
+    const temp = await stageCache(directory, mount, seed, signal);
+    try {
+      renameSync(temp, directory);
+    } catch (error) {
+      // It came from elsewhere meanwhile.
+      removeTree(temp);
+      const errno = errnoOf(error);
+      if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw ioError('make a cache', error);
+    }
+  }
+
+  /** Under a name that tells its owner. */
+  async function stageCache(
+    directory: string,
+    { mode, uid, gid }: CacheMount,
+    seed: Result | undefined,
+    signal: AbortSignal,
+  ): Promise<string> {
     const temp = `${directory}.${options.host.unique()}`;
     mkdirSync(temp, { recursive: true });
     if (seed?.kind === 'stack')
@@ -101,14 +163,7 @@ export function createCacheMounts(options: CacheMountOptions): CacheMounts {
         });
     chownSync(temp, uid, gid);
     chmodSync(temp, mode);
-    try {
-      renameSync(temp, directory);
-    } catch (error) {
-      // Another step was faster.
-      removeTree(temp);
-      const errno = errnoOf(error);
-      if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw ioError('make a cache', error);
-    }
+    return temp;
   }
 
   /** When it was used last, for `system df` and for garbage collection. */
@@ -135,7 +190,7 @@ export function createCacheMounts(options: CacheMountOptions): CacheMounts {
         const entered = await enter(context, mount, name, directory, suffix === '');
         noteUse(`${name}${suffix}`, id);
         return {
-          directory,
+          directory: entered.path,
           [Symbol.dispose]() {
             entered[Symbol.dispose]();
             hold[Symbol.dispose]();
