@@ -19,6 +19,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeDirectories } from '../base/make-directories.ts';
 import { createDigester, pathOf, type Digest } from '../base/digest.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
@@ -113,13 +114,13 @@ function writeReplacing(path: string, text: string, host: Host): void {
 /** Blobs of a layout; its `blobs` directory is made. */
 export function layoutSink(root: string, host: Host): BlobSink {
   const place = (digest: Digest): string => join(root, 'blobs', pathOf(digest));
-  mkdirSync(join(root, 'blobs', 'sha256'), { recursive: true });
+  makeDirectories(join(root, 'blobs', 'sha256'));
   return {
     isVerifying: true,
     has: (blob) =>
       Promise.resolve(statSync(place(blob.digest), { throwIfNoEntry: false })?.size === blob.size),
     async put(blob, open, { onProgress }) {
-      mkdirSync(dirname(place(blob.digest)), { recursive: true });
+      makeDirectories(dirname(place(blob.digest)));
       const temp = `${place(blob.digest)}.${host.unique()}`;
       try {
         await writeVerified(temp, blob, open(), onProgress);

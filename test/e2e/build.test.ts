@@ -432,6 +432,8 @@ test('a state root that cannot be made is an error at once', () => {
   const { code, stderr } = space.tsbuild(['--root', '/proc/nowhere/root', context]);
   assert.equal(code, 1);
   assert.match(stderr, /cannot use the state root "\/proc\/nowhere\/root"/);
+  // A cache fails no build, and does not hold it up.
+  space.ok(['-q', '--cache-to', 'type=local,dest=/proc/nowhere/cache', context]);
 });
 
 test('a disk that is full is an error that says so, and nothing is half-written', () => {

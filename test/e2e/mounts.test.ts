@@ -1,6 +1,7 @@
 /** RUN --mount: what a step sees of contexts, stages and caches. */
 import assert from 'node:assert/strict';
-import { chownSync, readFileSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chownSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { importBusybox, openWorkspace } from './fixture.ts';
@@ -75,6 +76,41 @@ test('1.5 type=cache: kept between builds, begun from another stage, empty with 
   });
   assert.match(space.ok(plain('--no-cache', context)).stderr, /<>/);
   assert.match(space.ok(plain('--build-arg', 'BUILDKIT_CACHE_MOUNT_NS=mine', context)).stderr, /<>/);
+});
+
+test('builds that empty a cache harm none beside them, and leave one cache', async () => {
+  using space = openWorkspace();
+  importBusybox(space);
+  const emptying = space.context('emptying', {
+    Dockerfile: `FROM bb:1
+RUN --mount=type=cache,target=/a echo >> /a/x; sleep 0.05; echo >> /a/y
+RUN --mount=type=cache,target=/b,from=bb:1,source=/bin ls /b/busybox && echo >> /b/x
+`,
+  });
+  const beside = space.context('using', {
+    Dockerfile:
+      'FROM bb:1\nARG N\nRUN --mount=type=cache,target=/a echo $N > /a/$N && sleep 0.1 && cat /a/$N\n',
+  });
+  const run = async (args: readonly string[]): Promise<string> => {
+    const child = space.start(args);
+    let stderr = '';
+    child.stderr?.on('data', (data: Buffer) => (stderr += data.toString()));
+    const [code] = (await once(child, 'close')) as [number | null];
+    return code === 0 ? '' : stderr;
+  };
+  for (let round = 0; round < 3; round += 1) {
+    const builds = [0, 1, 2, 3].flatMap((n) => [
+      run(['-q', '--no-cache', '--network', 'none', emptying]),
+      run(['-q', '--network', 'none', '--build-arg', `N=${round}${n}`, beside]),
+    ]);
+    assert.deepEqual([...new Set(await Promise.all(builds))], ['']);
+  }
+  const names = readdirSync(join(space.root, 'run/caches'));
+  assert.equal(names.length, 2, names.join(' '));
+  assert.ok(
+    names.every((name) => /^[0-9a-f]{64}$/.test(name)),
+    names.join(' '),
+  );
 });
 
 test('1.5 --security and --network need their entitlements', () => {

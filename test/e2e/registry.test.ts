@@ -81,6 +81,44 @@ test('a base that was pulled travels on as the bytes that it was', () => {
   assert.deepEqual(layers(`${registry.host}/team/derived:1`).slice(0, 2), layers(name));
 });
 
+test('a base that was pulled and looked into travels on as it was, whatever form is asked for', () => {
+  const name = `${registry.host}/team/app:1`;
+  const root = join(space.directory, 'plain-root');
+  const other = { env: { TSBUILD_ROOT: root } };
+  const context = space.context('plain', { Dockerfile: `FROM ${name}\nRUN echo plain > /plain\n` });
+  const derived = `${registry.host}/team/plain:1`;
+  space.ok(['-t', derived, '--push', '--compression', 'uncompressed', '-q', context], other);
+  const layersOf = (image: string): readonly { readonly digest: string; readonly mediaType: string }[] =>
+    (
+      JSON.parse(
+        execFileSync('skopeo', ['inspect', '--raw', '--tls-verify=false', `docker://${image}`], {
+          encoding: 'utf8',
+        }),
+      ) as { readonly layers: readonly { readonly digest: string; readonly mediaType: string }[] }
+    ).layers;
+  const [layers, base] = [layersOf(derived), layersOf(name)];
+  assert.deepEqual(
+    layers.slice(0, base.length).map(({ digest }) => digest),
+    base.map(({ digest }) => digest),
+  );
+  assert.match(layers.at(-1)?.mediaType ?? '', /\.tar$/);
+});
+
+test('more layers on their way than Node has listeners for are no leak', () => {
+  const steps = Array.from({ length: 13 }, (_, n) => `RUN echo ${n} > /f${n}\n`).join('');
+  const context = space.context('many', { Dockerfile: `FROM bb:1\n${steps}` });
+  const { stderr } = space.ok([
+    '-q',
+    '-t',
+    `${registry.host}/team/many:1`,
+    '--push',
+    '--network',
+    'none',
+    context,
+  ]);
+  assert.doesNotMatch(stderr, /MaxListeners|memory leak/);
+});
+
 test('what a registry does not have is an error that names host and repository', () => {
   const { code, stderr } = space.tsbuild([
     '--progress',
