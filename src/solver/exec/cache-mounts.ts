@@ -121,7 +121,7 @@ export function createCacheMounts(options: CacheMountOptions): CacheMounts {
         entered?.[Symbol.dispose]();
         using turn = options.takeTurn(`${basename(directory)}.new`);
         if (turn !== undefined && dropDirectory(directory, options.host.unique(), options.tryLock))
-          renameSync(path, directory);
+          putInPlace(path, directory);
         else removeTree(path);
       },
     };
@@ -134,15 +134,7 @@ export function createCacheMounts(options: CacheMountOptions): CacheMounts {
     seed: Result | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const temp = await stageCache(directory, mount, seed, signal);
-    try {
-      renameSync(temp, directory);
-    } catch (error) {
-      // It came from elsewhere meanwhile.
-      removeTree(temp);
-      const errno = errnoOf(error);
-      if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw ioError('make a cache', error);
-    }
+    putInPlace(await stageCache(directory, mount, seed, signal), directory);
   }
 
   /** Under a name that tells its owner. */
@@ -204,4 +196,15 @@ export function createCacheMounts(options: CacheMountOptions): CacheMounts {
       }
     },
   };
+}
+
+function putInPlace(path: string, directory: string): void {
+  try {
+    renameSync(path, directory);
+  } catch (error) {
+    // One came from elsewhere meanwhile.
+    removeTree(path);
+    const errno = errnoOf(error);
+    if (errno !== 'ENOTEMPTY' && errno !== 'EEXIST') throw ioError('make a cache', error);
+  }
 }
