@@ -81,8 +81,8 @@ test('outputs are parsed as docker writes them', () => {
       { kind: 'local', destination: '/w/out' },
       { kind: 'oci-directory', destination: '/w/d', form: { compression: 'gzip' } },
       { kind: 'oci-archive', destination: '/w/a.tar', form: { compression: 'uncompressed' } },
-      { kind: 'docker-archive', destination: '/b.tar', form: { compression: 'uncompressed' } },
-      { kind: 'docker-archive', destination: stdout, form: { compression: 'uncompressed' } },
+      { kind: 'docker-archive', destination: '/b.tar', form: { compression: 'uncompressed', force: true } },
+      { kind: 'docker-archive', destination: stdout, form: { compression: 'uncompressed', force: true } },
     ],
   );
   for (const spec of ['type=nope', 'dest=x', 'type=local', 'type=oci,dest=x,compression=lzma'])
