@@ -51,7 +51,7 @@ function drivers(root: string): readonly string[] {
 /** Directories of small files that are written beside and renamed. */
 const DOCUMENTS = [
   ...['images', 'records', 'compressed', 'known-blobs', 'copies', 'stat-cache', 'http', 'lists', 'sizes'],
-  ...['run/users', 'run/cache-uses'],
+  ...['run/users', 'run/cache-uses', 'networks'],
 ];
 
 /** `NAME.<owner>`, `NAME.<owner>.old`: being made, or being removed. */

@@ -385,11 +385,14 @@ test('system check has the disk catch up with what killed commands noted, and tr
   const alive = `c.1.${readFileSync('/proc/1/stat', 'utf8').split(') ')[1]?.split(' ')[19] ?? ''}.1`;
   const directory = join(root, 'layers/unsynced', boot);
   mkdirSync(dirname(ofUnusedDriver), { recursive: true });
-  for (const note of [join(directory, 'a.1.0.1'), ofUnusedDriver, join(directory, alive)])
+  const ofNetwork = join(root, 'networks/n/leases/.1.0.1.tmp');
+  mkdirSync(dirname(ofNetwork), { recursive: true });
+  for (const note of [join(directory, 'a.1.0.1'), ofUnusedDriver, join(directory, alive), ofNetwork])
     writeFileSync(note, '');
   assert.match(space.ok(['system', 'check'], other).stdout, /no damage/);
   assert.deepEqual(readdirSync(directory), [alive]);
   assert.ok(existsSync(ofUnusedDriver));
+  assert.ok(!existsSync(ofNetwork));
 });
 
 test('a step that makes directories as deep as it can harms nobody', () => {
