@@ -114,6 +114,11 @@ export function createWorker(place: Place, id: number, random: Random): Worker {
     const started = performance.now();
     const span = usual.get(job.kind) ?? 0;
     const ended: Ended = await place.run(job.args, isSpared ? undefined : 40 + random.next() * span);
+    if (ended.code === 1 && job.args.includes('--storage-max') && ended.output.includes('[STORAGE_FULL]')) {
+      // What names hold may be more than the limit: that is refused, and changes nothing.
+      note(job, false);
+      return false;
+    }
     if (ended.code !== null && ended.code !== 0)
       throw new Error(`tsbuild ${job.args.join(' ')} ended with ${ended.code}:\n${ended.output}`);
     if (ended.code === null) return true;

@@ -23,6 +23,11 @@ export interface Vertex {
   readonly place?: StepPlace;
 }
 
+/** Whether the frontend put it between a step and the files that it mounts: it holds what is mounted and nothing else. */
+export function isInternal({ name }: Vertex): boolean {
+  return name.startsWith('[internal] ');
+}
+
 /** Where a vertex stands in its Dockerfile. For people: no part of its identity. */
 export interface StepPlace {
   readonly stage: string;

@@ -3,11 +3,11 @@
  * `credsStore`, then `auths`. A helper that is missing is passed over with a warning: CI often inherits a desktop's
  * file. A helper that fails is fatal for a push, which would end in a refusal that explains nothing.
  */
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
+import { makeDirectories } from '../base/make-directories.ts';
 import { isJsonObject, type JsonObject } from '../base/json.ts';
 import {
   credentialKey,
@@ -138,7 +138,7 @@ export async function storeCredentials(
   const isKnown = Object.keys(others).length < Object.keys(before).length;
   if (credentials === undefined && !isKnown) return erased;
   const auths = credentials === undefined ? others : { ...others, [key]: entryOf(credentials) };
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectories(dirname(path), 0o700);
   writeFileAtomic(host, path, `${JSON.stringify({ ...config, auths }, null, '\t')}\n`, {
     mode: 0o600,
     durable: true,

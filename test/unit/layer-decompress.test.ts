@@ -87,6 +87,13 @@ describe('decompress', () => {
   const headOf = async (bytes: Uint8Array, chunk = 1 << 20): Promise<Buffer> =>
     Buffer.from(await decompressedHead(chunksOf(bytes, chunk), SIZE));
 
+  test('xz that wants more memory than its presets do is refused, and is known as what it holds all the same', async () => {
+    const bytes = through('xz', '-c', '-T1', '--lzma2=preset=0,dict=192MiB');
+    await assert.rejects(decompressed(bytes), { code: 'ARCHIVE_INVALID', message: /[Mm]emory usage limit/ });
+    const head = await decompressedHead(chunksOf(bytes, 5000), 100);
+    assert.ok(CONTENT.subarray(0, 100).equals(head));
+  });
+
   for (const form of ['gzip', 'zstd', 'xz', 'bzip2'] as const)
     test(`the beginning of ${form} is the same wherever it is damaged behind it`, async () => {
       // Of content that does not compress, so that the beginning takes some bytes.

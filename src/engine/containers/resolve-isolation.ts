@@ -3,8 +3,9 @@
  * other containers), which containers its namespaces are of. Synchronous, so that a container and its hold on
  * volumes come into being together.
  */
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { ioError, TsbuildError } from '../../base/errors.ts';
+import { makeDirectories } from '../../base/make-directories.ts';
 import type { IsolationOptions, MountRequest, NamespaceOptions } from '../../runtime/container-options.ts';
 import type { Volumes } from '../volumes.ts';
 
@@ -98,7 +99,7 @@ function requireSource({ source, createSource }: Extract<MountRequest, { kind: '
       { hint: 'create it first, or use --volume' },
     );
   try {
-    mkdirSync(source, { recursive: true, mode: 0o755 });
+    makeDirectories(source, 0o755);
   } catch (error) {
     throw ioError(`create the source of a mount, ${JSON.stringify(source)}`, error);
   }

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { writeFileAtomic } from '../../base/atomic-file.ts';
 import { errnoOf, TsbuildError } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
+import { makeDirectories } from '../../base/make-directories.ts';
 import { isFrozen } from '../cgroups/freeze.ts';
 import { processStartTime } from '../process-namespaces.ts';
 import type { Fields } from './fields.ts';
@@ -58,7 +59,7 @@ export function openStateStore(root: string, host: Host): StateStore {
     directoryOf,
     startSocketOf: (id) => join(directoryOf(id), 'start.sock'),
     reserve(id) {
-      mkdirSync(root, { recursive: true, mode: 0o711 });
+      makeDirectories(root, 0o711);
       try {
         mkdirSync(directoryOf(id), { mode: 0o711 });
       } catch (error) {

@@ -3,6 +3,7 @@ import { toByteString } from '../../base/byte-string.ts';
 import { digestOf, type CacheKey } from '../../base/digest.ts';
 import { TsbuildError } from '../../base/errors.ts';
 import { canonicalJson } from '../../base/json.ts';
+import { isInternal } from '../../graph/graph.ts';
 import type { VertexContext } from '../handler.ts';
 import type { Listing } from '../listing.ts';
 import { identityOf } from '../result.ts';
@@ -29,7 +30,8 @@ export async function identityOfPath(
   const input = context.inputs[index];
   if (input === undefined || input.kind === 'file')
     throw new TsbuildError('INSTRUCTION_UNSUPPORTED', 'cannot mount a fetched file');
-  if (input.kind === 'stack' && (path === '/' || isMadeForMount(context, index)))
+  const source = context.vertex.inputs[index];
+  if (input.kind === 'stack' && (path === '/' || (source !== undefined && isInternal(source))))
     return { identity: identityOf(input) };
   // why: a committed stack never changes, so what was read in it once need not be mounted and read again.
   const key =
@@ -38,22 +40,17 @@ export async function identityOfPath(
       : undefined;
   const known = key === undefined ? undefined : options.records.getContentDigest(key);
   if (known !== undefined) return { identity: known };
-  await using source = await openSource(options, context, index);
+  await using opened = await openSource(options, context, index);
   // A place that is not there is left to the launcher's error.
-  if (source.tree.stat(toByteString(path)) === undefined) return { identity: identityOf(input) };
+  if (opened.tree.stat(toByteString(path)) === undefined) return { identity: identityOf(input) };
   // A path, not a pattern.
   const pattern = path.replace(/[*?[\\]/g, '\\$&');
-  const gathered = await gatherFrom(source, [pattern], { parents: false, excludes: [] }, context.signal);
-  await readContents(source, gathered, context.signal);
-  const listing = digestSelection(source.tree, gathered, {}, source);
+  const gathered = await gatherFrom(opened, [pattern], { parents: false, excludes: [] }, context.signal);
+  await readContents(opened, gathered, context.signal);
+  const listing = digestSelection(opened.tree, gathered, {}, opened);
   const { digest } = listing;
   return {
     ...{ identity: digest, listing },
     ...(key === undefined ? {} : { remember: () => options.records.putContentDigest(key, digest) }),
   };
-}
-
-/** It holds what is mounted and nothing else. */
-function isMadeForMount({ vertex }: VertexContext, index: number): boolean {
-  return vertex.inputs[index]?.name.startsWith('[internal] ') === true;
 }

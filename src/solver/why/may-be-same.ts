@@ -4,7 +4,8 @@ import type { Vertex } from '../../graph/graph.ts';
 import type { CopyOp } from '../../graph/ops.ts';
 import type { Cause, FileChange } from '../../progress/cause.ts';
 import type { CacheMap, StepRecord } from '../handler.ts';
-import { entriesOf, selectionsOf } from '../listing.ts';
+import { hasWildcard } from '../../layer/ignore-patterns.ts';
+import { entriesOf, selectionsOf, type Listing } from '../listing.ts';
 
 /** Flags that may make the same layer. */
 const MAY_LEAVE_FILES: ReadonlySet<string> = new Set(['--exclude', '--unpack', '--link']);
@@ -33,7 +34,7 @@ export function mayBeSame(
       case 'setting':
         return isSamePlace && MAY_LEAVE_FILES.has(cause.name);
       case 'files':
-        return op.unpack !== 'never' || isHidden(op, cause, listings.map(({ text }) => text).join(''));
+        return op.unpack !== 'never' || isHidden(op, cause, listings);
       default:
         return false;
     }
@@ -41,10 +42,17 @@ export function mayBeSame(
 }
 
 /** Whether nothing of what changed need be seen: other files may lie over it, or --chmod replaces what it is about. */
-function isHidden({ chmod }: CopyOp, cause: Extract<Cause, { kind: 'files' }>, listing: string): boolean {
+function isHidden(
+  { chmod, sources }: CopyOp,
+  cause: Extract<Cause, { kind: 'files' }>,
+  listings: readonly Listing[],
+): boolean {
   const { changes, changed } = cause;
   if (changes.length === 0 || changes.length < changed) return false;
   if (chmod !== undefined && changes.every(({ change }) => change === 'mode')) return true;
+  const patterns = sources.flatMap((source) => (source.kind === 'paths' ? source.patterns : []));
+  if (patterns.length < 2 && !patterns.some((pattern) => hasWildcard(pattern))) return false;
+  const listing = listings.map(({ text }) => text).join('');
   const bases = selectionsOf(listing);
   if (bases.length < 2) return false;
   /** For each place, which selection comes last there. */

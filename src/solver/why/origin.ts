@@ -3,7 +3,7 @@ import { formatPlatform } from '../../oci/platform.ts';
 import { isDigest, type Digest } from '../../base/digest.ts';
 import { isJsonObject, type Json } from '../../base/json.ts';
 import { redact } from '../../base/redact.ts';
-import type { StepPlace, Vertex } from '../../graph/graph.ts';
+import { isInternal, type StepPlace, type Vertex } from '../../graph/graph.ts';
 
 export type InputOrigin =
   | {
@@ -60,7 +60,8 @@ export function originOf(vertex: Vertex, ignore?: StepOrigin['ignore']): StepOri
   };
 }
 
-function inputOrigin({ op, name, place, inputs }: Vertex): InputOrigin {
+function inputOrigin(vertex: Vertex): InputOrigin {
+  const { op, name, place, inputs } = vertex;
   switch (op.kind) {
     case 'image':
       return op.image === undefined
@@ -78,7 +79,7 @@ function inputOrigin({ op, name, place, inputs }: Vertex): InputOrigin {
       return { kind: 'fetched', url: redact(op.url) };
     case 'copy':
       // What carries files to a mount stands in no Dockerfile: they are those of what it takes them from.
-      if (name.startsWith('[internal] ') && inputs[1] !== undefined) return inputOrigin(inputs[1]);
+      if (isInternal(vertex) && inputs[1] !== undefined) return inputOrigin(inputs[1]);
       return { kind: 'step', name, stage: (place ?? inputs.at(-1)?.place)?.stage ?? '' };
     case 'run':
       return { kind: 'step', name, stage: place?.stage ?? '' };

@@ -8,7 +8,7 @@
 import { digestOf, type CacheKey, type Digest } from '../../base/digest.ts';
 import { isTsbuildError, locate } from '../../base/errors.ts';
 import { canonicalJson } from '../../base/json.ts';
-import type { Vertex } from '../../graph/graph.ts';
+import { isInternal, type Vertex } from '../../graph/graph.ts';
 import type { Op, RunMount } from '../../graph/ops.ts';
 import type { Cause } from '../../progress/cause.ts';
 import type {
@@ -338,11 +338,6 @@ function makersOf(outcome: Outcome): readonly Outcome[] {
 
 function inputOfMount(mount: RunMount): number | undefined {
   return mount.kind === 'bind' || mount.kind === 'cache' ? mount.input : undefined;
-}
-
-/** It holds what is mounted and nothing else. */
-function isInternal({ name }: Vertex): boolean {
-  return name.startsWith('[internal] ');
 }
 
 async function describe(
