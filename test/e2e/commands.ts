@@ -19,16 +19,16 @@ export function startCommands(environment: NodeJS.ProcessEnv): Commands {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   let isBusy = false;
+  const gone = once(child, 'exit').then(([code, signal]) => {
+    throw new Error(`the process of the commands ended with ${String(code ?? signal)}`);
+  });
+  gone.catch(() => undefined);
   const commands: Commands = {
     async run(args, cwd, env = {}) {
       assert.ok(!isBusy, 'one command at a time');
       isBusy = true;
       const line: CommandLine = { args, cwd, env };
       const answer = once(child, 'message') as Promise<[CommandEnded]>;
-      const gone = once(child, 'exit').then(([code, signal]) => {
-        throw new Error(`the process of the commands ended with ${String(code ?? signal)}`);
-      });
-      gone.catch(() => undefined);
       child.send(line);
       const [ended] = await Promise.race([answer, gone]);
       isBusy = false;
