@@ -2,7 +2,8 @@
  * Blobs that the store may not hold and registries are known to: a base image whose files nobody looked into, a layer
  * that a remote cache names. What is known is where to ask; the bytes come when somebody wants them.
  *
- *   <root>/<algorithm>/aa/<rest>.json   { repositories: ["registry/repository", "oci:/directory", …] }, the newest first
+ *   <root>/<algorithm>/aa/<rest>.json   { repositories: ["registry/repository", "oci:/directory", …], lost: […] }, the
+ *                                       newest first; `lost`: those of them that said that they do not have it
  *
  * A layer is made available without its bytes by `addLayer(diffID, descriptor, repository)`: it can then be opened,
  * applied, mounted and pushed as any other, and counts as present when records are looked up.
@@ -11,7 +12,7 @@ import { join } from 'node:path';
 import pLimit from 'p-limit';
 import { readJsonIfExists, writeFileAtomic } from '../base/atomic-file.ts';
 import { algorithmOf, hexOf, type Digest, type DiffID } from '../base/digest.ts';
-import { TsbuildError } from '../base/errors.ts';
+import { isTsbuildError, TsbuildError, type ErrorCode } from '../base/errors.ts';
 import type { Host } from '../base/host.ts';
 import { isJsonObject } from '../base/json.ts';
 import { createSharedSignal, type SharedSignal } from '../base/shared-signal.ts';
@@ -33,6 +34,14 @@ export function layoutPath(repository: string): string | undefined {
   return repository.startsWith(DIRECTORY) ? repository.slice(DIRECTORY.length) : undefined;
 }
 
+/** What a registry, and a layout, says of a blob that it does not have. */
+const LOST: readonly ErrorCode[] = ['REGISTRY_NOT_FOUND', 'BLOB_NOT_FOUND'];
+
+interface Holders {
+  readonly repositories: readonly string[];
+  readonly lost: readonly string[];
+}
+
 /** Per blob; the oldest are forgotten. */
 const MAX_REPOSITORIES = 8;
 const PARALLEL = 4;
@@ -47,7 +56,9 @@ export interface LazyBlobs extends BlobSource {
   /** That a repository (`registry/repository`) holds a blob. Idempotent; the newest is asked first. */
   remember(digest: Digest, repository: string): void;
   repositoriesOf(digest: Digest): readonly string[];
-  /** The store has it, or a repository is known to hold it. */
+  /** That a layer is here as a blob, or a repository holds it that has not said otherwise. */
+  hasLayer(diffID: DiffID): boolean;
+  /** The store has it, or a repository is known to hold it that has not said otherwise. */
   isKnown(blob: Pick<Descriptor, 'digest' | 'size'>): boolean;
   isHere(blob: Pick<Descriptor, 'digest' | 'size'>): boolean;
   /** From the store, else straight from a repository: nothing is kept. */
@@ -81,10 +92,26 @@ export function openLazyBlobs({ root, host, content, compressed, sourceOf }: Laz
     return join(root, algorithmOf(digest), hex.slice(0, 2), `${hex.slice(2)}.json`);
   };
 
-  function repositoriesOf(digest: Digest): readonly string[] {
+  function holdersOf(digest: Digest): Holders {
     const value = readJsonIfExists(place(digest));
-    const list = isJsonObject(value) ? value['repositories'] : undefined;
-    return Array.isArray(list) ? list.filter((each): each is string => typeof each === 'string') : [];
+    const list = (name: string): readonly string[] => {
+      const all = isJsonObject(value) ? value[name] : undefined;
+      return Array.isArray(all) ? all.filter((each): each is string => typeof each === 'string') : [];
+    };
+    return { repositories: list('repositories'), lost: list('lost') };
+  }
+
+  function write(digest: Digest, { repositories, lost }: Holders): void {
+    const text = JSON.stringify(lost.length === 0 ? { repositories } : { repositories, lost });
+    writeFileAtomic(host, place(digest), text);
+  }
+
+  const repositoriesOf = (digest: Digest): readonly string[] => holdersOf(digest).repositories;
+
+  /** It is asked again all the same, when somebody needs the bytes. */
+  function noteLost(digest: Digest, repository: string): void {
+    const { repositories, lost } = holdersOf(digest);
+    if (!lost.includes(repository)) write(digest, { repositories, lost: [...lost, repository] });
   }
 
   const isHere = ({ digest, size }: Pick<Descriptor, 'digest' | 'size'>): boolean =>
@@ -113,6 +140,7 @@ export function openLazyBlobs({ root, host, content, compressed, sourceOf }: Laz
         // why: what was given away already cannot be taken back, so another place could only confuse.
         if (options.signal.aborted) throw error;
         if (isBegun) throw noted(error);
+        if (LOST.some((code) => isTsbuildError(error, code))) noteLost(blob.digest, repository);
         failure ??= error;
       }
     }
@@ -152,15 +180,20 @@ export function openLazyBlobs({ root, host, content, compressed, sourceOf }: Laz
   }
 
   function remember(digest: Digest, repository: string): void {
-    const before = repositoriesOf(digest);
-    if (before[0] === repository) return;
+    const { repositories: before, lost } = holdersOf(digest);
+    if (before[0] === repository && !lost.includes(repository)) return;
     const all = [repository, ...before.filter((each) => each !== repository)];
     const repositories = all.slice(0, MAX_REPOSITORIES);
-    writeFileAtomic(host, place(digest), JSON.stringify({ repositories }));
+    write(digest, { repositories, lost: lost.filter((each) => each !== repository && all.includes(each)) });
   }
 
-  const isKnown = (blob: Pick<Descriptor, 'digest' | 'size'>): boolean =>
-    isHere(blob) || repositoriesOf(blob.digest).length > 0;
+  function isKnown(blob: Pick<Descriptor, 'digest' | 'size'>): boolean {
+    if (isHere(blob)) return true;
+    const { repositories, lost } = holdersOf(blob.digest);
+    return repositories.some((each) => !lost.includes(each));
+  }
+
+  const isNamed = ({ digest }: Pick<Descriptor, 'digest'>): boolean => repositoriesOf(digest).length > 0;
 
   return {
     addLayer(diffID, blob, repository) {
@@ -170,8 +203,9 @@ export function openLazyBlobs({ root, host, content, compressed, sourceOf }: Laz
     dropLayer: (diffID) => compressed.dropOrigins(diffID),
     ofLayer(diffID) {
       const origins = compressed.origins(diffID);
-      return origins.find(isHere) ?? origins.find(isKnown);
+      return origins.find(isHere) ?? origins.find(isKnown) ?? origins.find(isNamed);
     },
+    hasLayer: (diffID) => compressed.origins(diffID).some(isKnown),
     remember,
     repositoriesOf,
     isHere,
@@ -220,6 +254,6 @@ function explained(error: unknown): unknown {
   if (!(error instanceof TsbuildError) || error.code === 'ABORTED') return error;
   return new TsbuildError(error.code, error.message, {
     cause: error,
-    hint: 'the image was known here by its manifest and config alone, and its files are needed now; "tsbuild pull" brings them all beforehand',
+    hint: 'the image was known here by its manifest and config alone, and its files are needed now; "tsbuild pull" brings them all beforehand, and what was built from a cache can be built again',
   });
 }

@@ -6,7 +6,7 @@
  * the same records, so a vertex that they share runs once; what cannot run here is said before anything runs.
  */
 import type { Digest } from '../base/digest.ts';
-import { TsbuildError } from '../base/errors.ts';
+import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import { isFetchFailure } from '../content/lazy-blobs.ts';
 import type { BuildGraph, Vertex } from '../graph/graph.ts';
 import type { StoredImage } from '../image/image-store.ts';
@@ -65,8 +65,9 @@ async function prepareAndBuild(
     try {
       return await buildAll(building);
     } catch (error) {
-      // A registry that had a layer of ours when it was looked up has lost it: it is made again, here.
-      if (!isFetchFailure(error) || options.signal.aborted || !(await prepared.loss.examine())) throw error;
+      // A cache that had a layer of ours when it was looked up has lost it: it is made again, here.
+      const isLoss = isFetchFailure(error) || isTsbuildError(error, 'LAYER_LOST');
+      if (!isLoss || options.signal.aborted || !(await prepared.loss.examine())) throw error;
     }
 }
 
@@ -113,6 +114,8 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
     prepared.contexts.save();
     const image = ownImage(images, engine.options.platform);
     let manifest: Digest | undefined;
+    // Before any of it is an image anywhere.
+    await cache?.bring(images, request.outputs.length > 0);
     const annotations = await cache?.annotationsOf(images);
     for (const pusher of pushers) manifest = await pusher.finish(images, annotations);
     if (request.outputs.length > 0) {
@@ -121,7 +124,6 @@ async function buildAll({ engine, request, prepared, references, options }: Buil
         manifest =
           (await writeOutput(engine, images, references, output, { ...options, annotations })) ?? manifest;
     }
-    await cache?.bring(images);
     for (const reference of references) engine.images.tag(reference, image.id);
     await cache?.finish(images);
     return {

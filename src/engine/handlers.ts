@@ -29,6 +29,7 @@ import { takeFileLock } from './file-lock.ts';
 import type { StepCgroups } from './step-cgroups.ts';
 import type { Engine } from './engine.ts';
 import type { OpenLayer } from './layer-access.ts';
+import type { LayerLoss } from './layer-loss.ts';
 
 /** What every step may use; no part of any key. */
 export interface Resources {
@@ -50,6 +51,7 @@ export interface HandlerInputs {
   /** Brings cache mounts from elsewhere. */
   readonly arrive?: ((mount: CacheMountUse) => Promise<void>) | undefined;
   readonly openLayer: OpenLayer;
+  readonly giveUp?: LayerLoss['giveUp'];
   readonly contexts: Contexts;
   readonly graph: Pick<BuildGraph, 'sourceDateEpoch'>;
   readonly extraHosts: readonly string[];
@@ -73,6 +75,7 @@ export function createHandlers({
   speculates,
   arrive,
   openLayer,
+  giveUp,
   contexts,
   graph,
   extraHosts,
@@ -85,7 +88,7 @@ export function createHandlers({
 }: HandlerInputs): OpenHandlers {
   const { host, images, layers, content, snapshotter, runtime, spool } = engine;
   const { root, resolvConf } = engine.options;
-  const stacks = createStacks({ snapshotter, openLayer });
+  const stacks = createStacks({ snapshotter, openLayer, giveUp });
   const time = graph.sourceDateEpoch === undefined ? {} : { maxMtime: graph.sourceDateEpoch };
   const now = (): number => host.now();
   const copyOptions = {

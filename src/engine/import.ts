@@ -5,6 +5,7 @@ import { formatTime, type Platform } from '../oci/documents.ts';
 import { familiarName, parseReference, withDefaultTag } from '../oci/reference.ts';
 import type { Engine } from './engine.ts';
 import { namingFullDisk } from './full-disk.ts';
+import { withinBudget } from './gc/within-budget.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
 
 const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -30,21 +31,20 @@ export async function importImage(
   using _lease = engine.leases.enter();
   return await namingFullDisk(engine.options.root, () =>
     withVertex(sink, host, vertex, `import ${from} as ${familiarName(reference)}`, async () => {
-      const layer = await normaliseLayer(source, layers, {
-        spool: engine.spool(),
-        signal,
-        onProgress: (current) =>
-          sink.emit({
-            kind: 'transfer',
-            vertex,
-            item: from,
-            action: 'importing',
-            current,
-            unit: 'bytes',
-            done: false,
-            at: host.now(),
-          }),
-      });
+      const onProgress = (current: number): void =>
+        sink.emit({
+          kind: 'transfer',
+          vertex,
+          item: from,
+          action: 'importing',
+          current,
+          unit: 'bytes',
+          done: false,
+          at: host.now(),
+        });
+      const layer = await withinBudget(engine.budget, signal, (inner) =>
+        normaliseLayer(source, layers, { spool: engine.spool(), signal: inner, onProgress }),
+      );
       const created = formatTime(seconds === undefined ? host.now() : seconds * 1000);
       const image = images.put({
         architecture: platform.architecture,

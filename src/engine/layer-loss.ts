@@ -25,6 +25,8 @@ export interface LayerLoss {
   examine(): Promise<boolean>;
   /** undefined: nobody has it. Throws for base images what fetching them throws. */
   readonly openLayer: OpenLayer;
+  /** That a layer cannot be unpacked, whatever its digest; false where it is a base image's. */
+  giveUp(diffID: DiffID, error: Error): boolean;
 }
 
 export interface LayerLossOptions {
@@ -69,7 +71,20 @@ export function createLayerLoss({ engine, access, warn, signal }: LayerLossOptio
       return hasLost;
     },
     openLayer,
+    giveUp(diffID, error) {
+      if (base.has(diffID)) return false;
+      noteLost(diffID, error.message);
+      layers.remove(diffID);
+      return true;
+    },
   };
+
+  function noteLost(diffID: DiffID, reason: string): void {
+    if (lost.size === 0)
+      warn(`layer ${diffID} of an earlier build cannot be had, what makes it is executed again: ${reason}`);
+    lost.add(diffID);
+    blobs.dropLayer(diffID);
+  }
 
   async function openLayer(diffID: DiffID): Promise<Layer | undefined> {
     if (isLost(diffID)) return undefined;
@@ -77,11 +92,7 @@ export function createLayerLoss({ engine, access, warn, signal }: LayerLossOptio
       return await fetch(diffID);
     } catch (error) {
       if (signal.aborted || base.has(diffID) || isTsbuildError(error, 'DISK_FULL')) throw error;
-      const reason = error instanceof Error ? error.message : String(error);
-      if (lost.size === 0)
-        warn(`layer ${diffID} of an earlier build cannot be had, what makes it is executed again: ${reason}`);
-      lost.add(diffID);
-      blobs.dropLayer(diffID);
+      noteLost(diffID, error instanceof Error ? error.message : String(error));
       return undefined;
     }
   }

@@ -1,19 +1,10 @@
 /** Files of OCI layouts and archives, by name, whether they lie in a directory, a tar, or come as a stream. */
-import {
-  closeSync,
-  createReadStream,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { createReadStream, ftruncateSync, readFileSync, readSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDigester, isDigest, pathOf } from '../base/digest.ts';
 import { ioError, TsbuildError } from '../base/errors.ts';
 import { readDescriptor } from '../base/read-descriptor.ts';
+import { openSpool } from '../layer/spool.ts';
 import type { BlobSource, IoOptions } from '../content/roles.ts';
 import { decompress } from '../layer/decompress.ts';
 import { readTar } from '../layer/tar-reader.ts';
@@ -60,9 +51,8 @@ async function spoolArchive(
   stream: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<LayoutFiles> {
-  const path = engine.spool();
-  const fd = openSync(path, 'wx+', 0o600);
-  rmSync(path);
+  const spool = openSpool(engine.spool());
+  const { fd } = spool;
   const members = new Map<string, { readonly offset: number; readonly size: number }>();
   const links = new Map<string, string>();
   let offset = 0;
@@ -80,7 +70,7 @@ async function spoolArchive(
     }
     ftruncateSync(fd, offset);
   } catch (error) {
-    closeSync(fd);
+    spool[Symbol.dispose]();
     throw ioError('read the archive', error);
   }
   const find = (name: string): { readonly offset: number; readonly size: number } | undefined =>
@@ -104,7 +94,7 @@ async function spoolArchive(
         );
       return readRange(fd, member.offset, member.size);
     },
-    [Symbol.dispose]: () => closeSync(fd),
+    [Symbol.dispose]: () => spool[Symbol.dispose](),
   };
 }
 

@@ -9,6 +9,7 @@ import { parseImageConfig, parseManifestOrIndex } from '../oci/parse.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Engine } from './engine.ts';
 import { namingFullDisk } from './full-disk.ts';
+import { withinBudget } from './gc/within-budget.ts';
 import { layoutSource, openFiles, type LayoutFiles } from './layout-files.ts';
 import { storeImage } from './pull.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
@@ -26,16 +27,27 @@ export async function loadImages(
 ): Promise<readonly LoadedImage[]> {
   using _lease = engine.leases.enter();
   return await namingFullDisk(engine.options.root, () =>
-    withVertex(options.sink, engine.host, 'load', 'load images', async () => {
-      using files = await openFiles(engine, source, options.signal);
-      if (files.has('manifest.json')) return await loadDocker(engine, files, options.signal);
-      if (files.has('index.json') && files.has('oci-layout'))
-        return await loadLayout(engine, files, platform, options);
-      throw new TsbuildError('ARCHIVE_INVALID', 'this is neither a docker archive nor an OCI layout', {
-        hint: 'a root file system goes with "tsbuild import"',
-      });
-    }),
+    withVertex(options.sink, engine.host, 'load', 'load images', () =>
+      withinBudget(engine.budget, options.signal, (signal) =>
+        loadFrom(engine, source, platform, { ...options, signal }),
+      ),
+    ),
   );
+}
+
+async function loadFrom(
+  engine: Engine,
+  source: { readonly path: string } | { readonly stream: AsyncIterable<Uint8Array> },
+  platform: Platform,
+  options: CallOptions,
+): Promise<readonly LoadedImage[]> {
+  using files = await openFiles(engine, source, options.signal);
+  if (files.has('manifest.json')) return await loadDocker(engine, files, options.signal);
+  if (files.has('index.json') && files.has('oci-layout'))
+    return await loadLayout(engine, files, platform, options);
+  throw new TsbuildError('ARCHIVE_INVALID', 'this is neither a docker archive nor an OCI layout', {
+    hint: 'a root file system goes with "tsbuild import"',
+  });
 }
 
 function parseJson(bytes: Uint8Array, what: string): unknown {

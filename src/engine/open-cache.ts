@@ -42,6 +42,7 @@ export async function openCache(
       platforms: platforms.length === 0 ? [engine.options.platform] : platforms,
       isBase: (diffID) => loss.isBase(diffID),
       wasLost: (diffID) => loss.wasLost(diffID),
+      openLayer: (diffID) => loss.openLayer(diffID),
     },
     options,
   );

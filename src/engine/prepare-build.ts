@@ -116,6 +116,7 @@ async function prepare(
       speculates: !isAsking && (cache === undefined || cacheFrom.length === 0),
       arrive: cache?.arrive,
       openLayer: loss.openLayer,
+      giveUp: (diffID, error) => loss.giveUp(diffID, error),
       contexts,
       graph,
       extraHosts,

@@ -17,6 +17,7 @@ import { namingFullDisk } from './full-disk.ts';
 import type { ContentStore } from '../content/content-store.ts';
 import type { BlobSource, IoOptions } from '../content/roles.ts';
 import type { Engine } from './engine.ts';
+import { withinBudget } from './gc/within-budget.ts';
 import { transferOptions } from './transfer-progress.ts';
 import { withVertex, type CallOptions } from './with-vertex.ts';
 
@@ -42,10 +43,10 @@ export async function pullImage(
       const vertex = `pull ${name}`;
       const { onNotice } = transferOptions(vertex, 'pulling', engine.host, options);
       const root = await source.resolve(reference, { signal: options.signal, onNotice });
-      const image = await storeImage(engine, source, root, platform, vertex, {
-        ...options,
-        repository: `${reference.registry}/${reference.repository}`,
-      });
+      const repository = `${reference.registry}/${reference.repository}`;
+      const image = await withinBudget(engine.budget, options.signal, (signal) =>
+        storeImage(engine, source, root, platform, vertex, { ...options, signal, repository }),
+      );
       if (reference.digest === undefined) engine.images.tag(reference, image.id);
       return image;
     }),

@@ -59,7 +59,7 @@ export interface ImageStore {
   remove(id: Digest, options?: { readonly keepsConfig: boolean }): void;
   /** undefined where no bytes of it can be had. What lies in a registry is fetched when the tar is read. */
   openLayer(diffID: DiffID, options?: IoOptions): Layer | undefined;
-  /** Its bytes are here, or a registry is known to hold them. */
+  /** Its bytes are here, or a registry is known to hold them, and has not said otherwise. */
   hasLayer(diffID: DiffID): boolean;
   /** Bytes of all its layers, uncompressed where known. */
   sizeOf(image: StoredImage): number;
@@ -216,7 +216,7 @@ export function openImageStore({
       if (!keepsConfig) content.remove(id);
     },
     openLayer,
-    hasLayer: (diffID) => layers.get(diffID) !== undefined || blobs.ofLayer(diffID) !== undefined,
+    hasLayer: (diffID) => layers.get(diffID) !== undefined || blobs.hasLayer(diffID),
     sizeOf: ({ config }) =>
       config.rootfs.diff_ids.reduce(
         (sum, diffID) => sum + (layers.get(diffID)?.size ?? blobs.ofLayer(diffID)?.size ?? 0),

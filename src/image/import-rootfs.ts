@@ -4,7 +4,7 @@
  * The layer is written anew: sorted, clean names, whole seconds, so that the same files give the same layer. File
  * contents pass through a spool on disk, since a tar is not sorted; memory holds names and headers alone.
  */
-import { closeSync, ftruncateSync, readSync } from 'node:fs';
+import { ftruncateSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { compareBytes, toText, type ByteString } from '../base/byte-string.ts';
 import { TsbuildError } from '../base/errors.ts';
@@ -36,16 +36,12 @@ export async function normaliseLayer(
   layers: LayerStore,
   options: NormaliseOptions,
 ): Promise<Layer> {
-  const fd = openSpool(options.spool);
-  try {
-    const kept = await collect(source, fd, options);
-    if (kept.size === 0) throw new TsbuildError('ARCHIVE_INVALID', 'the archive holds no files');
-    using writer = layers.create();
-    await writeSorted(kept, fd, createTarWriter(writer), options.signal);
-    return writer.commit();
-  } finally {
-    closeSync(fd);
-  }
+  using spool = openSpool(options.spool);
+  const kept = await collect(source, spool.fd, options);
+  if (kept.size === 0) throw new TsbuildError('ARCHIVE_INVALID', 'the archive holds no files');
+  using writer = layers.create();
+  await writeSorted(kept, spool.fd, createTarWriter(writer), options.signal);
+  return writer.commit();
 }
 
 async function collect(

@@ -106,7 +106,13 @@ export function createLayerFiles({ content, layers, blobs }: LayerFilesOptions):
       }
     }
     await blobs.fetch(blob, io);
-    return fromStore(diffID, blob, io);
+    try {
+      return await fromStore(diffID, blob, io);
+    } catch (error) {
+      // Its bytes are those of its digest, so it never was that layer.
+      if (isDamage(error) || isTsbuildError(error, 'ARCHIVE_INVALID')) blobs.dropLayer(diffID);
+      throw error;
+    }
   }
 
   return {

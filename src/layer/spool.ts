@@ -1,13 +1,25 @@
-/** Files without a name, for contents of archives that are wanted in another order. */
-import { openSync, rmSync, writeSync } from 'node:fs';
+/** Temporary files, for contents of archives that are wanted in another order. */
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { ioError } from '../base/errors.ts';
 
-/** A descriptor of a new file, which is gone once the caller closes it. `path` must be free. Throws IO_FAILED, DISK_FULL. */
-export function openSpool(path: string): number {
+export interface Spool extends Disposable {
+  readonly fd: number;
+}
+
+/**
+ * A new file, which is gone once it is disposed of; until then its name is there, so that it can be counted. `path` must
+ * be free, and tell its owner (base/owner.ts). Throws IO_FAILED, DISK_FULL.
+ */
+export function openSpool(path: string): Spool {
   try {
     const fd = openSync(path, 'wx+', 0o600);
-    rmSync(path);
-    return fd;
+    return {
+      fd,
+      [Symbol.dispose]() {
+        closeSync(fd);
+        rmSync(path, { force: true });
+      },
+    };
   } catch (error) {
     throw ioError('create a temporary file', error);
   }

@@ -3,4 +3,4 @@
  *
  * why: a dynamic import of a CommonJS package loses its names when it is bundled; a static one keeps them.
  */
-export { Agent, ProxyAgent, request } from 'undici';
+export { Agent, buildConnector, ProxyAgent, request } from 'undici';

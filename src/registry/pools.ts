@@ -2,7 +2,8 @@
  * Connections: one pool per (host, TLS identity, proxy), HTTP/1.1, kept alive. Sends one request as it is: no
  * redirects, no retries, no decoding. A target's query is used byte for byte.
  */
-import type { Agent, Dispatcher, ProxyAgent } from 'undici';
+import { Socket } from 'node:net';
+import type { Agent, buildConnector, Dispatcher, ProxyAgent } from 'undici';
 import { isProxyException } from './address.ts';
 import type { Endpoint } from './endpoints.ts';
 import type { RegistrySettings } from './settings.ts';
@@ -30,9 +31,9 @@ export interface Pools {
 
 export function createPools(settings: RegistrySettings): Pools {
   const identities = createTlsIdentities(settings);
-  const agents = new Map<string, Promise<Agent | ProxyAgent>>();
+  const agents = new Map<string, Promise<Pool>>();
 
-  function agentFor(url: URL, endpoint: Endpoint): Promise<Agent | ProxyAgent> {
+  function poolFor(url: URL, endpoint: Endpoint): Promise<Pool> {
     const identity = identities.of(url.host, endpoint);
     const proxy = proxyFor(url, settings);
     const key = `${url.protocol} ${identity.key} ${proxy ?? ''}`;
@@ -46,8 +47,8 @@ export function createPools(settings: RegistrySettings): Pools {
   async function open(
     identity: ReturnType<typeof identities.of> | undefined,
     proxy: string | undefined,
-  ): Promise<Agent | ProxyAgent> {
-    const { Agent: Direct, ProxyAgent: Proxied } = await import('./http-client.ts');
+  ): Promise<Pool> {
+    const { Agent: Direct, buildConnector, ProxyAgent: Proxied } = await import('./http-client.ts');
     const { connectMs, idleMs, answerMs } = settings.timeouts;
     const tls =
       identity === undefined
@@ -60,9 +61,13 @@ export function createPools(settings: RegistrySettings): Pools {
       pipelining: 1,
       allowH2: false,
     };
-    if (proxy === undefined) return new Direct({ ...common, connect: { timeout: connectMs, ...tls } });
+    const connecting: Connecting = new Set();
+    if (proxy === undefined) {
+      const connect = watched(buildConnector({ timeout: connectMs, allowH2: false, ...tls }), connecting);
+      return { agent: new Direct({ ...common, connect }), connecting, waiting: 0 };
+    }
     const { uri, token } = proxyAddress(proxy);
-    return new Proxied({
+    const agent = new Proxied({
       ...common,
       uri,
       ...(token === undefined ? {} : { token }),
@@ -71,13 +76,14 @@ export function createPools(settings: RegistrySettings): Pools {
       // Plain HTTP goes through a proxy by its absolute form, which every proxy allows.
       proxyTunnel: false,
     });
+    return { agent, connecting, waiting: 0 };
   }
 
   return {
     async send({ method, url, headers, body, answerMs, signal }, endpoint) {
       const parsed = new URL(url);
-      const agent = await agentFor(parsed, endpoint);
-      return agent.request({
+      const pool = await poolFor(parsed, endpoint);
+      const sent = pool.agent.request({
         origin: parsed.origin,
         path: rawPath(url, parsed),
         method,
@@ -86,14 +92,60 @@ export function createPools(settings: RegistrySettings): Pools {
         headersTimeout: answerMs,
         signal,
       });
+      return orAborted(pool, sent, signal);
     },
     async close() {
       for (const opening of agents.values()) {
-        const agent = await opening.catch(() => undefined);
-        await agent?.destroy();
+        const pool = await opening.catch(() => undefined);
+        await pool?.agent.destroy();
       }
     },
   };
+}
+
+type Connecting = Set<Socket>;
+
+interface Pool {
+  readonly agent: Agent | ProxyAgent;
+  /** Sockets that are no connections yet; none where a proxy makes them. */
+  readonly connecting: Connecting;
+  /** Requests without an answer. */
+  waiting: number;
+}
+
+function watched(connector: buildConnector.connector, connecting: Connecting): buildConnector.connector {
+  // Its type says that nothing is returned; a socket is.
+  const connect: (...all: Parameters<buildConnector.connector>) => unknown = connector;
+  return (options, callback) => {
+    const socket = connect(options, (...outcome) => {
+      if (socket instanceof Socket) connecting.delete(socket);
+      callback(...outcome);
+    });
+    if (socket instanceof Socket) connecting.add(socket);
+  };
+}
+
+/**
+ * why: undici looks at the signal when there is a connection, and who makes none may take its time with that. What nobody
+ * waits for would keep the process as long.
+ */
+async function orAborted<T>(pool: Pool, sent: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(new DOMException('This operation was aborted', 'AbortError'));
+  });
+  if (signal.aborted) stop();
+  else signal.addEventListener('abort', stop, { once: true });
+  pool.waiting += 1;
+  try {
+    return await Promise.race([sent, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+    sent.catch(() => undefined);
+    pool.waiting -= 1;
+    if (signal.aborted && pool.waiting === 0)
+      for (const socket of pool.connecting) socket.destroy(new Error('nobody waits for this connection'));
+  }
 }
 
 /** Path and query as they were written: parsing would encode a signed query anew. */

@@ -4,7 +4,7 @@
  * Layers of a pulled base are opened through `openLayer`, so a base that nobody looks into is never unpacked.
  */
 import { chainIDOf, type ChainID, type DiffID } from '../base/digest.ts';
-import { TsbuildError } from '../base/errors.ts';
+import { isTsbuildError, TsbuildError } from '../base/errors.ts';
 import type { Layer } from '../layer/layer.ts';
 import type { SnapshotName, Snapshotter } from '../../snapshotter/snapshotter.ts';
 import type { StackResult } from './result.ts';
@@ -22,6 +22,8 @@ export interface StacksOptions {
   readonly snapshotter: () => Promise<Snapshotter>;
   /** undefined where no bytes of the layer are at hand. */
   readonly openLayer: (diffID: DiffID) => Promise<Layer | undefined>;
+  /** Whether a layer that is no valid one is given up, so that what made it is executed again; else that is an error. */
+  readonly giveUp?: ((diffID: DiffID, error: TsbuildError) => boolean) | undefined;
 }
 
 export function createStacks(options: StacksOptions): Stacks {
@@ -62,7 +64,16 @@ export function createStacks(options: StacksOptions): Stacks {
       throw new TsbuildError('LAYER_LOST', `cannot find the bytes of layer ${diffID}`, {
         hint: 'build again with --no-cache, or pull the base image again with --pull',
       });
-    return (await snapshotter.apply(below, layer)).name;
+    try {
+      return (await snapshotter.apply(below, layer)).name;
+    } catch (error) {
+      const isOthers = isTsbuildError(error, 'ARCHIVE_INVALID') && !made.has(diffID);
+      if (!isOthers || options.giveUp?.(diffID, error) !== true) throw error;
+      throw new TsbuildError('LAYER_LOST', `layer ${diffID} is no valid one: ${error.message}`, {
+        cause: error,
+        hint: 'build again with --no-cache',
+      });
+    }
   }
 
   return {

@@ -19,6 +19,11 @@ export const STEP_TYPE = 'application/vnd.tsbuild.cache.step.v1+json';
 export const PLANS_TYPE = 'application/vnd.tsbuild.cache.plans.v1+json';
 export const PLAN_TYPE = 'application/vnd.tsbuild.cache.plan.v1+gzip';
 
+/** Of the config of a manifest that a cache made. */
+export function isArtifactType(mediaType: string): boolean {
+  return mediaType.startsWith('application/vnd.tsbuild.cache.');
+}
+
 /** Documents up to this size are in their manifests. */
 const MAX_DATA = 16 << 10;
 const MAX_TABLE = 64 << 10;

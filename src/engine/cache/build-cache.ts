@@ -3,6 +3,7 @@
  * and the build goes on.
  */
 import { digestOf, hexOf, type CacheKey, type Digest, type DiffID } from '../../base/digest.ts';
+import { TsbuildError } from '../../base/errors.ts';
 import { canonicalJson, type Json } from '../../base/json.ts';
 import { layoutPath } from '../../content/lazy-blobs.ts';
 import type { BuildGraph, Vertex } from '../../graph/graph.ts';
@@ -17,6 +18,7 @@ import type { RemoteRecords } from '../../solver/remote-records.ts';
 import type { Result } from '../../solver/result.ts';
 import { inOrder } from '../../solver/solve.ts';
 import type { Engine } from '../engine.ts';
+import type { OpenLayer } from '../layer-access.ts';
 import type { CallOptions } from '../with-vertex.ts';
 import type { CachePlace } from './cache-place.ts';
 import { openCacheReader, type CacheReader } from './cache-reader.ts';
@@ -40,6 +42,8 @@ export interface CacheRequest {
   readonly isBase: (diffID: DiffID) => boolean;
   /** Whether a layer turned out to be nowhere: who says that it has it is not believed. */
   readonly wasLost: (diffID: DiffID) => boolean;
+  /** Of a step, verified; undefined: nobody has it, which `wasLost` says from then on. */
+  readonly openLayer: OpenLayer;
 }
 
 export interface BuildCache {
@@ -47,8 +51,12 @@ export interface BuildCache {
   ready(): Promise<void>;
   /** `platform`: as the request has it. */
   forGraph(graph: BuildGraph, platform: Platform): GraphCache;
-  /** Brings layers of the images into the store that lie in directories, which may be gone tomorrow. Throws as fetching. */
-  bring(images: readonly StoredImage[]): Promise<void>;
+  /**
+   * Brings layers of the images into the store that lie in directories, which may be gone tomorrow; with `isExported`
+   * all that caches have, since bytes that go somewhere must be those of the image. Throws LAYER_LOST where they are not,
+   * or nobody has them any more: what makes them has to be executed.
+   */
+  bring(images: readonly StoredImage[], isExported: boolean): Promise<void>;
   /** What the manifests of the images get as annotations; undefined where no cache goes into images. */
   annotationsOf(images: readonly StoredImage[]): Promise<AnnotationsByImage | undefined>;
   /** Waits for the steps that are being written, and writes plans of the graphs that were built. */
@@ -115,6 +123,7 @@ export async function openBuildCache(
       place: reader.place,
       reader,
       form: spec.form,
+      wasLost: request.wasLost,
       warn,
     });
     destinations.push({ writer, mode: spec.mode });
@@ -232,13 +241,17 @@ export async function openBuildCache(
         },
       };
     },
-    async bring(images) {
-      if (!request.from.some(({ kind }) => kind === 'local')) return;
+    async bring(images, isExported) {
+      if (!isExported && !request.from.some(({ kind }) => kind === 'local')) return;
       for (const diffID of new Set(images.flatMap(({ config }) => config.rootfs.diff_ids))) {
         const blob = engine.layers.get(diffID) === undefined ? engine.blobs.ofLayer(diffID) : undefined;
-        const [holder = ''] = blob === undefined ? [] : engine.blobs.repositoriesOf(blob.digest);
-        if (blob !== undefined && layoutPath(holder) !== undefined)
-          await engine.blobs.fetch(blob, { signal });
+        if (blob === undefined) continue;
+        const [holder = ''] = engine.blobs.repositoriesOf(blob.digest);
+        const isLocal = layoutPath(holder) !== undefined;
+        if (request.isBase(diffID)) {
+          if (isLocal) await engine.blobs.fetch(blob, { signal });
+        } else if ((isLocal || isExported) && (await request.openLayer(diffID)) === undefined)
+          throw new TsbuildError('LAYER_LOST', `cannot find the bytes of layer ${diffID}`);
       }
     },
     async annotationsOf(images) {

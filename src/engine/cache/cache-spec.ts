@@ -45,3 +45,13 @@ export function stepTag(hex: string): string {
 export function mountTag(hex: string): string {
   return `tsm-${hex.slice(0, 32)}`;
 }
+
+/** `name` may be what anybody calls anything. */
+export function isStepTag(name: string): boolean {
+  return /^tsb-[0-9a-f]{32}$/.test(name);
+}
+
+/** A step's or a cache mount's. */
+export function isKeptTag(name: string): boolean {
+  return /^ts[bm]-[0-9a-f]{32}$/.test(name);
+}

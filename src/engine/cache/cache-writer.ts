@@ -6,10 +6,10 @@
  */
 import pLimit from 'p-limit';
 import { hexOf, type CacheKey, type DiffID } from '../../base/digest.ts';
-import { isTsbuildError, TsbuildError, type ErrorCode } from '../../base/errors.ts';
+import { TsbuildError } from '../../base/errors.ts';
 import { copyBlob } from '../../content/copy-image.ts';
 import { isFetchFailure } from '../../content/lazy-blobs.ts';
-import type { BlobSource } from '../../content/roles.ts';
+import type { BlobSink, BlobSource } from '../../content/roles.ts';
 import type { LayerForm } from '../../layer/layer-form.ts';
 import type { Descriptor } from '../../oci/documents.ts';
 import type { StepRecord } from '../../solver/handler.ts';
@@ -25,10 +25,11 @@ import {
   type Document,
   type PlanEntry,
 } from './artifacts.ts';
+import { isCacheDamage } from './cache-damage.ts';
 import type { CachePlace } from './cache-place.ts';
 import { plansIn, type CacheReader } from './cache-reader.ts';
 import { stepTag } from './cache-spec.ts';
-import { PLAN_MS, STALL_MS, whileMoving, within } from './patience.ts';
+import { PLAN_MS, STALL_MS, STEP_MS, whileMoving, within } from './patience.ts';
 import { serializePlan, type Plan } from './plan-document.ts';
 import { MAX_STEP, serializeStep, type TravellingStep } from './step-document.ts';
 
@@ -55,6 +56,8 @@ export interface WriterOptions extends CallOptions {
   /** Of the same place: what is there need not be written. */
   readonly reader: CacheReader;
   readonly form: LayerForm;
+  /** Whether a layer could not be had from where it was said to be: what holds it is not believed either. */
+  readonly wasLost: (diffID: DiffID) => boolean;
   readonly warn: (message: string) => void;
 }
 
@@ -65,6 +68,9 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
   const io = transferOptions(vertex, 'exporting', host, options);
   const limit = pLimit(PARALLEL);
   const steps = new Map<CacheKey, { readonly layers: number; readonly written: Promise<void> }>();
+  /** Lost ones that were put here once more. */
+  const healed = new Set<DiffID>();
+  const isMissing = (diffID: DiffID): boolean => options.wasLost(diffID) && !healed.has(diffID);
   const layers = new Map<DiffID, Promise<Descriptor>>();
   const there = new Map<DiffID, Descriptor>();
   let isBroken = false;
@@ -86,12 +92,12 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
   }
 
   /** Who gave no answer when it was read is not waited for as long once more. */
-  const stallMs = (): number => (reader.isBroken() ? PLAN_MS : STALL_MS);
+  const stallMs = (): number => (reader.isBroken() ? STEP_MS : STALL_MS);
 
-  async function put(blob: Descriptor, from: BlobSource): Promise<void> {
+  async function put(blob: Descriptor, from: BlobSource, sink = place.sink): Promise<void> {
     announce();
     await whileMoving(stallMs(), signal, (inner, moved) =>
-      copyBlob(blob, from, place.sink, {
+      copyBlob(blob, from, sink, {
         signal: inner,
         onNotice: io.onNotice,
         onProgress(each, current, done) {
@@ -110,6 +116,14 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
   }
 
   function putLayer(diffID: DiffID): Promise<Descriptor> {
+    if (isMissing(diffID)) {
+      forget([diffID]);
+      healed.add(diffID);
+      layers.set(
+        diffID,
+        limit(() => uploadLayer(diffID, { ...place.sink, has: () => Promise.resolve(false) })),
+      );
+    }
     const known = there.get(diffID);
     if (known !== undefined) return Promise.resolve(known);
     const running = layers.get(diffID) ?? limit(() => uploadLayer(diffID));
@@ -117,37 +131,65 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
     return running;
   }
 
-  async function uploadLayer(diffID: DiffID): Promise<Descriptor> {
+  /** The place is asked again whether it has them. */
+  function forget(diffIDs: readonly DiffID[]): void {
+    for (const diffID of diffIDs) {
+      there.delete(diffID);
+      layers.delete(diffID);
+    }
+  }
+
+  async function uploadLayer(diffID: DiffID, sink?: BlobSink): Promise<Descriptor> {
     if (isBroken) throw new TsbuildError('ABORTED', 'the cache is no longer written');
     const { mediaType, digest, size } = await engine.forms.descriptorOf(diffID, form, signal);
     const descriptor = { mediaType, digest, size };
-    await put(descriptor, engine.forms.source);
+    await put(descriptor, engine.forms.source, sink);
     engine.blobs.remember(digest, place.repository);
     there.set(diffID, descriptor);
     return descriptor;
   }
 
   function learn({ blobs }: TravellingStep): void {
-    for (const [diffID, blob] of blobs) there.set(diffID, blob);
+    for (const [diffID, blob] of blobs) if (!options.wasLost(diffID)) there.set(diffID, blob);
   }
 
   async function write(record: StepRecord, wanted: readonly DiffID[]): Promise<void> {
     const before = await reader.find(record.key as CacheKey);
     if (before !== undefined) learn(before);
-    if (before !== undefined && wanted.every((diffID) => before.blobs.has(diffID))) return;
-    const blobs = new Map<DiffID, Descriptor>();
-    for (const diffID of wanted) {
-      const blob = await putLayer(diffID).catch(missing);
-      if (blob !== undefined) blobs.set(diffID, blob);
+    if (before !== undefined && wanted.every((diffID) => before.blobs.has(diffID) && !isMissing(diffID)))
+      return;
+    try {
+      await writeStep(record, wanted);
+    } catch (error) {
+      if (place.sink.isIncomplete?.(error) !== true) throw error;
+      // What an earlier build put there is there no more.
+      forget(wanted);
+      await writeStep(record, wanted);
     }
+  }
+
+  async function writeStep(record: StepRecord, wanted: readonly DiffID[]): Promise<void> {
+    const blobs = await blobsOf(wanted);
     const document = documentOf(STEP_TYPE, serializeStep({ record, blobs }));
     if (document.descriptor.size > MAX_STEP || isBroken) return;
     await put(document.descriptor, { open: () => once(document.bytes) });
     await publish(stepTag(hexOf(record.key)), stepManifest(document, [...blobs.values()]));
   }
 
+  async function blobsOf(wanted: readonly DiffID[]): Promise<ReadonlyMap<DiffID, Descriptor>> {
+    const blobs = new Map<DiffID, Descriptor>();
+    for (const diffID of wanted) {
+      const blob = await putLayer(diffID).catch(missing);
+      if (blob !== undefined) blobs.set(diffID, blob);
+    }
+    return blobs;
+  }
+
   /** All plans of the tag, this build's in the place of their like; undefined: nothing has changed. */
-  async function merged(own: readonly PlanEntry[]): Promise<readonly PlanEntry[] | undefined> {
+  async function merged(
+    own: readonly PlanEntry[],
+    keeps: (entry: PlanEntry) => Promise<boolean>,
+  ): Promise<readonly PlanEntry[] | undefined> {
     const isSame = (a: PlanEntry, entries: readonly PlanEntry[] | undefined): boolean =>
       entries?.some(({ id, document }) => id === a.id && document.digest === a.document.digest) === true;
     const before = await reader.found;
@@ -160,7 +202,10 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
       return undefined;
     }
     const others = entries.filter(({ id }) => own.every((each) => each.id !== id));
-    return [...own, ...others.sort((a, b) => b.written - a.written)].slice(0, MAX_PLANS);
+    const kept: PlanEntry[] = [];
+    for (const entry of others.sort((a, b) => b.written - a.written))
+      if (await keeps(entry)) kept.push(entry);
+    return [...own, ...kept].slice(0, MAX_PLANS);
   }
 
   /** undefined: the tag is none of a cache. */
@@ -170,6 +215,27 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
   }
 
   async function writePlans(drafts: readonly PlanDraft[]): Promise<void> {
+    const travelling = [...there.keys()];
+    try {
+      await writeEntries(drafts, () => Promise.resolve(true));
+    } catch (error) {
+      if (place.sink.isIncomplete?.(error) !== true) throw error;
+      forget(travelling);
+      await blobsOf(travelling);
+      await writeEntries(drafts, isWhole);
+    }
+  }
+
+  async function isWhole({ layers: named }: PlanEntry): Promise<boolean> {
+    const found = await Promise.all(named.map((blob) => limit(() => place.sink.has(blob, { signal }))));
+    return found.every(Boolean);
+  }
+
+  /** `keeps`: whether a plan of another build stays. */
+  async function writeEntries(
+    drafts: readonly PlanDraft[],
+    keeps: (entry: PlanEntry) => Promise<boolean>,
+  ): Promise<void> {
     const own: PlanEntry[] = [];
     const documents: Document[] = [];
     for (const { id, title, ...draft } of drafts) {
@@ -192,7 +258,7 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
         layers: [...blobs.values()],
       });
     }
-    const entries = await merged(own);
+    const entries = await merged(own, keeps);
     if (entries === undefined) return;
     const { table, manifest } = plansManifest(entries);
     for (const { descriptor, bytes } of [...documents, table])
@@ -205,7 +271,8 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
     keep(record, wanted) {
       const key = record.key as CacheKey;
       const before = steps.get(key);
-      if (isBroken || (before !== undefined && before.layers >= wanted.length)) return;
+      if (isBroken) return;
+      if (before !== undefined && before.layers >= wanted.length && !wanted.some(isMissing)) return;
       const written = Promise.resolve(before?.written)
         .then(() => write(record, wanted))
         .catch(failed);
@@ -223,18 +290,9 @@ export function createCacheWriter(options: WriterOptions): CacheWriter {
 
 /** Plans that nobody can read any more are replaced: else the cache would stay without one for ever. */
 function nothingOfDamage(error: unknown): readonly PlanEntry[] {
-  if (DAMAGE.some((code) => isTsbuildError(error, code))) return [];
+  if (isCacheDamage(error)) return [];
   throw error;
 }
-
-const DAMAGE: readonly ErrorCode[] = [
-  'CACHE_INVALID',
-  'IMAGE_INVALID',
-  'DIGEST_MISMATCH',
-  'SIZE_MISMATCH',
-  'BLOB_NOT_FOUND',
-  'REGISTRY_NOT_FOUND',
-];
 
 /** A layer that another cache has lost: the step is worth its record without it. */
 function missing(error: unknown): undefined {

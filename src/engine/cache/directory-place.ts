@@ -4,43 +4,50 @@
  *
  *   blobs/sha256/…      as layouts have them
  *   tags/<tag>.json     one descriptor each, by rename: writers of different tags do not meet
- *   index.json          all of them, for other tools; written with every plan
+ *   index.json          all of them, for other tools; written with every plan, and what others named in it stays
  *
- * `tidy` removes what no tag leads to, so that a directory that CI keeps does not grow for ever.
+ * `tidy` removes what no tag leads to, so that a directory that CI keeps does not grow for ever; nothing where others
+ * keep something too.
  *
  * Spec: OCI image-spec v1.1.1, image-layout.md.
  */
-import { closeSync, existsSync, openSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJsonIfExists, writeFileAtomic } from '../../base/atomic-file.ts';
-import { createDigester, isDigest, pathOf, type Digest } from '../../base/digest.ts';
+import { createDigester, pathOf, type Digest } from '../../base/digest.ts';
 import { namesIn } from '../../base/directory-names.ts';
 import { ioError, TsbuildError } from '../../base/errors.ts';
 import type { Host } from '../../base/host.ts';
 import { collect } from '../../content/copy-image.ts';
 import { layoutRepository } from '../../content/lazy-blobs.ts';
 import { layoutSink, LAYOUT_VERSION } from '../../exporter/oci-layout.ts';
-import { MEDIA_TYPES, type Descriptor, type Index } from '../../oci/documents.ts';
-import { MAX_DOCUMENT, parseDescriptor, parseManifestOrIndex } from '../../oci/parse.ts';
+import { MEDIA_TYPES, type Descriptor } from '../../oci/documents.ts';
+import { MAX_DOCUMENT, parseDescriptor } from '../../oci/parse.ts';
 import { directoryFiles, layoutSource } from '../layout-files.ts';
 import type { CachePlace } from './cache-place.ts';
+import {
+  checkDirectories,
+  foreignEntries,
+  nameOfEntry,
+  sweepLayout,
+  type IndexEntry,
+} from './shared-layout.ts';
 import { invalid } from './step-document.ts';
 
-/** Blobs this young may belong to a tag that is about to be written. */
-const YOUNG_MS = 3_600_000;
 const RANGE_READ = 1 << 20;
 /** A descriptor has some hundred bytes. */
 const MAX_TAG = 1 << 20;
-
-/** Steps stay so long beyond the plans that have them: builds that were killed leave no plan. */
-const KEEP_STEPS_MS = 7 * 86_400_000;
 
 export function createDirectoryPlace(directory: string, tag: string, host: Host): CachePlace {
   const tags = join(directory, 'tags');
   const source = layoutSource(directoryFiles(directory));
   const pathOfBlob = (digest: Digest): string => join(directory, 'blobs', pathOf(digest));
   let sink: ReturnType<typeof layoutSink> | undefined;
-  const opened = (): ReturnType<typeof layoutSink> => (sink ??= layoutSink(directory, host));
+
+  function opened(): ReturnType<typeof layoutSink> {
+    if (sink === undefined) checkDirectories(directory);
+    return (sink ??= layoutSink(directory, host));
+  }
 
   function tagged(name: string): Descriptor | undefined {
     const path = join(tags, `${name}.json`);
@@ -60,14 +67,22 @@ export function createDirectoryPlace(directory: string, tag: string, host: Host)
     return digester.digest() === digest;
   }
 
-  function writeIndex(): void {
-    const manifests = tagNames().flatMap((name): readonly Descriptor[] => {
+  function writeIndex(foreign: readonly IndexEntry[]): void {
+    const own = tagNames().flatMap((name): readonly Descriptor[] => {
       const descriptor = tagged(name);
       if (descriptor === undefined) return [];
       return [{ ...descriptor, annotations: { 'org.opencontainers.image.ref.name': name } }];
     });
-    const index: Index = { schemaVersion: 2, mediaType: MEDIA_TYPES.index, manifests };
+    const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.index, manifests: [...foreign, ...own] };
     writeFileAtomic(host, join(directory, 'index.json'), JSON.stringify(index));
+  }
+
+  /** What the user named may be an image in somebody's layout: it is found, as in a registry, and stays. */
+  function named(name: string): Descriptor | undefined {
+    const own = tagged(name);
+    if (own !== undefined || name !== tag) return own;
+    const entry = foreignEntries(directory, []).find((each) => nameOfEntry(each) === name);
+    return entry === undefined ? undefined : parseDescriptor(entry, `${name} of index.json`, invalid);
   }
 
   function tagNames(): readonly string[] {
@@ -88,7 +103,7 @@ export function createDirectoryPlace(directory: string, tag: string, host: Host)
       put: (blob, open, io) => opened().put(blob, open, io),
     },
     async fetch(name, { signal }) {
-      const descriptor = tagged(name);
+      const descriptor = named(name);
       if (descriptor === undefined || !existsSync(pathOfBlob(descriptor.digest))) return undefined;
       if (descriptor.size > MAX_DOCUMENT) throw invalid(`a manifest has ${descriptor.size} bytes`);
       return { descriptor, bytes: await collect(source.open(descriptor, { signal })) };
@@ -112,52 +127,20 @@ export function createDirectoryPlace(directory: string, tag: string, host: Host)
       writeFileAtomic(host, join(tags, `${name}.json`), JSON.stringify(descriptor));
       if (!existsSync(join(directory, 'oci-layout')))
         writeFileAtomic(host, join(directory, 'oci-layout'), LAYOUT_VERSION);
-      if (name === tag) writeIndex();
+      if (name === tag) writeIndex(foreignEntries(directory, tagNames()));
     },
     tidy() {
       try {
-        sweep(directory, { names: tagNames(), tagged, now: host.now() });
-        writeIndex();
+        const names = tagNames();
+        const foreign = foreignEntries(directory, names);
+        // What others keep here leads to blobs that only they know of.
+        if (foreign.length === 0) sweepLayout(directory, { names, tagged, now: host.now() });
+        writeIndex(foreign);
       } catch (error) {
         throw ioError(`tidy ${JSON.stringify(directory)}`, error);
       }
     },
   };
-}
-
-interface Sweep {
-  readonly names: readonly string[];
-  readonly tagged: (name: string) => Descriptor | undefined;
-  readonly now: number;
-}
-
-function sweep(directory: string, { names, tagged, now }: Sweep): void {
-  const live = new Set<string>();
-  for (const name of names) {
-    const path = join(directory, 'tags', `${name}.json`);
-    const isOld = now - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) > KEEP_STEPS_MS;
-    if (isOld && name.startsWith('tsb-')) rmSync(path, { force: true });
-    else for (const digest of digestsBelow(directory, tagged(name))) live.add(digest);
-  }
-  for (const name of namesIn(join(directory, 'blobs/sha256'))) {
-    const path = join(directory, 'blobs/sha256', name);
-    const isYoung = now - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < YOUNG_MS;
-    if (!isYoung && !live.has(`sha256:${name}`)) rmSync(path, { force: true });
-  }
-}
-
-/** The manifest and what it names; what cannot be read leads to nothing. */
-function digestsBelow(directory: string, manifest: Descriptor | undefined): readonly string[] {
-  if (manifest === undefined || !isDigest(manifest.digest)) return [];
-  try {
-    const bytes = directoryFiles(directory).read(`blobs/${pathOf(manifest.digest)}`);
-    const parsed = parseManifestOrIndex(bytes, manifest.digest);
-    const named =
-      parsed.kind === 'index' ? parsed.index.manifests : [parsed.manifest.config, ...parsed.manifest.layers];
-    return [manifest.digest, ...named.map(({ digest }) => digest)];
-  } catch {
-    return [manifest.digest];
-  }
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

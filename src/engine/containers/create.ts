@@ -10,6 +10,7 @@ import type { IsolationOptions } from '../../runtime/container-options.ts';
 import { parseExposed, publishAll } from '../../runtime/network/port-spec.ts';
 import type { Engine } from '../engine.ts';
 import { snapshotOfImage } from '../export-rootfs.ts';
+import { withinBudget } from '../gc/within-budget.ts';
 import { pullImage } from '../pull.ts';
 import type { CallOptions } from '../with-vertex.ts';
 import { commandOf, healthCheckOf, mergeEnv, stopSignalOf } from './image-wishes.ts';
@@ -38,7 +39,9 @@ export async function createContainer(
 ): Promise<StoredContainer> {
   using _lease = engine.leases.enter();
   const image = await findImage(engine, request, options);
-  const snapshot = await snapshotOfImage(engine, image, options);
+  const snapshot = await withinBudget(engine.budget, options.signal, (signal) =>
+    snapshotOfImage(engine, image, { ...options, signal }),
+  );
   const { config } = image.config;
   const asked = request.user ?? config.User ?? '';
   const user = await imageUser(engine, {

@@ -11,6 +11,7 @@ import { isJsonObject } from '../../base/json.ts';
 import { isOwnerAlive } from '../../base/owner.ts';
 import { parseRecord } from '../../solver/records.ts';
 import type { StepRecord } from '../../solver/handler.ts';
+import { readHeld } from './leases.ts';
 import { sizeOfTree, type SizeNotes } from './tree-size.ts';
 
 /** A file or a directory that can be moved away as one. */
@@ -152,6 +153,8 @@ function* cacheItems(
   notes: SizeNotes,
 ): Generator<[string, Item & { readonly id: string | undefined }]> {
   const directory = join(root, 'run/caches');
+  // Steps write into these: what was noted of them is over.
+  const inUse = readHeld(root).cache;
   for (const name of namesIn(directory)) {
     // What is being made or removed has its owner's name behind a dot.
     if (!/^[0-9a-f]{64}(?:-\d+)?$/.test(name)) continue;
@@ -160,7 +163,8 @@ function* cacheItems(
     const used = statIfThere(note)?.mtimeMs ?? statIfThere(path)?.mtimeMs;
     const value = readJsonIfExists(note);
     const id = isJsonObject(value) && typeof value['id'] === 'string' ? value['id'] : undefined;
-    if (used !== undefined) yield [name, { path, size: sizeOfTree(path, notes, used), used, id }];
+    if (used !== undefined)
+      yield [name, { path, size: sizeOfTree(path, inUse.has(name) ? undefined : notes, used), used, id }];
   }
 }
 
@@ -231,17 +235,27 @@ export function chainsOfLayers(diffIDs: readonly DiffID[]): readonly ChainID[] {
   return chains;
 }
 
-/** Bytes of what is being written now: drafts of blobs and layers, snapshots that are not committed. */
+/**
+ * Bytes of what is being written now: drafts of blobs and layers, snapshots that are not committed, cache mounts that
+ * arrive, what is unpacked or packed later.
+ */
 export function unfinishedSize(root: string): number {
   const places = [
     join(root, 'content/partial'),
     join(root, 'layers/partial'),
+    join(root, 'spool'),
     ...namesIn(join(root, 'snapshots')).map((driver) => join(root, 'snapshots', driver, 'staging')),
   ];
   let sum = 0;
   for (const place of places)
     for (const name of namesIn(place))
       if (isOwnerAlive(name)) sum += sizeOfTree(join(place, name), undefined);
+  const caches = join(root, 'run/caches');
+  for (const name of namesIn(caches)) {
+    // NAME.OWNER
+    const [, owner] = /^[^.]+\.(.+)$/.exec(name) ?? [];
+    if (owner !== undefined && isOwnerAlive(owner)) sum += sizeOfTree(join(caches, name), undefined);
+  }
   return sum;
 }
 

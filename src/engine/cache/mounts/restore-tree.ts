@@ -24,6 +24,7 @@ import { setTimeNs } from '../../../../native/sys.ts';
 import { fsPath, type ByteString } from '../../../base/byte-string.ts';
 import { ioError } from '../../../base/errors.ts';
 import { openDirectoryTree } from '../../../layer/open-tree.ts';
+import { MAX_CHUNK } from './chunker.ts';
 import type { MountEntry, MountFile, PlacedChunk } from './mount-index.ts';
 import { createOpener, keyOfStat, type KnownFile, type Opener, type ScannedEntry } from './scan.ts';
 
@@ -184,7 +185,11 @@ function readKnown(
   }
 }
 
+const ZEROS = Buffer.alloc(MAX_CHUNK);
+
+/** The file is as large as it becomes, and holds zeros where nothing was written. */
 function writeAt({ path, offset }: Place, bytes: Uint8Array): void {
+  if (ZEROS.subarray(0, bytes.byteLength).equals(bytes)) return;
   const fd = openSync(path, 'r+');
   try {
     for (let at = 0; at < bytes.byteLength; )

@@ -13,6 +13,7 @@ import type { Engine } from '../../engine.ts';
 import { transferOptions } from '../../transfer-progress.ts';
 import { withVertex, type CallOptions } from '../../with-vertex.ts';
 import { documentOf, mountManifest, type Document } from '../artifacts.ts';
+import { isCacheDamage } from '../cache-damage.ts';
 import type { CachePlace } from '../cache-place.ts';
 import { mountTag } from '../cache-spec.ts';
 import { PLAN_MS, STALL_MS, whileMoving, within } from '../patience.ts';
@@ -40,6 +41,8 @@ export interface SaveOptions extends CallOptions {
   readonly place: CachePlace;
   readonly mount: MountUse;
   readonly statePath: string;
+  /** What the place has of it cannot be read: all of it is written anew. */
+  readonly isDamaged: boolean;
 }
 
 /** Throws REGISTRY_*, IO_FAILED. */
@@ -47,17 +50,28 @@ export async function saveMount(options: SaveOptions): Promise<void> {
   const { engine, place, mount, sink, signal } = options;
   const vertex = `cache mount ${mount.name} to ${place.name}`;
   await withVertex(sink, engine.host, vertex, `exporting cache mount ${mount.id} to ${place.name}`, () =>
-    whileMoving(STALL_MS, signal, (inner, moved) => save({ ...options, signal: inner }, vertex, moved)),
+    whileMoving(STALL_MS, signal, async (inner, moved) => {
+      const saving = { ...options, signal: inner };
+      try {
+        await save(saving, vertex, moved);
+      } catch (error) {
+        const isDamage = isCacheDamage(error) || place.sink.isIncomplete?.(error) === true;
+        if (options.isDamaged || !isDamage) throw error;
+        await save({ ...saving, isDamaged: true }, vertex, moved);
+      }
+    }),
   );
 }
 
 async function save(options: SaveOptions, vertex: string, moved: () => void): Promise<void> {
-  const { engine, place, mount, statePath, signal } = options;
+  const { engine, place, mount, statePath, isDamaged, signal } = options;
   const { host, content, spool } = engine;
   const io = transferOptions(vertex, 'exporting', host, options);
   const asking = { signal, onNotice: io.onNotice };
+  // What is damaged is there, too.
+  const sink = isDamaged ? { ...place.sink, has: () => Promise.resolve(false) } : place.sink;
   const put = (blob: Descriptor, from: BlobSource): Promise<void> =>
-    copyBlob(blob, from, place.sink, {
+    copyBlob(blob, from, sink, {
       ...asking,
       onProgress(each, current, done) {
         moved();
@@ -65,9 +79,9 @@ async function save(options: SaveOptions, vertex: string, moved: () => void): Pr
       },
     });
 
-  const before = await within(PLAN_MS, signal, (inner) =>
-    findMount(place, mount.name, { ...asking, signal: inner }),
-  );
+  const before = isDamaged
+    ? undefined
+    : await within(PLAN_MS, signal, (inner) => findMount(place, mount.name, { ...asking, signal: inner }));
   const known = before === undefined ? [] : await readEntries(place, before, content, asking);
   const placed = before === undefined ? new Map<string, PlacedChunk>() : chunksOf(before, known);
   const state = readMountState(statePath);

@@ -24,6 +24,7 @@ import type { Engine } from '../../engine.ts';
 import { transferOptions } from '../../transfer-progress.ts';
 import { withVertex, type CallOptions } from '../../with-vertex.ts';
 import type { CachePlace } from '../cache-place.ts';
+import { isCacheDamage } from '../cache-damage.ts';
 import { PLAN_MS, STALL_MS, whileMoving, within } from '../patience.ts';
 import { fetchChunks } from './fetch-chunks.ts';
 import type { MountEntry } from './mount-index.ts';
@@ -32,7 +33,7 @@ import { TICK_MS, type MountUse } from './mount-use.ts';
 import { findMount, readEntries, type RemoteMount } from './remote-mount.ts';
 import { filesOf, restoreTree } from './restore-tree.ts';
 import { saveMount } from './save-mount.ts';
-import { scanMount } from './scan.ts';
+import { scanMount, type ScannedEntry } from './scan.ts';
 import { removeTree } from '../../../base/remove-tree.ts';
 
 /** Not what is damaged, which may be one mount alone. */
@@ -67,6 +68,8 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
   const warned = new Set<string>();
   /** What of which place was given up: the next mount would wait as long for the same answer. */
   const givenUp = new Set<string>();
+  /** Mounts of which a place has not everything that it says. */
+  const damaged = new Set<string>();
   const statePath = (name: string): string =>
     join(engine.options.root, 'run/cache-states', `${name}.json.gz`);
 
@@ -91,6 +94,7 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
         await arriveFrom(place, mount, remote);
         return;
       } catch (error) {
+        if (isCacheDamage(error)) damaged.add(`${mount.name} ${place.name}`);
         failed('read', place, error);
       }
     }
@@ -135,6 +139,7 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
           state === undefined
             ? undefined
             : await scanMount(directory, { signal: inner, known: state.files, settledAt: 0 });
+        engine.budget.reserve(() => Math.max(0, bytesOf(entries) - bytesOf(scanned?.entries ?? [])));
         mkdirSync(target, { recursive: true, mode: 0o700 });
         await restoreTree({
           old: scanned === undefined ? undefined : { directory, entries: scanned.entries },
@@ -180,7 +185,13 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
     for (const place of destinations) {
       if (givenUp.has(`write ${place.name}`)) continue;
       try {
-        await saveMount({ ...options, place, mount, statePath: statePath(mount.name) });
+        await saveMount({
+          ...options,
+          place,
+          mount,
+          statePath: statePath(mount.name),
+          isDamaged: damaged.has(`${mount.name} ${place.name}`),
+        });
       } catch (error) {
         failed('write', place, error);
       }
@@ -199,6 +210,10 @@ export function openTravellingMounts(options: TravellingMountsOptions): Travelli
       for (const mount of used.values()) await save(mount);
     },
   };
+}
+
+function bytesOf(entries: readonly (MountEntry | ScannedEntry)[]): number {
+  return entries.reduce((sum, entry) => sum + (entry.kind === 'file' ? entry.size : 0), 0);
 }
 
 function progressOf(digest: Digest, size: number): Descriptor {

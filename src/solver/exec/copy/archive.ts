@@ -2,7 +2,7 @@
  * ADD of an archive: recognised by content, read once into a spool of bodies and a list of entries, because a
  * layer is sorted and an archive is not.
  */
-import { closeSync, ftruncateSync, readSync } from 'node:fs';
+import { ftruncateSync, readSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { readDescriptor } from '../../../base/read-descriptor.ts';
 import { layerEntryOf } from '../../../layer/archive-entry.ts';
@@ -42,14 +42,14 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
       entries.push({ entry: layerEntryOf(entry), offset });
       if (entry.type !== 'file' || entry.size === 0) continue;
       requireSpace(dirname(spool), entry.size);
-      if (bytes !== undefined) writeSpool(out, bytes, offset);
-      else for await (const piece of pieces()) writeSpool(out, piece.bytes, offset + piece.offset);
+      if (bytes !== undefined) writeSpool(out.fd, bytes, offset);
+      else for await (const piece of pieces()) writeSpool(out.fd, piece.bytes, offset + piece.offset);
       offset += entry.size;
     }
-    ftruncateSync(out, offset);
+    ftruncateSync(out.fd, offset);
   } catch (error) {
-    closeSync(out);
+    out[Symbol.dispose]();
     throw error;
   }
-  return { entries, fd: out, [Symbol.dispose]: () => closeSync(out) };
+  return { entries, fd: out.fd, [Symbol.dispose]: () => out[Symbol.dispose]() };
 }
