@@ -63,9 +63,11 @@ async function spoolArchive(
         links.set(entry.path, resolveLink(entry.path, entry.linkname, entry.type === 'hardlink'));
       if (entry.type !== 'file') continue;
       members.set(entry.path, { offset, size: entry.size });
-      for await (const { offset: from, bytes } of pieces())
+      for await (const { offset: from, bytes } of pieces()) {
+        signal.throwIfAborted();
         for (let at = 0; at < bytes.byteLength; )
           at += writeSync(fd, bytes, at, bytes.byteLength - at, offset + from + at);
+      }
       offset += entry.size;
     }
     ftruncateSync(fd, offset);

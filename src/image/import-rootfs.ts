@@ -58,7 +58,11 @@ async function collect(
     if (entry.type !== 'file') continue;
     requireSpace(dirname(spool), entry.size);
     if (bytes !== undefined) writeSpool(fd, bytes, offset);
-    else for await (const piece of pieces()) writeSpool(fd, piece.bytes, offset + piece.offset);
+    else
+      for await (const piece of pieces()) {
+        signal.throwIfAborted();
+        writeSpool(fd, piece.bytes, offset + piece.offset);
+      }
     offset += entry.size;
   }
   ftruncateSync(fd, offset);

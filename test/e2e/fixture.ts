@@ -239,6 +239,8 @@ export async function freePort(): Promise<number> {
 export interface RunningRegistry extends AsyncDisposable {
   /** `127.0.0.1:PORT`. */
   readonly host: string;
+  /** Where it keeps its configuration, and what it holds in `data`. */
+  readonly directory: string;
 }
 
 export interface RegistryTls {
@@ -278,6 +280,7 @@ export async function startRegistry(
   }
   return {
     host,
+    directory: home,
     async [Symbol.asyncDispose]() {
       const gone = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');

@@ -1,10 +1,10 @@
 /** `system df`, `prune` in its kinds, and storage.max, as users see them. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { eventually, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
+import { CLI, eventually, importBusybox, leftovers, openWorkspace, type Workspace } from './fixture.ts';
 
 let space: Workspace;
 before(() => {
@@ -193,6 +193,77 @@ test('a step that writes past storage.max is ended while it writes', () => {
   assert.match(stderr, /cannot keep what is being written below ".*": storage\.max is 40 MiB/);
   assert.deepEqual(leftovers(space.root), []);
   assert.match(space.ok(['system', 'check']).stdout, /no damage/);
+});
+
+test('a step that fills a cache mount past storage.max is ended while it writes', () => {
+  const root = join(space.directory, 'mount-root');
+  execFileSync('cp', ['-a', space.root, root]);
+  const context = space.context('full-mount', {
+    Dockerfile:
+      'FROM bb:1\nRUN --mount=type=cache,target=/c for i in 1 2 3 4 5 6 7 8 9; do head -c 20000000 /dev/zero > /c/$i; sleep 1; done\n',
+  });
+  const { code, stderr } = space.tsbuild(['--root', root, '--storage-max', '60m', context]);
+  assert.equal(code, 1);
+  assert.match(stderr, /storage\.max is 60 MiB.*\[STORAGE_FULL\]/);
+  const [mount = ''] = readdirSync(join(root, 'run/caches'));
+  assert.ok(!readdirSync(join(root, 'run/caches', mount)).includes('9'));
+});
+
+test('a cache mount that does not fit below storage.max does not arrive, and the build goes on', () => {
+  const context = space.context('large-mount', {
+    Dockerfile:
+      'FROM bb:1\nARG N\nRUN --mount=type=cache,target=/c [ $N = 1 ] && head -c 60000000 /dev/urandom > /c/f; ls /c > /l\nCMD ["cat", "/l"]\n',
+  });
+  const cache = join(space.directory, 'large-mount-cache');
+  space.ok(['--build-arg', 'N=1', '--cache-to', `type=local,dest=${cache},mounts=true`, context]);
+  const root = join(space.directory, 'small-root');
+  execFileSync('cp', ['-a', space.root, root]);
+  rmSync(join(root, 'run/caches'), { recursive: true });
+  for (const [limit, found] of [
+    ['40m', ''],
+    ['400m', 'f\n'],
+  ] as const) {
+    const flags = ['--root', root, '--storage-max', limit, '--no-cache-filter', 'x'];
+    const from = ['--cache-from', `type=local,src=${cache},mounts=true`, '--progress', 'plain'];
+    const built = space.ok([...flags, '--build-arg', `N=${limit}`, '-t', 'l', ...from, context]);
+    assert.equal(
+      /WARN: cannot read cache mounts .*storage\.max/.test(built.stderr),
+      found === '',
+      built.stderr,
+    );
+    assert.equal(space.ok(['--root', root, 'run', '--rm', 'l']).stdout, found);
+    rmSync(join(root, 'run/caches'), { recursive: true });
+  }
+});
+
+test('import and load are ended where what they write passes storage.max', async () => {
+  const root = join(space.directory, 'import-root');
+  const files = join(space.directory, 'import-files');
+  mkdirSync(files);
+  execFileSync('truncate', ['-s', '4G', join(files, 'f')]);
+  for (const command of [['import', '-', 'large:1'], ['load']]) {
+    const child = spawn(process.execPath, [CLI, '--root', root, '--storage-max', '50m', ...command], {
+      env: space.env,
+    });
+    const tar = spawn('tar', ['-C', files, '-c', 'f'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    let sent = 0;
+    let stderr = '';
+    child.stderr.on('data', (data: Buffer) => (stderr += data.toString()));
+    tar.stdout.on('data', (data: Buffer) => {
+      sent += data.byteLength;
+      // As a network would: 50 MB a second.
+      tar.stdout.pause();
+      if (child.stdin.write(data)) setTimeout(() => tar.stdout.resume(), data.byteLength / 50_000);
+      else child.stdin.once('drain', () => tar.stdout.resume());
+    });
+    child.stdin.on('error', () => undefined);
+    const code = await new Promise((resolve) => child.once('exit', resolve));
+    tar.kill('SIGKILL');
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /storage\.max is 50 MiB.*\[STORAGE_FULL\]/);
+    assert.ok(sent < 1_000_000_000, `${sent} bytes were taken`);
+    assert.deepEqual(readdirSync(join(root, 'spool')), []);
+  }
 });
 
 test('a full disk is named by its place, and what is there stays; with room again builds go on', () => {

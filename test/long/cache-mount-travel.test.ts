@@ -1,6 +1,6 @@
 /** Cache mounts that travel: the same directory on another machine, and little moved when little has changed. */
 import assert from 'node:assert/strict';
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
@@ -179,3 +179,59 @@ test('a registry that refuses or sends garbage costs a warning, and the step run
     assert.equal(done.stderr.match(/WARN: cannot read cache mounts from the cache/g)?.length, 1, done.stderr);
   }
 });
+
+for (const damage of ['lost', 'damaged'])
+  test(`packs of a mount that are ${damage} are written again by whoever builds next`, async () => {
+    const directory = join(space.directory, `packs-${damage}`);
+    const spec = (name: string): readonly string[] =>
+      name === 'registry'
+        ? [...from(`packs-${damage}`), ...to(`packs-${damage}`)]
+        : [
+            '--cache-from',
+            `type=local,src=${directory},mounts=true`,
+            '--cache-to',
+            `type=local,dest=${directory},mounts=true`,
+          ];
+    for (const place of damage === 'lost' ? ['registry', 'directory'] : ['directory']) {
+      const at = (n: number): Machine => machine(space, `packs-${damage}-${place}-${n}`);
+      const fill = context('add a 9000000; add b 70000');
+      await at(1).run(...spec(place), fill);
+      harm(place, damage, directory);
+      const two = await at(2).run('--progress', 'plain', ...spec(place), context('ls -R /cache; add c 10'));
+      assert.match(two.stderr, /WARN: cannot read cache mounts from the cache/);
+      assert.doesNotMatch(two.stderr, /cannot write/);
+      const three = await at(3).run('--progress', 'plain', ...spec(place), context('ls /cache/index/*'));
+      assert.doesNotMatch(three.stderr, /WARN/);
+      assert.match(three.stderr, /\bc$/m);
+      // The machine that has all of it writes what is gone once more.
+      harm(place, damage, directory);
+      if (place === 'directory') continue;
+      const again = await at(3).run('--progress', 'plain', ...spec(place), context('add d 20'));
+      assert.doesNotMatch(again.stderr, /cannot write/);
+      const four = await at(4).run('--progress', 'plain', ...spec(place), context('ls /cache/index/*'));
+      assert.doesNotMatch(four.stderr, /WARN/);
+      assert.match(four.stderr, /\bd$/m);
+    }
+  });
+
+/** Packs alone are neither documents nor gzip. */
+function harm(place: string, damage: string, directory: string): void {
+  const blobs =
+    place === 'registry'
+      ? join(stand.registry.directory, 'data/docker/registry/v2/blobs/sha256')
+      : join(directory, 'blobs/sha256');
+  for (const name of readdirSync(blobs, { recursive: true, encoding: 'utf8' })) {
+    const path = join(blobs, name);
+    if (!statSync(path).isFile()) continue;
+    const bytes = readFileSync(path);
+    if (bytes[0] === 0x7b || bytes[0] === 0x1f) continue;
+    if (damage === 'lost' && place === 'directory') rmSync(path);
+    else if (damage === 'damaged') writeFileSync(path, Buffer.alloc(bytes.byteLength, 'x'));
+    else {
+      const hex = name.split('/')[1] ?? '';
+      const repositories = join(stand.registry.directory, 'data/docker/registry/v2/repositories/mounts');
+      for (const repository of readdirSync(repositories))
+        rmSync(join(repositories, repository, '_layers/sha256', hex), { recursive: true, force: true });
+    }
+  }
+}

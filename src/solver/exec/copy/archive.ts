@@ -43,7 +43,11 @@ export async function readArchive(fd: number, spool: string, signal: AbortSignal
       if (entry.type !== 'file' || entry.size === 0) continue;
       requireSpace(dirname(spool), entry.size);
       if (bytes !== undefined) writeSpool(out.fd, bytes, offset);
-      else for await (const piece of pieces()) writeSpool(out.fd, piece.bytes, offset + piece.offset);
+      else
+        for await (const piece of pieces()) {
+          signal.throwIfAborted();
+          writeSpool(out.fd, piece.bytes, offset + piece.offset);
+        }
       offset += entry.size;
     }
     ftruncateSync(out.fd, offset);
