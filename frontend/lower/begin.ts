@@ -30,6 +30,7 @@ type Common = Omit<
   | 'history'
   | 'variables'
   | 'derived'
+  | 'inherited'
   | 'settings'
   | 'args'
   | 'workdirSet'
@@ -72,6 +73,7 @@ export function beginFromNothing(frame: StageFrame): StageState {
     history: [],
     variables: new Map([['PATH', DEFAULT_PATH]]),
     derived: new Map(),
+    inherited: new Set(),
     settings: new Map(),
     args: new Map(),
     workdirSet: false,
@@ -93,6 +95,7 @@ export function beginFromStage(base: StageState, frame: StageFrame): StageState 
     history: [...base.history],
     variables: new Map(base.variables),
     derived: new Map(base.derived),
+    inherited: new Set(base.inherited),
     settings: new Map(base.settings),
     args: new Map(base.args),
     workdirSet: base.workdirSet,
@@ -126,12 +129,19 @@ export function beginFromImage(image: ResolvedImage, frame: StageFrame): StageSt
     history: [],
     variables: new Map((config.Env ?? []).map(splitEntry)),
     derived: new Map(),
+    inherited: inheritedFrom(config),
     settings: new Map(),
     args: new Map(),
     workdirSet: false,
   };
   state.vertex = imageVertex(image, platform, nextName(state, `FROM ${image.reference}`), refAt(raw));
   return state;
+}
+
+function inheritedFrom({ Env = [], User, WorkingDir, Shell }: MutableConfig): Set<string> {
+  const settings = { USER: User, WORKDIR: WorkingDir, SHELL: Shell };
+  const given = Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  return new Set([...Env.map((entry) => splitEntry(entry)[0]), ...given]);
 }
 
 function splitEntry(entry: string): [string, string] {

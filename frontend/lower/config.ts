@@ -87,6 +87,7 @@ export function lowerCommand(
 
 export function lowerShell(stage: StageState, { args }: InstructionOf<'SHELL'>): void {
   stage.config.Shell = args;
+  stage.inherited.delete('SHELL');
   remember(stage, `SHELL [${args.join(' ')}]`);
 }
 

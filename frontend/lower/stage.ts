@@ -52,6 +52,8 @@ export interface StageState {
   readonly derived: Map<string, string>;
   /** USER and WORKDIR as written, where variables stand in them. */
   readonly settings: Map<string, string>;
+  /** Of variables and settings, what is still the base image's. */
+  readonly inherited: Set<string>;
   /** ARGs declared so far, for RUN's history; undefined: no value. */
   readonly args: Map<string, string | undefined>;
   /** CMD was set in this stage: a later ENTRYPOINT keeps it. */
@@ -105,6 +107,7 @@ export function placeOf(
     ...{ stage: stage.name, step, text, variables, args: argNamesOf(stage) },
     ...(stage.derived.size === 0 ? {} : { derived: derivedOf(stage) }),
     ...(stage.settings.size === 0 ? {} : { settings: Object.fromEntries(stage.settings) }),
+    ...(stage.inherited.size === 0 ? {} : { inherited: [...stage.inherited] }),
     ...heredocsOf(raw),
   };
 }
@@ -118,6 +121,7 @@ function heredocsOf(raw?: Pick<RawInstruction, 'keyword' | 'heredocs'>): Pick<St
 /** Remembers how USER or WORKDIR was written. */
 export function noteSetting(stage: StageState, name: 'USER' | 'WORKDIR', written: string): void {
   stage.settings.delete(name);
+  stage.inherited.delete(name);
   if (written.includes('$')) stage.settings.set(name, written);
 }
 
@@ -182,6 +186,7 @@ export function setVariable(stage: StageState, name: string, value: string, writ
   argNames.delete(stage);
   derivations.delete(stage);
   stage.derived.delete(name);
+  stage.inherited.delete(name);
   if (written !== value && written.includes('$')) stage.derived.set(name, written);
   stage.variables.delete(name);
   stage.variables.set(name, value);

@@ -43,6 +43,8 @@ export interface StepPlace {
   readonly derived?: Readonly<Record<string, string>>;
   /** USER and WORKDIR as written, where variables stand in them; absent: they stand in neither. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Variables of its environment, and USER, WORKDIR and SHELL, that are still the base image's; absent: none are. */
+  readonly inherited?: readonly string[];
   /** Digest of its heredocs as written, for instructions that expand variables in them; absent: it has none. */
   readonly heredocs?: string;
 }

@@ -41,6 +41,8 @@ export type Cause =
   | { readonly kind: 'base'; readonly before: BaseImage; readonly after: BaseImage }
   /** The step that it follows has other files than then. */
   | { readonly kind: 'parent'; readonly step: string }
+  /** It follows another step than then (`before`, without its number), which is not one that was executed now. */
+  | { readonly kind: 'order'; readonly step: string; readonly before: string }
   | { readonly kind: 'instruction'; readonly before: string; readonly after: string }
   | {
       readonly kind: 'variable';

@@ -195,3 +195,58 @@ test('a mode is the same with a zero before it', async () => {
   put(directory, 'Dockerfile', 'FROM bb:1\nCOPY --chmod=0644 f /f\n');
   assert.match(await why(directory, 'COPY'), /^CACHED/);
 });
+
+test('a step that was removed, moved or written twice is not said to have other files', async () => {
+  const lines = ['RUN echo 1 >/1', 'RUN echo 2 >/2', 'RUN echo 3 >/3'];
+  const of = (...numbers: readonly number[]): string =>
+    ['FROM bb:1', ...numbers.map((number) => lines[number - 1]), ''].join('\n');
+  const directory = space.context('order', { Dockerfile: of(1, 2, 3) });
+  for (const [now, step, expected] of [
+    [[1, 3], 'RUN echo 3', 'it follows [2/3] RUN echo 1 >/1 instead of RUN echo 2 >/2'],
+    [[2, 1, 3], 'RUN echo 2', 'it follows FROM docker.io/library/bb:1 instead of RUN echo 1 >/1'],
+    [[2, 1, 3], '/4] RUN echo 1', 'it follows [2/4] RUN echo 2 >/2, which has other files'],
+    [[1, 2, 2, 3], '4/5] RUN echo 2', 'it follows [3/5] RUN echo 2 >/2 instead of RUN echo 1 >/1'],
+  ] as const) {
+    space.ok(['prune', '-af']);
+    put(directory, 'Dockerfile', of(1, 2, 3));
+    await build(directory, '--no-cache');
+    await build(directory);
+    put(directory, 'Dockerfile', of(...now));
+    assert.equal(await why(directory, step), `EXECUTE | ${expected}`);
+    assert.equal(said(await build(directory), step), expected);
+  }
+});
+
+test('variables and settings that another base image brings are said to be its own', async () => {
+  const base = space.context('base-of-env', { Dockerfile: '' });
+  const Dockerfile = 'FROM base:1\nENV MINE=x\nRUN echo a\nWORKDIR /w\nRUN echo b\n';
+  const directory = space.context('on-base', { Dockerfile });
+  const rebuilt = async (text: string): Promise<string> => {
+    put(base, 'Dockerfile', `FROM bb:1\n${text}`);
+    return (await commands.ok(['-q', '-t', 'base:1', base], space.directory)).stdout;
+  };
+  await rebuilt('ENV NODE=20.1 GONE=1\n');
+  await build(directory);
+  const cause =
+    /^EXECUTE \| the base image docker\.io\/library\/base:1 changed from sha256:\w+ to sha256:\w+/;
+  for (const [text, alone] of [
+    ['ENV NODE=20.2 MORE=2\nUSER 3\nSHELL ["/bin/sh", "-ec"]\n', true],
+    ['ENV NODE=20.3\nRUN echo new >/new\n', false],
+  ] as const) {
+    await rebuilt(text);
+    for (const step of ['RUN echo a', 'RUN echo b']) {
+      const told = await why(directory, step);
+      assert.match(told, cause);
+      assert.doesNotMatch(told, /NODE|USER|SHELL|GONE|MORE/);
+      const isFirst = step === 'RUN echo a';
+      assert.equal(told.split(' | ').length, alone || isFirst ? 2 : 3, told);
+    }
+    assert.match(said(await build(directory), 'RUN echo a') ?? '', /^the base image .* changed/);
+  }
+  // What the Dockerfile sets is its own.
+  put(directory, 'Dockerfile', Dockerfile.replace('MINE=x', 'MINE=y NODE=1'));
+  assert.equal(
+    await why(directory, 'RUN echo a'),
+    'EXECUTE | ENV NODE changed from "20.3" to "1" | ENV MINE changed from "x" to "y"',
+  );
+});

@@ -610,7 +610,15 @@ const MUTATIONS: readonly Mutation[] = [
   {
     name: 'an instruction less',
     edit: () => edit('COPY $DIR /conf\n', ''),
-    causes: NOTHING,
+    causes: {
+      [DATA]: [
+        {
+          kind: 'order',
+          step: '[stage-1 3/6] COPY --chmod=600 --exclude=*.log assets /assets',
+          before: 'COPY $DIR /conf',
+        },
+      ],
+    },
   },
   { name: 'a comment', edit: () => edit('# a comment', '# another one'), causes: NOTHING },
   { name: 'white space', edit: () => edit('COPY src ./src', 'COPY   src    ./src'), causes: NOTHING },

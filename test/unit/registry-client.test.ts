@@ -1,8 +1,9 @@
 /** The client against a server of the test's own that misbehaves on purpose. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, statSync, writeFileSync, readFileSync } from 'node:fs';
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createSocketServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -18,6 +19,7 @@ import { createRegistry } from '../../src/registry/client.ts';
 import { findCredentials, storeCredentials, type Found } from '../../src/registry/keychain.ts';
 import type { Registry } from '../../src/registry/registry.ts';
 import { plainSettings } from '../../src/registry/settings.ts';
+import { openBench, reference } from '../registry/fixture.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: Buffer) => void;
 
@@ -372,4 +374,34 @@ test('the codes of a refusal are read from an answer that was damaged on its way
   for (const body of [whole, `${whole}trailing`, whole.slice(0, -3)])
     assert.deepEqual(readRefusal(400, body).codes, ['DIGEST_INVALID']);
   assert.deepEqual(readRefusal(502, '<html><body>bad gateway</body></html>').codes, []);
+});
+
+test('a host that takes connections and says nothing is given up with the signal, and so is the connection', async () => {
+  const sockets: Socket[] = [];
+  const silent = createSocketServer((socket) => {
+    socket.on('error', () => undefined);
+    sockets.push(socket);
+  });
+  await once(silent.listen(0, '127.0.0.1'), 'listening');
+  const { port } = silent.address() as AddressInfo;
+  await using own = openBench();
+  try {
+    const timeouts = { connectMs: 60_000, idleMs: 60_000, answerMs: 60_000 };
+    const source = own.client({ timeouts }).source(reference(`localhost:${port}`));
+    const abort = new AbortController();
+    const asked = source.resolve(reference(`localhost:${port}`), { signal: abort.signal });
+    const connected = once(silent, 'connection');
+    asked.catch(() => undefined);
+    await connected;
+    const started = Date.now();
+    abort.abort();
+    await rejects(asked, 'ABORTED');
+    const [socket] = sockets;
+    assert.ok(socket !== undefined);
+    if (!socket.closed) await once(socket.resume(), 'close');
+    assert.ok(Date.now() - started < 10_000, `it took ${Date.now() - started} ms`);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  }
 });

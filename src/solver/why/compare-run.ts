@@ -1,6 +1,7 @@
 /** What decides a RUN, part by part. */
 import { canonicalJson, isJsonObject, type Json, type JsonObject } from '../../base/json.ts';
 import type { Cause } from '../../progress/cause.ts';
+import { createInheritance, type Inheritance } from './compare-base.ts';
 import { compareListings } from './compare-copy.ts';
 import { describeInput, pair, textOf, type Execution, type Surroundings } from './execution.ts';
 import { followsVariable, isSetByVariable, usedVariables } from './variables.ts';
@@ -23,11 +24,16 @@ export function compareRun(
   around: Surroundings,
 ): readonly Cause[] {
   const causes: Cause[] = [];
-  if (parts.has('args') || parts.has('script')) causes.push(...compareCommand(before, after));
-  if (parts.has('env')) causes.push(...compareEnvironment(before, after));
+  const base = createInheritance(before, after);
+  if (parts.has('args') || parts.has('script')) causes.push(...compareCommand(before, after, base));
+  if (parts.has('env')) causes.push(...compareEnvironment(before, after, base));
   const changed = new Set(changedNames(before, after));
   for (const [part, name] of Object.entries(SETTINGS))
-    if (parts.has(part) && !isSetByVariable(name, before, after, changed))
+    if (
+      parts.has(part) &&
+      !isSetByVariable(name, before, after, changed) &&
+      !base.gives(name, shown(after.named[part]) !== undefined)
+    )
       causes.push({
         kind: 'setting',
         name,
@@ -40,7 +46,7 @@ export function compareRun(
       ...pair(before.origin.platform, after.origin.platform),
     });
   if (parts.has('mounts')) causes.push(...compareMounts(before, after, around));
-  return causes;
+  return [...base.causes(), ...causes];
 }
 
 function shown(value: Json | undefined): string | undefined {
@@ -48,10 +54,12 @@ function shown(value: Json | undefined): string | undefined {
 }
 
 /** The shell is what stands before the command. */
-function compareCommand(before: Execution, after: Execution): readonly Cause[] {
+function compareCommand(before: Execution, after: Execution, base: Inheritance): readonly Cause[] {
   const [old, now] = [stringsOf(before.named['args']), stringsOf(after.named['args'])];
   const isSameScript = canonicalJson(before.named['script']) === canonicalJson(after.named['script']);
   const isOtherShell = isSameScript && old.at(-1) === now.at(-1) && before.origin.text === after.origin.text;
+  // An image without a shell of its own has docker's.
+  if (isOtherShell && (base.gives('SHELL', true) || base.gives('SHELL', false))) return [];
   if (isOtherShell)
     return [
       {
@@ -77,16 +85,23 @@ function stringsOf(value: Json | undefined): readonly string[] {
   return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
 }
 
-function compareEnvironment(before: Execution, after: Execution): readonly Cause[] {
+function compareEnvironment(before: Execution, after: Execution, base: Inheritance): readonly Cause[] {
   const [old, now] = [environmentOf(before), environmentOf(after)];
-  const names = changedNames(before, after);
-  if (names.length === 0) return [{ kind: 'variable-order' }];
+  const changed = changedNames(before, after);
+  if (changed.length === 0) return [{ kind: 'variable-order' }];
+  const names = changed.filter((name) => !base.gives(name, now.has(name)));
   const [written, writtenNow] = [before.origin.derived, after.origin.derived];
   const own = names.filter(
     (name) =>
-      !followsVariable(written?.[name], writtenNow?.[name], (used) => used !== name && names.includes(used)),
+      !followsVariable(
+        written?.[name],
+        writtenNow?.[name],
+        (used) => used !== name && changed.includes(used),
+      ),
   );
-  return (own.length === 0 ? names : own).map((name) => ({
+  // Where some are the base image's, all of the others may follow those.
+  const causes = own.length === 0 && names.length === changed.length ? names : own;
+  return causes.map((name) => ({
     kind: 'variable',
     variable: (now.has(name) ? after : before).origin.args.includes(name) ? 'ARG' : 'ENV',
     name,

@@ -5,7 +5,8 @@
  * is named as it is. What merely follows from another difference is no cause.
  */
 import { canonicalJson, type Json } from '../../base/json.ts';
-import type { BaseImage, Cause } from '../../progress/cause.ts';
+import type { Cause } from '../../progress/cause.ts';
+import { compareBases } from './compare-base.ts';
 import { compareCopy } from './compare-copy.ts';
 import { compareRun } from './compare-run.ts';
 import { describeInput, pair, textOf, type Execution, type Surroundings } from './execution.ts';
@@ -60,7 +61,12 @@ export function compareExecutions(
   causes.push(...parents);
   // A difference that no comparison has words for is named by its part, so that nothing is executed without a cause.
   if (causes.length === 0) return [...parts].map((part) => ({ kind: 'other', part }));
-  return withoutRepeated(causes);
+  return withoutRepeated(unique(causes));
+}
+
+/** Another base image is said once, whether it brought other files or other variables. */
+function unique(causes: readonly Cause[]): readonly Cause[] {
+  return [...new Map(causes.map((cause) => [textOfCause(cause), cause])).values()];
 }
 
 /** What is mounted may be other files for the very reason that the step itself has. */
@@ -97,9 +103,20 @@ function compareParents(before: Execution, after: Execution, around: Surrounding
       ...around.changedSteps(0).map((step): Cause => ({ kind: 'parent', step })),
     ];
   if (now?.kind === 'step' && now.onto !== undefined) return compareLinked(before, after, around);
-  if (now?.kind !== 'image') return [{ kind: 'parent', step: nameOf(now) }];
-  if (old?.kind !== 'image') return [{ kind: 'parent', step: `FROM ${now.reference}` }];
-  return compareBases(before, after, old, now);
+  if (old?.kind === 'image' && now?.kind === 'image') return compareBases(before, after, old, now);
+  return [followed(old, now, around)];
+}
+
+/** What was executed in this build has other files; of what was not, it may be another step than then. */
+function followed(old: InputOrigin | undefined, now: InputOrigin | undefined, around: Surroundings): Cause {
+  const [step, before] = [nameOf(now), textOfStep(nameOf(old))];
+  const isOther = before !== textOfStep(step) && around.causesOfInput(0).length === 0;
+  return isOther && old !== undefined ? { kind: 'order', step, before } : { kind: 'parent', step };
+}
+
+/** Without its place, `[build 2/5]`. */
+function textOfStep(name: string): string {
+  return name.replace(/^\[[^\]]*\] /, '');
 }
 
 /** Whether the first step of a stage is put on another stage than before, or on an image instead of one. */
@@ -124,7 +141,7 @@ function compareLinked(before: Execution, after: Execution, around: Surroundings
       : [];
   const linked = around.linkedOnto(0).map((step): Cause => ({ kind: 'parent', step }));
   if (bases.length + linked.length > 0) return [...bases, ...linked];
-  return [{ kind: 'parent', step: nameOf(after.origin.inputs[0]) }];
+  return [followed(before.origin.inputs[0], after.origin.inputs[0], around)];
 }
 
 function bottomOf({ origin }: Execution): InputOrigin | undefined {
@@ -132,27 +149,7 @@ function bottomOf({ origin }: Execution): InputOrigin | undefined {
   return below?.kind === 'step' && below.onto !== undefined ? below.onto : below;
 }
 
-type ImageOrigin = Extract<InputOrigin, { kind: 'image' }>;
-
-function compareBases(
-  before: Execution,
-  after: Execution,
-  old: ImageOrigin,
-  now: ImageOrigin,
-): readonly Cause[] {
-  if (old.reference === now.reference) {
-    // For another platform the same name is another image; a RUN has its platform in the key, too.
-    if (before.origin.platform !== after.origin.platform) return [];
-    if (old.platform !== undefined && now.platform !== undefined && old.platform !== now.platform)
-      return [{ kind: 'setting', name: 'platform', ...pair(old.platform, now.platform) }];
-  }
-  return [{ kind: 'base', before: baseOf(old), after: baseOf(now) }];
-}
-
 function nameOf(input: InputOrigin | undefined): string {
+  if (input?.kind === 'image') return `FROM ${input.reference}`;
   return input?.kind === 'step' ? input.name : describeInput(input);
-}
-
-function baseOf({ reference, image }: ImageOrigin): BaseImage {
-  return { reference, ...(image === undefined ? {} : { image }) };
 }

@@ -24,6 +24,8 @@ export function describeCause(cause: Cause): string {
       return describeBase(cause.before, cause.after);
     case 'parent':
       return `it follows ${cause.step}, which has other files`;
+    case 'order':
+      return `it follows ${cause.step} instead of ${cause.before}`;
     case 'instruction':
       return `the instruction changed from ${value(cause.before)} to ${value(cause.after)}`;
     case 'variable':

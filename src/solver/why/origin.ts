@@ -25,6 +25,8 @@ export type InputOrigin =
 
 export interface StepOrigin extends StepPlace {
   readonly inputs: readonly InputOrigin[];
+  /** The image that its stage begins with in the end, whatever lies between. Absent in older records. */
+  readonly base?: InputOrigin;
   /** `os/architecture` of the stage, where the step has one. */
   readonly platform?: string;
   /** Which input each mount of a RUN takes its files from; null: none. */
@@ -44,6 +46,7 @@ export function originOf(vertex: Vertex, ignore?: StepOrigin['ignore']): StepOri
   return {
     ...place,
     inputs: vertex.inputs.map(inputOrigin),
+    base: inputOrigin(bottomOf(vertex)),
     ...(op.kind === 'run'
       ? {
           platform: formatPlatform(op.platform),
@@ -88,6 +91,12 @@ function inputOrigin(vertex: Vertex): InputOrigin {
   }
 }
 
+function bottomOf(vertex: Vertex): Vertex {
+  let at = vertex;
+  for (let [below] = at.inputs; below !== undefined; [below] = at.inputs) at = below;
+  return at;
+}
+
 /** By the name of the step that put the last layer on top. */
 function mergedOrigin(inputs: readonly Vertex[]): InputOrigin {
   const [below, layer] = [inputs[0], inputs.at(-1)];
@@ -105,7 +114,7 @@ function mergedOrigin(inputs: readonly Vertex[]): InputOrigin {
 export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
   if (!isJsonObject(value)) return undefined;
   const { stage, step, text, variables, args, derived, settings, heredocs } = value;
-  const { inputs, platform, mountInputs, sourceInputs, patterns, ignore } = value;
+  const { inputs, base, inherited, platform, mountInputs, sourceInputs, patterns, ignore } = value;
   const isComplete =
     isText(stage) &&
     typeof step === 'number' &&
@@ -115,6 +124,8 @@ export function parseOrigin(value: Json | undefined): StepOrigin | undefined {
     [derived, settings].every((texts) => texts === undefined || areTexts(texts)) &&
     (heredocs === undefined || isText(heredocs)) &&
     isListOf(inputs, isInput) &&
+    (base === undefined || isInput(base)) &&
+    (inherited === undefined || isListOf(inherited, isText)) &&
     (platform === undefined || isText(platform)) &&
     [mountInputs, sourceInputs].every((list) => list === undefined || isListOf(list, isInputNumber)) &&
     (patterns === undefined || isListOf(patterns, (each) => isListOf(each, isText))) &&
