@@ -93,7 +93,8 @@ function walkHere(
     using directory = tree.directory(path);
     if (!list(here, directory, '', 0)) return undefined;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') throw changed(path);
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT' || errno === 'ENOTDIR' || errno === 'ELOOP') throw changed(path);
     throw ioError(`read ${JSON.stringify(toText(path))}`, error);
   }
   return here.records.listing(here.count, here.fileSystems);
