@@ -255,7 +255,7 @@ function seedEarlier(): Uint8Array {
 function seedTree(): Omit<PackTree, 'root'> {
   const stat = (type: EntryStat['type'], size = 0): EntryStat => ({
     ...{ type, mode: 0o644, uid: 1, gid: 2, size, nlink: 1, dev: 1, ino: 7, major: 1, minor: 3 },
-    ...{ mtimeNs: 5_000_000_000n, ctimeNs: 6_000_000_000n },
+    ...{ mtimeNs: 5_000_000_000n, ctimeNs: 6_000_000_000n, bornNs: 0n },
   });
   const builder = createListing();
   const records: readonly (readonly [number, string, EntryStat, string])[] = [

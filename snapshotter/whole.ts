@@ -120,7 +120,7 @@ export function createWholeSnapshotter(
           using before = parent === undefined ? emptyTree() : openDirectoryTree(store.filesOf(parent));
           using after = openDirectoryTree(files);
           using writer = layers.create();
-          await packDifference(before, after, writer, {
+          const { isWhole } = await packDifference(before, after, writer, {
             signal: never,
             untouchedBeforeNs,
             now: () => host.now(),
@@ -128,7 +128,7 @@ export function createWholeSnapshotter(
           });
           const layer = writer.commit();
           // why: what was written has times that the layer has not, and others who use the step see those of the layer.
-          if (maxMtime !== undefined || trees.isWhole?.(files) === false)
+          if (maxMtime !== undefined || !isWhole || trees.isWhole?.(files) === false)
             return { layer, snapshot: await apply(parent, layer) };
           open = false;
           return { layer, snapshot: store.commit(staged, { name: chainIDOf(parent, layer.diffID), parent }) };

@@ -124,6 +124,7 @@ interface BigStat {
   readonly size: bigint;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
+  readonly birthtimeNs: bigint;
   readonly dev: bigint;
   readonly ino: bigint;
   readonly nlink: bigint;
@@ -141,6 +142,7 @@ function statOf(stat: BigStat): EntryStat {
     size: Number(stat.size),
     mtimeNs: stat.mtimeNs,
     ctimeNs: stat.ctimeNs,
+    bornNs: stat.birthtimeNs,
     dev: Number(stat.dev),
     ino: Number(stat.ino),
     nlink: Number(stat.nlink),

@@ -85,6 +85,7 @@ const EMPTY_STAT = {
   size: 0,
   mtimeNs: 0n,
   ctimeNs: 0n,
+  bornNs: 0n,
   dev: 0,
   ino: 0,
   nlink: 1,

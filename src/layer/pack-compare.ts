@@ -27,19 +27,22 @@ export function sameMetadata(a: EntryStat, b: EntryStat): boolean {
   );
 }
 
-/** For anything but directories. `below` is where the entry was before, if anywhere. */
+/** Whether the file has been let alone, its names included. */
+export function isUntouched({ untouchedBeforeNs }: Unchanged, { ctimeNs }: EntryStat): boolean {
+  return untouchedBeforeNs !== undefined && ctimeNs < untouchedBeforeNs;
+}
+
+/** For anything but directories, links apart. `below` is where the entry was before, as `was`. */
 export function isUnchanged(
   options: Unchanged,
   directory: Directory,
-  below: Directory | undefined,
+  below: Directory,
   name: ByteString,
   stat: EntryStat,
+  was: EntryStat,
 ): boolean {
-  const was = below?.lstatIfExists(name);
-  if (below === undefined || was === undefined || !sameMetadata(was, stat)) return false;
-  // why: a new name for an old file makes a hard link, whose target must be in the same layer.
-  if (stat.nlink > was.nlink) return false;
-  if (options.untouchedBeforeNs !== undefined && stat.ctimeNs < options.untouchedBeforeNs) return true;
+  if (!sameMetadata(was, stat)) return false;
+  if (isUntouched(options, stat)) return true;
   if (stat.type === 'symlink') return directory.readlink(name) === below.readlink(name);
   return (
     stat.type !== 'file' || (sameCapability(directory, below, name) && sameContent(directory, below, name))

@@ -42,6 +42,8 @@ export interface EntryOutput {
   readonly writer: EntryWriter;
   /** First path in the layer of files with several names, by `dev:ino`. */
   readonly links: Map<string, ByteString>;
+  /** How many of their names are not in the layer, by `dev:ino`. */
+  readonly namesMissing?: Map<string, number>;
   /** Seconds; later mtimes are clamped. */
   readonly maxMtime?: number;
 }
@@ -69,6 +71,7 @@ export async function writeEntry(
   const common = { path, mode, uid, gid, size: 0, mtime: mtimeOf(output, stat) };
   const inode = `${stat.dev}:${stat.ino}`;
   const first = stat.nlink > 1 ? output.links.get(inode) : undefined;
+  if (stat.nlink > 1) output.namesMissing?.set(inode, (output.namesMissing.get(inode) ?? stat.nlink) - 1);
   if (first !== undefined) {
     output.writer.entry({ ...common, type: 'hardlink', linkname: first });
     return;

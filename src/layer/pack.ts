@@ -11,7 +11,8 @@
 import { compareBytes, toText, type ByteString } from '../base/byte-string.ts';
 import { TsbuildError } from '../base/errors.ts';
 import type { OnPacking } from './layer.ts';
-import { isUnchanged, sameMetadata, type Unchanged } from './pack-compare.ts';
+import { findLinksLeftOut, hasLinks } from './link-groups.ts';
+import { isUnchanged, isUntouched, sameMetadata, type Unchanged } from './pack-compare.ts';
 import {
   directoryEntry,
   writeEntries,
@@ -22,7 +23,7 @@ import {
 } from './pack-entry.ts';
 import type { TarEntry } from './tar-header.ts';
 import type { Directory, EntryStat, Tree } from './tree.ts';
-import { OPAQUE_NAME, OPAQUE_XATTR, requireNoWhiteout, whiteoutName } from './whiteout.ts';
+import { isOpaque, isWhiteout, OPAQUE_NAME, requireNoWhiteout, whiteoutName } from './whiteout.ts';
 
 const YIELD_EVERY_MS = 20;
 
@@ -43,6 +44,8 @@ interface Packing extends PackOptions, EntryOutput, Unchanged {
   /** Directories above what is being written that have no entry yet. */
   readonly pending: TarEntry[];
   rested: number;
+  /** Paths of unchanged names of files with several; asked for where one is met. */
+  readonly linksLeftOut?: () => Promise<ReadonlySet<ByteString>>;
 }
 
 type Out = { write(bytes: Uint8Array): void };
@@ -65,14 +68,20 @@ export async function packUpperInto(
 /**
  * Packs what makes `after` out of `before`. Files of `after` whose ctime is earlier than `untouchedBeforeNs` (ns)
  * are known to be unchanged copies; others that look the same are compared by content.
+ *
+ * `isWhole` is false where names of one file are not linked in what the layer makes: of files that came to other paths
+ * with a directory of theirs, without being touched, the names outside of it are left out, as with overlays, in which a
+ * directory is not moved but copied.
  */
 export async function packDifference(
   before: Tree,
   after: Tree,
   out: Out,
   options: PackOptions & Unchanged,
-): Promise<void> {
-  await pack(after, before, { ...begin(out, options), isUpper: false, isLayer: true });
+): Promise<{ readonly isWhole: boolean }> {
+  const namesMissing = new Map<string, number>();
+  await pack(after, before, { ...begin(out, options), isUpper: false, isLayer: true, namesMissing });
+  return { isWhole: [...namesMissing.values()].every((count) => count === 0) };
 }
 
 /** Packs everything that is in a directory, which is the tar's root. */
@@ -108,7 +117,15 @@ function beginWith(writer: EntryWriter, options: PackOptions & Unchanged): Omit<
   return { ...options, writer, links: new Map(), pending: [], rested: options.now() };
 }
 
-async function pack(changed: Tree, before: Tree, packing: Packing): Promise<void> {
+async function pack(changed: Tree, before: Tree, begun: Packing): Promise<void> {
+  let linksLeftOut: Promise<ReadonlySet<ByteString>> | undefined;
+  const pause = async (): Promise<void> => {
+    if (isRestDue(packing)) await rest(packing);
+  };
+  const packing: Packing = {
+    ...begun,
+    linksLeftOut: () => (linksLeftOut ??= findLinksLeftOut({ ...begun, changed, before, pause })),
+  };
   using directory = changed.directory('');
   using below = before.directory('');
   await packDirectory(packing, directory, '', below, !packing.isUpper);
@@ -143,18 +160,35 @@ async function packDirectory(
 ): Promise<void> {
   for (const { name, stat } of inStoredOrder(childrenOf(packing, directory, below, isWhole))) {
     const childPath = path === '' ? name : `${path}/${name}`;
-    if (packing.now() - packing.rested >= YIELD_EVERY_MS) await rest(packing);
+    if (isRestDue(packing)) await rest(packing);
     if (stat !== undefined && packing.isLayer === true) requireNoDeletion(childPath, stat);
     if (stat === undefined) {
       writePending(packing);
       writeWhiteout(packing, childPath);
     } else if (stat.type === 'directory')
       await packChild(packing, directory, name, childPath, stat, below, isWhole);
-    else if (stat.type !== 'socket' && !isUnchanged(packing, directory, below, name, stat)) {
+    else if (stat.type !== 'socket') {
+      const isLeftOut = isAsBefore(packing, directory, below, name, stat);
+      if (isLeftOut ?? (await packing.linksLeftOut?.())?.has(childPath) ?? false) continue;
       writePending(packing);
       await writeEntry(packing, directory, name, childPath, stat);
     }
   }
+}
+
+/** undefined: nothing has changed, unless its links have. */
+function isAsBefore(
+  packing: Packing,
+  directory: Directory,
+  below: Directory | undefined,
+  name: ByteString,
+  stat: EntryStat,
+): boolean | undefined {
+  const was = below?.lstatIfExists(name);
+  if (below === undefined || was === undefined) return false;
+  if (!hasLinks(stat, was)) return isUnchanged(packing, directory, below, name, stat, was);
+  if (!sameMetadata(was, stat)) return false;
+  return isUntouched(packing, stat) ? true : undefined;
 }
 
 function childrenOf(
@@ -192,10 +226,6 @@ function requireNoDeletion(path: ByteString, stat: EntryStat): void {
     );
 }
 
-function isWhiteout(stat: EntryStat): boolean {
-  return stat.type === 'char' && stat.major === 0 && stat.minor === 0;
-}
-
 async function packChild(
   packing: Packing,
   holder: Directory,
@@ -217,13 +247,12 @@ async function packChild(
   if (packing.pending.at(-1) === entry) packing.pending.pop();
 }
 
-/** `y` alone means opaque: `x` marks directories with whiteouts of another form. */
-function isOpaque(holder: Directory, name: ByteString): boolean {
-  return holder.xattr(name, OPAQUE_XATTR)?.[0] === 0x79;
-}
-
 function writePending(packing: Packing): void {
   for (const entry of packing.pending.splice(0)) packing.writer.entry(entry);
+}
+
+function isRestDue({ now, rested }: Packing): boolean {
+  return now() - rested >= YIELD_EVERY_MS;
 }
 
 /** Gives way to the event loop, and notices an abort. */

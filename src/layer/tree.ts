@@ -18,6 +18,8 @@ export interface EntryStat {
   readonly size: number;
   readonly mtimeNs: bigint;
   readonly ctimeNs: bigint;
+  /** When the inode was made; 0 where the file system does not tell. */
+  readonly bornNs: bigint;
   readonly dev: number;
   readonly ino: number;
   readonly nlink: number;

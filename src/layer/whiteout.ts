@@ -9,6 +9,7 @@
  */
 import { toText, type ByteString } from '../base/byte-string.ts';
 import { TsbuildError } from '../base/errors.ts';
+import type { Directory, EntryStat } from './tree.ts';
 
 const PREFIX = '.wh.';
 const META_PREFIX = '.wh..wh.';
@@ -46,4 +47,14 @@ export function requireNoWhiteout(path: ByteString): void {
 
 export function whiteoutName(name: ByteString): ByteString {
   return PREFIX + name;
+}
+
+/** A deletion, as upper directories have it. */
+export function isWhiteout(stat: EntryStat): boolean {
+  return stat.type === 'char' && stat.major === 0 && stat.minor === 0;
+}
+
+/** `y` alone means opaque: `x` marks directories with whiteouts of another form. */
+export function isOpaque(holder: Directory, name: ByteString): boolean {
+  return holder.xattr(name, OPAQUE_XATTR)?.[0] === 0x79;
 }

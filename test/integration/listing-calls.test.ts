@@ -73,7 +73,15 @@ function listingOf(all: readonly Drawn[], perSegment: number): Listing {
     if (at <= out) out = -1;
     const isBelow = out >= 0;
     const isDirectory = stat.type === 'directory';
-    const listed: EntryStat = { ...stat, gid: 7, mtimeNs: LONG_AGO, ctimeNs: LONG_AGO, dev: 1, ino };
+    const listed: EntryStat = {
+      ...stat,
+      gid: 7,
+      mtimeNs: LONG_AGO,
+      ctimeNs: LONG_AGO,
+      bornNs: 0n,
+      dev: 1,
+      ino,
+    };
     const record = encodeListed({
       depth: at,
       name,

@@ -120,13 +120,14 @@ function describeContent(
   stat: EntryStat,
   links: Map<string, string>,
 ): string {
-  if (stat.type === 'symlink') return directory.readlink(name);
-  if (stat.type === 'char' || stat.type === 'block') return `${stat.major},${stat.minor}`;
-  if (stat.type !== 'file') return '';
+  if (stat.type === 'directory') return '';
   const inode = `${stat.dev}:${stat.ino}`;
   const first = stat.nlink > 1 ? links.get(inode) : undefined;
   if (first !== undefined) return `= ${first}`;
   links.set(inode, at);
+  if (stat.type === 'symlink') return directory.readlink(name);
+  if (stat.type === 'char' || stat.type === 'block') return `${stat.major},${stat.minor}`;
+  if (stat.type !== 'file') return '';
   const capability = directory.xattr(name, 'security.capability');
   return `${digestOfFile(directory, name)}${capability === undefined ? '' : ` ${Buffer.from(capability).toString('hex')}`}`;
 }
@@ -142,6 +143,11 @@ function digestOfFile(directory: Directory, name: string): string {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Of what `describeTree` says, the names, each with the first one of its file. */
+export function linksOf(lines: readonly string[]): string[] {
+  return lines.map((line) => line.replace(/ .*?(?= = |$)/, ''));
 }
 
 /** Runs a shell script inside the root that `mounts` make, which is mounted nowhere else. */

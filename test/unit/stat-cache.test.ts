@@ -44,6 +44,7 @@ function file(more: Partial<EntryStat> = {}, fileSystem = EXT): ListingCursor {
     size: 5,
     mtimeNs: LONG_AGO,
     ctimeNs: LONG_AGO,
+    bornNs: 0n,
     dev: 1,
     ino: 2,
     nlink: 1,
