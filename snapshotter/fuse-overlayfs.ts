@@ -4,6 +4,8 @@
  */
 import {
   accessSync,
+  type BigIntStats,
+  chmodSync,
   closeSync,
   constants,
   type Dirent,
@@ -23,7 +25,7 @@ import { getXattr, setTimeNs } from '../native/sys.ts';
 import { fsPath, type ByteString } from '../src/base/byte-string.ts';
 import { TsbuildError } from '../src/base/errors.ts';
 import type { Host } from '../src/base/host.ts';
-import type { Directory, Tree } from '../src/layer/tree.ts';
+import type { Directory, EntryStat, Tree } from '../src/layer/tree.ts';
 import { OPAQUE_NAME, OPAQUE_XATTR } from '../src/layer/whiteout.ts';
 import { overlayDriver } from './overlay.ts';
 import { makeProbeDirectories } from './probe-directories.ts';
@@ -72,20 +74,38 @@ function findProgram(): string | undefined {
 /**
  * Beside the attribute that says that a directory is opaque the program puts files that say the same to others. And
  * where it copies a file up it changes the time of the directory, which the kernel does not: the time is set back in
- * directories in which nothing came or went.
+ * directories in which nothing came or went. And directories that it copies up lose bits of their modes.
  */
 function settle(upper: string, below: Tree): void {
   const pending: ByteString[] = [''];
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     const at = fsPath(upper, path);
     const entries = readdirSync(at, { encoding: 'latin1', withFileTypes: true });
-    const { mtimeNs } = lstatSync(at, { bigint: true });
+    const stat = lstatSync(at, { bigint: true });
+    const { mtimeNs } = stat;
     const markers = entries.filter(isMarker);
     for (const { name } of markers) rmSync(fsPath(upper, `${path}/${name}`));
-    const before = markers.length > 0 ? undefined : timeOfCopied(upper, path, entries, below);
+    const was = markers.length > 0 ? undefined : below.lstat(path);
+    if (was?.type === 'directory' && hasLostBits(at, stat, was, entries.length > 0)) chmodSync(at, was.mode);
+    const before = was?.type === 'directory' ? timeOfCopied(upper, path, entries, below, was) : undefined;
     if (markers.length > 0 || before !== undefined) setTimeNs(at, before ?? mtimeNs);
     for (const entry of entries) if (entry.isDirectory()) pending.push(`${path}/${entry.name}`);
   }
+}
+
+/** What mkdir(2), by which the program copies a directory up, does not give it. */
+const LOST_BITS = 0o6000;
+
+/**
+ * Whether nothing but those bits is missing of the mode, in a directory that was copied up for another reason than a
+ * change of them. Who changes the mode in another way sets all of it.
+ */
+function hasLostBits(at: string | Buffer, stat: BigIntStats, was: EntryStat, hasEntries: boolean): boolean {
+  const mode = Number(stat.mode) & 0o7777;
+  if ((was.mode & LOST_BITS) === 0 || mode !== (was.mode & ~LOST_BITS)) return false;
+  const isChangedElse =
+    Number(stat.uid) !== was.uid || Number(stat.gid) !== was.gid || stat.mtimeNs !== was.mtimeNs;
+  return (hasEntries || isChangedElse) && getXattr(at, OPAQUE_XATTR) === undefined;
 }
 
 /** The time of a directory of which all that is above is copied from what is below; undefined: it has a time of its own. */
@@ -94,9 +114,9 @@ function timeOfCopied(
   path: ByteString,
   entries: readonly Dirent[],
   below: Tree,
+  was: EntryStat,
 ): bigint | undefined {
-  const was = below.lstat(path);
-  if (was?.type !== 'directory' || entries.length === 0) return undefined;
+  if (entries.length === 0) return undefined;
   using holder = below.directory(path);
   return entries.every((entry) => isCopy(fsPath(upper, `${path}/${entry.name}`), entry, holder))
     ? was.mtimeNs

@@ -352,6 +352,10 @@ export function describeSnapshotter(
         { path: 'dir/sub/deep', content: 'three' },
         { path: 'etc' },
         { path: 'etc/conf', content: 'four' },
+        { path: 'group', mode: 0o3775 },
+        { path: 'group/file', content: 'five' },
+        { path: 'group/users', mode: 0o6711 },
+        { path: 'group/users/deep', content: 'six' },
       ],
     ];
     const scripts: Readonly<Record<string, string>> = {
@@ -364,6 +368,11 @@ export function describeSnapshotter(
       'a file in the place of a directory': 'rm -r dir; echo f > dir',
       'a directory in the place of a file': 'rm etc/conf; mkdir etc/conf; echo x > etc/conf/x',
       'a hard link to a file of the parent': 'ln dir/file dir/link',
+      'files in directories whose modes have all bits': 'chmod 600 group/users/deep; rm group/file',
+      'a directory that keeps such bits': 'chown 7 group; touch group/users',
+      'a directory that loses such bits': 'chmod ug-s group/users',
+      'a directory whose mode changes, bits too': 'chmod 0700 group; chmod 4700 group/users',
+      'a directory without such bits in the place of one': 'rm -r group; mkdir group; touch group/new',
       'names that sort around the slash': 'mkdir a a-b; touch a/x a-b/x a.b; touch "a b"',
     };
     for (const [subject, script] of Object.entries(scripts))
