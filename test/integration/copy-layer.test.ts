@@ -29,6 +29,7 @@ import { digestSelection } from '../../src/solver/exec/copy/digest.ts';
 import type { Gathered } from '../../src/solver/exec/copy/gathered.ts';
 import { createLayerPlan } from '../../src/solver/exec/copy/layer-plan.ts';
 import { placeArchive } from '../../src/solver/exec/copy/place-archive.ts';
+import { openBelow } from '../../src/solver/exec/copy/plan-sources.ts';
 import { createPlacing } from '../../src/solver/exec/copy/place.ts';
 import { gatherFrom, type OpenedSource } from '../../src/solver/exec/copy/sources.ts';
 import { entriesOf as entriesIn, type Listing } from '../../src/solver/listing.ts';
@@ -404,6 +405,7 @@ test('a listing names every entry from the root of the context', async () => {
 async function addTar(
   make: (directory: string) => readonly string[],
   owner?: { uid: number; gid: number },
+  left: readonly string[] = [],
 ): Promise<string[]> {
   const directory = join(root, 'tar');
   mkdirSync(directory);
@@ -417,7 +419,9 @@ async function addTar(
     '--numeric-owner',
     ...make(directory),
   ]);
+  if (left.length > 0) execFileSync('tar', ['--delete', '-f', join(root, 'a.tar'), ...left]);
   const { openSync, closeSync } = await import('node:fs');
+  const below: number[] = [];
   const fd = openSync(join(root, 'a.tar'), 'r');
   using parent = openDirectoryTree(join(root, 'img'));
   const plan = createLayerPlan(parent);
@@ -429,10 +433,11 @@ async function addTar(
       created: { owner: owner ?? { uid: 0, gid: 0 }, mode: 0o755, mtime: 0 },
       owner,
       identity: 'a',
+      fileBelow: (path) => openBelow(parent, path, below),
     });
     return await entriesOf(plan);
   } finally {
-    closeSync(fd);
+    for (const each of [fd, ...below]) closeSync(each);
   }
 }
 
@@ -487,5 +492,31 @@ test('hard links of an archive stay links, whichever name comes first in the lay
       })
     ).slice(1),
     ['to/a file 644 3:4 = Z', 'to/z hardlink 644 3:4 → to/a'],
+  );
+});
+
+test('a hard link of an archive to a file of the image takes that along', async () => {
+  put('img/to/d/z', 'below', 0o640);
+  chownSync(join(root, 'img/to/d/z'), 7, 8);
+  const make = (directory: string): readonly string[] => {
+    mkdirSync(join(directory, 'd'));
+    writeFileSync(join(directory, 'd/z'), 'Z');
+    linkSync(join(directory, 'd/z'), join(directory, 'a'));
+    linkSync(join(directory, 'd/z'), join(directory, 'zz'));
+    return ['d/z', 'a', 'zz'];
+  };
+  assert.deepEqual(await addTar(make, undefined, ['d/z']), [
+    'to directory 755 0:0',
+    'to/a file 640 7:8 = below',
+    'to/d directory 755 0:0',
+    'to/d/z hardlink 640 7:8 → to/a',
+    'to/zz hardlink 640 7:8 → to/a',
+  ]);
+  rmSync(join(root, 'tar'), { recursive: true });
+  rmSync(join(root, 'img/to/d/z'));
+  await assert.rejects(
+    addTar(make, undefined, ['d/z']),
+    (error) =>
+      isTsbuildError(error, 'ARCHIVE_INVALID') && /neither in the archive nor in/.test(error.message),
   );
 });

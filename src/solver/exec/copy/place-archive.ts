@@ -19,6 +19,8 @@ export interface ArchivePlacing {
   readonly owner: Ownership | undefined;
   /** Distinguishes this archive's hard links from others'. */
   readonly identity: string;
+  /** A file of what the layer is put onto; undefined: there is none. */
+  readonly fileBelow: (path: ByteString) => Planned | undefined;
 }
 
 export function placeArchive(archive: Archive, placing: ArchivePlacing): void {
@@ -57,17 +59,31 @@ function placeLink(
   links: Map<ByteString, string>,
 ): void {
   const target = resolveBelow(placing.plan, placing.destination, entry.linkname ?? '');
-  const inode = links.get(target);
+  const inode = links.get(target) ?? takeAlong(target, placing);
   if (inode === undefined)
     throw new TsbuildError(
       'ARCHIVE_INVALID',
-      `${JSON.stringify(toText(entry.path))} is a hard link to ${JSON.stringify(toText(entry.linkname ?? ''))}, which is not in the archive`,
+      `${JSON.stringify(toText(entry.path))} is a hard link to ${JSON.stringify(toText(entry.linkname ?? ''))}, which is neither in the archive nor in the image`,
     );
+  links.set(target, inode);
   const original = placing.plan.plannedAt(target);
   if (original === undefined) return;
   links.set(path, inode);
   // why: which of the names comes first in the layer is not known yet, so each can stand for the file.
   placing.plan.replace(path, original);
+}
+
+/** A file that lies there already goes into the layer, whose links lead nowhere else. Returns what names of it share. */
+function takeAlong(
+  target: ByteString,
+  { plan, identity, owner, created, fileBelow }: ArchivePlacing,
+): string | undefined {
+  const there = plan.plannedAt(target) ?? fileBelow(target);
+  if (there?.type !== 'file') return undefined;
+  const inode = there.inode ?? `${identity}:/${target}`;
+  plan.ensureDirectories(target, created, false);
+  plan.replace(target, { ...there, ...owner, inode });
+  return inode;
 }
 
 function plannedOf({ entry, offset }: ArchiveEntry, archive: Archive, { owner }: ArchivePlacing): Planned {

@@ -1,8 +1,9 @@
 /** Planning the layer of a COPY or ADD: every source placed, archives read and unpacked into the plan. */
 import { closeSync, openSync } from 'node:fs';
-import { toText } from '../../../base/byte-string.ts';
+import { toText, type ByteString } from '../../../base/byte-string.ts';
 import { isTsbuildError, TsbuildError } from '../../../base/errors.ts';
 import type { CopyOp, CopySource } from '../../../graph/ops.ts';
+import { CAPABILITY } from '../../../layer/pack-entry.ts';
 import type { Tree } from '../../../layer/tree.ts';
 import { resolveOwner, type Ownership } from '../../../oci/user.ts';
 import type { VertexContext } from '../../handler.ts';
@@ -32,7 +33,7 @@ export interface PlanningOptions {
   readonly warn: (message: string, hint?: string) => void;
 }
 
-/** Disposing closes the archives that were read for it; the plan must have been carried out before. */
+/** Disposing closes the archives and files that were opened for it; the plan must have been carried out before. */
 export interface PlannedCopy extends Disposable {
   readonly plan: LayerPlan;
 }
@@ -41,13 +42,18 @@ export async function planCopy(planning: PlanningOptions): Promise<PlannedCopy> 
   const { options, context, parent, warn } = planning;
   const plan = createLayerPlan(parent);
   const archives: Archive[] = [];
+  const filesBelow: number[] = [];
   const dispose = (): void => {
     for (const archive of archives.splice(0)) archive[Symbol.dispose]();
+    for (const fd of filesBelow.splice(0)) closeSync(fd);
   };
   try {
     if (context.op.instruction === 'WORKDIR')
       planWorkdir(context.op, plan, parent, options.maxMtime ?? 0, warn);
-    else await placeSources({ ...planning, plan, archives, owner: ownerOf(context.op, parent, warn) });
+    else {
+      const owner = ownerOf(context.op, parent, warn);
+      await placeSources({ ...planning, plan, archives, filesBelow, owner });
+    }
     return { plan, [Symbol.dispose]: dispose };
   } catch (error) {
     dispose();
@@ -58,6 +64,8 @@ export async function planCopy(planning: PlanningOptions): Promise<PlannedCopy> 
 interface PlacingSources extends PlanningOptions {
   readonly plan: LayerPlan;
   readonly archives: Archive[];
+  /** Descriptors of files of the parent that become part of the layer. */
+  readonly filesBelow: number[];
   readonly owner: Ownership | undefined;
 }
 
@@ -135,7 +143,7 @@ async function placedAsArchive(
 }
 
 async function addArchive(placed: PlacingSources, fd: number, placing: Placing): Promise<void> {
-  const { options, context, plan, owner, archives } = placed;
+  const { options, context, plan, parent, owner, archives, filesBelow } = placed;
   const archive = await readArchive(fd, options.spool(), context.signal);
   archives.push(archive);
   placeArchive(archive, {
@@ -144,7 +152,24 @@ async function addArchive(placed: PlacingSources, fd: number, placing: Placing):
     created: placing.created,
     owner,
     identity: `archive ${archives.length}`,
+    fileBelow: (path) => openBelow(parent, path, filesBelow),
   });
+}
+
+/** A file of `parent` as an entry; what is opened for it is added to `opened`. */
+export function openBelow(parent: Tree, path: ByteString, opened: number[]): Planned | undefined {
+  const stat = parent.lstat(path);
+  if (stat?.type !== 'file') return undefined;
+  using directory = parent.directory(parentOf(path));
+  const fd = directory.open(nameOf(path));
+  opened.push(fd);
+  const { mode, uid, gid, size } = stat;
+  const capability = directory.xattr(nameOf(path), CAPABILITY);
+  return {
+    ...{ type: 'file', mode, uid, gid, size, mtime: secondsOf(stat.mtimeNs) },
+    content: { kind: 'range', fd, offset: 0 },
+    ...(capability === undefined ? {} : { capability }),
+  };
 }
 
 async function placeWhole(placed: PlacingSources, index: number, placing: Placing): Promise<void> {
