@@ -14,18 +14,37 @@ export const LISTING_OWNERS = 2;
 export const LISTING_PATHS = 4;
 export const LISTING_SHORT = 8;
 
-/** The entries of a listing (its segments) as text; `digests` are those of its files. */
-export function listingText(segments: readonly Buffer[], flags: number, digests: Buffer): Buffer {
+/** A text is made in at most so many parts, each of which goes through the names of what came before it. */
+const MAX_PARTS = 16;
+/** Mostly enough for the text of a segment. */
+const ROOM = 1 << 20;
+
+/**
+ * The entries of a listing (its segments) as text, in parts of whole pieces, each of which holds until the next is asked for;
+ * `digests` are those of its files. why in parts: long paths make a text that is many times as long as the listing.
+ */
+export function* listingText(
+  segments: readonly Buffer[],
+  flags: number,
+  digests: Buffer,
+): Generator<Buffer, void, undefined> {
   const { listingText: call } = loadLibrary();
-  const sizes = sizesOf(segments);
-  const put = (out: Buffer): number => {
-    const files = Math.floor(digests.byteLength / DIGEST);
-    const given = [segments, sizes, segments.length, flags, digests, files, out, out.byteLength];
-    return check('listing', call(...given));
-  };
-  const text = Buffer.allocUnsafeSlow(put(Buffer.alloc(0)));
-  put(text);
-  return text;
+  const files = Math.floor(digests.byteLength / DIGEST);
+  const step = Math.max(1, Math.ceil(segments.length / MAX_PARTS));
+  let out = Buffer.allocUnsafeSlow(ROOM);
+  for (let first = 0; first < segments.length; first += step) {
+    const part = segments.slice(0, first + step);
+    const put = (): number => {
+      const given = [part, sizesOf(part), part.length, first, flags, digests, files, out, out.byteLength];
+      return check('listing', call(...given));
+    };
+    const size = put();
+    if (size > out.byteLength) {
+      out = Buffer.allocUnsafeSlow(size);
+      put();
+    }
+    yield out.subarray(0, size);
+  }
 }
 
 function sizesOf(segments: readonly Buffer[]): BigUint64Array {

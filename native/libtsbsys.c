@@ -208,12 +208,12 @@ TSB int64_t tsb_wait(int32_t pid)
 	return done == 0 ? -EAGAIN : status;
 }
 
-/* See listing-text.h; a listing is its `count` segments. */
-TSB int64_t tsb_listing_text(const uint8_t *const *segments, const uint64_t *sizes, uint32_t count, uint32_t flags,
+/* See listing-text.h; a listing is its `count` segments, of which the text begins with the one numbered `first`. */
+TSB int64_t tsb_listing_text(const uint8_t *const *segments, const uint64_t *sizes, uint32_t count, uint32_t first, uint32_t flags,
 			     const uint8_t *digests, uint32_t files, uint8_t *out, uint64_t room)
 {
 	struct listing_reader reader = { .segments = segments, .sizes = sizes, .count = count };
-	return listing_text(reader, flags, (struct listing_contents){ digests, files }, out, room);
+	return listing_text((struct listing_part){ reader, first }, flags, (struct listing_contents){ digests, files }, out, room);
 }
 
 /* See stat-entries.h; `unknown` has room for those of struct unknown_files. */

@@ -136,9 +136,10 @@ static void put_content(struct text *text, uint32_t flags, const struct listed *
 	put(text, "", 1);
 }
 
-static int put_entries(struct text *text, struct path *path, struct listing_reader *reader, uint32_t flags,
+static int put_entries(struct text *text, struct path *path, struct listing_part part, uint32_t flags,
 		       struct listing_contents contents)
 {
+	struct listing_reader *reader = &part.reader;
 	struct listed listed;
 	const uint8_t *name;
 	uint32_t file = 0;
@@ -153,6 +154,9 @@ static int put_entries(struct text *text, struct path *path, struct listing_read
 				return -EINVAL;
 			digest = contents.digests + (size_t)file++ * DIGEST;
 		}
+		/* Its name may be part of paths to come, and its number counts. */
+		if (reader->segment < part.first)
+			continue;
 		if (flags & LISTING_PATHS)
 			put(text, path->bytes, path->length);
 		else
@@ -163,7 +167,7 @@ static int put_entries(struct text *text, struct path *path, struct listing_read
 	return found < 0 ? -EINVAL : 0;
 }
 
-int64_t listing_text(struct listing_reader reader, uint32_t flags, struct listing_contents contents, uint8_t *out,
+int64_t listing_text(struct listing_part part, uint32_t flags, struct listing_contents contents, uint8_t *out,
 		     uint64_t room)
 {
 	struct text text = { .out = out, .room = room };
@@ -172,7 +176,7 @@ int64_t listing_text(struct listing_reader reader, uint32_t flags, struct listin
 	if (!error) {
 		path.starts[0] = 0;
 		path.depths = 1;
-		error = put_entries(&text, &path, &reader, flags, contents);
+		error = put_entries(&text, &path, part, flags, contents);
 	}
 	free(path.bytes);
 	free(path.starts);

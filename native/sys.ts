@@ -89,7 +89,7 @@ export function loadLibrary(): Library {
     ),
     wait: lib.func('int64_t tsb_wait(int32_t pid)'),
     listingText: lib.func(
-      'int64_t tsb_listing_text(const uint8_t **segments, const uint64_t *sizes, uint32_t count, uint32_t flags, const uint8_t *digests, uint32_t files, _Out_ uint8_t *out, uint64_t room)',
+      'int64_t tsb_listing_text(const uint8_t **segments, const uint64_t *sizes, uint32_t count, uint32_t first, uint32_t flags, const uint8_t *digests, uint32_t files, _Out_ uint8_t *out, uint64_t room)',
     ),
     findDigests: lib.func(
       'int64_t tsb_find_digests(const uint8_t **segments, const uint64_t *sizes, uint32_t count, const uint32_t *places, uint32_t place_count, const uint8_t *entries, uint32_t entry_count, _Inout_ uint8_t *used, _Inout_ uint8_t *digests, _Inout_ uint8_t *known, uint32_t files, const uint8_t *empty, _Out_ double *unknown)',

@@ -21,11 +21,14 @@ import { makeDirectories } from './make-directories.ts';
 import { errnoOf, ioError } from './errors.ts';
 import type { Host } from './host.ts';
 
+/** What a file is to hold; a function gives it in parts, which hold until the next is asked for. */
+export type FileData = string | Uint8Array | (() => Iterable<Uint8Array>);
+
 /** Writes `path` atomically, creating its parents. Throws DISK_FULL or IO_FAILED; leaves no temp file. */
 export function writeFileAtomic(
   host: Host,
   path: string,
-  data: string | Uint8Array,
+  data: FileData,
   options: { readonly mode?: number; readonly durable?: boolean } = {},
 ): void {
   try {
@@ -79,15 +82,15 @@ export function updateFile(host: Host, path: string, text: string): void {
 function writeOnce(
   host: Host,
   path: string,
-  data: string | Uint8Array,
+  data: FileData,
   options: { readonly mode?: number; readonly durable?: boolean },
 ): void {
   const temp = `${path}.${host.unique()}.tmp`;
   try {
     const fd = openOrMake(temp, options.mode ?? 0o644);
     try {
-      const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-      for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+      for (const bytes of partsOf(data))
+        for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
       if (options.durable === true) fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -97,6 +100,11 @@ function writeOnce(
     rmSync(temp, { force: true });
     throw error;
   }
+}
+
+function partsOf(data: FileData): Iterable<Uint8Array> {
+  if (typeof data === 'function') return data();
+  return [typeof data === 'string' ? Buffer.from(data) : data];
 }
 
 function openOrMake(path: string, mode: number): number {

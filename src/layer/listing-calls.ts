@@ -27,8 +27,11 @@ export interface ListingFields {
   readonly isShort: boolean;
 }
 
-/** The pieces of src/solver/listing.ts for the entries; `digests` are those of the files, by their numbers. */
-export function entriesText({ segments }: Listing, fields: ListingFields, digests: Buffer): Buffer {
+/**
+ * The pieces of src/solver/listing.ts for the entries, in parts that hold until the next is asked for; `digests` are those of
+ * the files, by their numbers.
+ */
+export function entriesText({ segments }: Listing, fields: ListingFields, digests: Buffer): Iterable<Buffer> {
   const { keepsMode, keepsOwner, isBelow, isShort } = fields;
   const flags =
     (keepsMode ? LISTING_MODES : 0) |

@@ -15,12 +15,18 @@ import type { ByteString } from '../base/byte-string.ts';
 import type { Digest } from '../base/digest.ts';
 import type { EntryType } from '../layer/tree.ts';
 
+/**
+ * The text of a listing from its beginning, each time that it is called, in parts that hold until the next is asked for; pieces
+ * may lie across them. why in parts: where paths are long it is many times as long as all else that is known of the files.
+ */
+export type ListingText = () => Iterable<Buffer>;
+
 export interface Listing {
   readonly digest: Digest;
   /** All pieces, one after the other: what the digest is of. May be made anew each time. */
   readonly text: string;
   /** As it is kept, with digests of files cut to 16 digits; absent: it is made of the text. */
-  readonly short?: string;
+  readonly short?: ListingText;
 }
 
 const ITSELF = '.';

@@ -131,7 +131,11 @@ test('the text of many entries is that of one after the other', () => {
         pieces.push(entryPiece(path, typeName(cursor.type), mode, owner, content));
       }
       const text = entriesText(listing, { keepsMode, keepsOwner, isBelow, isShort }, digests);
-      assert.equal(text.toString('latin1'), pieces.join(''));
+      const parts: string[] = [];
+      for (const part of text) parts.push(part.toString('latin1'));
+      assert.equal(parts.join(''), pieces.join(''));
+      // Each part is of whole pieces.
+      for (const part of parts) assert.ok(part.split('\0').length % 5 === 1, JSON.stringify(part));
     }),
     { numRuns: 2000 },
   );
@@ -209,8 +213,8 @@ test('what is no listing is refused, and nothing is read behind it', () => {
   // Longer than it is, deeper than what came before, of no type, without a name, cut off.
   const wrong = [changed(0, 200), changed(4, 1), changed(6, 8), changed(6, 0), changed(0, 0)];
   for (const listing of [...wrong, { ...rest, segments: [record.subarray(0, 71)] }])
-    assert.throws(() => entriesText(listing, fields, digests), { code: 'EINVAL' });
-  assert.throws(() => entriesText({ ...rest, segments }, fields, Buffer.alloc(0)), { code: 'EINVAL' });
+    assert.throws(() => [...entriesText(listing, fields, digests)], { code: 'EINVAL' });
+  assert.throws(() => [...entriesText({ ...rest, segments }, fields, Buffer.alloc(0))], { code: 'EINVAL' });
   const entries = {
     places: new Uint32Array(0),
     entries: new Uint32Array(0),

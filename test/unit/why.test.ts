@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import fc from '../suites/properties.ts';
 import { digestOf, type CacheKey } from '../../src/base/digest.ts';
 import type { Host } from '../../src/base/host.ts';
@@ -17,14 +18,19 @@ import {
   selectedPiece,
   type ListedEntry,
   type Listing,
+  type ListingText,
 } from '../../src/solver/listing.ts';
 import { openRecordStore, parseRecord } from '../../src/solver/records.ts';
 import { compareExecutions } from '../../src/solver/why/compare.ts';
-import { compareFiles } from '../../src/solver/why/compare-files.ts';
+import {
+  compareFiles,
+  type CompareFilesOptions,
+  type FileChanges,
+} from '../../src/solver/why/compare-files.ts';
 import { describeCause, summarize } from '../../src/solver/why/describe.ts';
 import { countFiles, differenceOf } from '../../src/solver/why/listing-difference.ts';
 import { openDocuments } from '../../src/solver/why/documents.ts';
-import type { Execution } from '../../src/solver/why/execution.ts';
+import { GivenUp, type Execution } from '../../src/solver/why/execution.ts';
 import { openJournals, type JournalLine } from '../../src/solver/why/journal.ts';
 import { candidatesFor, similarity } from '../../src/solver/why/nearest.ts';
 import { createExplainer } from '../../src/solver/why/explainer.ts';
@@ -38,7 +44,42 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
-const ALL = { withoutModes: false, withoutOwners: false };
+const ALL = { withoutModes: false, withoutOwners: false, most: Infinity };
+
+type Entries = ReadonlyMap<string, ListedEntry>;
+
+/** Of all entries, each looked for in the other listing. */
+function changesOf(before: Entries, after: Entries, options: CompareFilesOptions = ALL): FileChanges {
+  const comparison = compareFiles(options);
+  for (const [path, entry] of after) {
+    const old = before.get(path);
+    if (old !== undefined) comparison.entry(path, old, entry);
+  }
+  const alone = (entries: Entries, others: Entries): Entries =>
+    new Map([...entries].filter(([path]) => !others.has(path)));
+  return comparison.finish(alone(before, after), alone(after, before));
+}
+
+/** Of texts of listings that come in parts of so many bytes. */
+function changesOfTexts(before: string, after: string, size = Infinity): FileChanges {
+  const comparison = compareFiles(ALL);
+  const { gone, come } = differenceOf(inParts(before, size), inParts(after, size), (...entry) =>
+    comparison.entry(...entry),
+  );
+  return comparison.finish(gone, come);
+}
+
+/** Each part is gone once the next is asked for. */
+function inParts(text: string, size = Infinity): ListingText {
+  return function* () {
+    const bytes = Buffer.from(text, 'latin1');
+    for (let at = 0; at < bytes.byteLength; at += size) {
+      const part = Buffer.from(bytes.subarray(at, at + size));
+      yield part;
+      part.fill(0xaa);
+    }
+  };
+}
 
 function entries(files: Readonly<Record<string, string>>): ReadonlyMap<string, ListedEntry> {
   return new Map(
@@ -54,7 +95,7 @@ function entries(files: Readonly<Record<string, string>>): ReadonlyMap<string, L
 test('a file that moved is one change, also where others of the same content stay', () => {
   const before = entries({ 'a/': '', 'a/x': '1', 'a/y': '1', 'b/': '' });
   const after = entries({ 'a/': '', 'a/y': '1', 'b/': '', 'b/x': '1' });
-  assert.deepEqual(compareFiles(before, after, ALL), [{ change: 'renamed', path: 'b/x', from: 'a/x' }]);
+  assert.deepEqual(changesOf(before, after).changes, [{ change: 'renamed', path: 'b/x', from: 'a/x' }]);
 });
 
 test('of directories that moved only the moved one is named, and what else changed in it', () => {
@@ -68,7 +109,7 @@ test('of directories that moved only the moved one is named, and what else chang
     'k/': '',
     'b/new': 'n',
   });
-  assert.deepEqual(compareFiles(before, after, ALL), [
+  assert.deepEqual(changesOf(before, after).changes, [
     { change: 'renamed', path: 'b/', from: 'a/' },
     { change: 'added', path: 'b/new' },
   ]);
@@ -77,7 +118,7 @@ test('of directories that moved only the moved one is named, and what else chang
 test('what changed in a directory that was renamed is named, too', () => {
   const before = entries({ 'a/': '', 'a/s/': '', 'a/s/1': '1', 'a/s/2': '2', 'a/3': '3', 'a/gone': 'g' });
   const after = entries({ 'b/': '', 'b/s/': '', 'b/s/1': '1', 'b/s/2': 'two', 'b/3/': '', 'b/3/in': 'i' });
-  assert.deepEqual(compareFiles(before, after, ALL), [
+  assert.deepEqual(changesOf(before, after).changes, [
     { change: 'content', path: 'b/s/2' },
     { change: 'type', path: 'b/3', before: 'file', after: 'directory' },
     { change: 'renamed', path: 'b/', from: 'a/' },
@@ -88,22 +129,56 @@ test('what changed in a directory that was renamed is named, too', () => {
 test('an empty file that was renamed is one change, and directories that came and went are not', () => {
   const before = entries({ a: '', 'd/': '' });
   const after = entries({ b: '', 'e/': '' });
-  assert.deepEqual(compareFiles(before, after, ALL), [
+  assert.deepEqual(changesOf(before, after).changes, [
     { change: 'renamed', path: 'b', from: 'a' },
     { change: 'added', path: 'e/' },
     { change: 'removed', path: 'd/' },
   ]);
 });
 
-test('content and mode of one file are two changes', () => {
+test('content and mode of one file are two changes of one file', () => {
   const after = new Map([['f', { type: 'file', mode: '755', owner: '', content: digestOf('2') }]]);
   assert.deepEqual(
-    compareFiles(entries({ f: '1' }), after, ALL).map(({ change }) => change),
+    changesOf(entries({ f: '1' }), after).changes.map(({ change }) => change),
     ['content', 'mode'],
   );
   assert.deepEqual(
-    compareFiles(entries({ f: '1' }), after, { ...ALL, withoutModes: true }).map(({ change }) => change),
+    changesOf(entries({ f: '1' }), after, { ...ALL, withoutModes: true }).changes.map(({ change }) => change),
     ['content'],
+  );
+});
+
+test('of a file all changes are told or none, and it counts as one', () => {
+  const after = new Map([['f', { type: 'file', mode: '755', owner: '', content: digestOf('2') }]]);
+  const { changes, changed } = changesOf(entries({ f: '1', g: '1' }), after, { ...ALL, most: 2 });
+  assert.deepEqual([changes.length, changed], [2, 2]);
+  assert.deepEqual(changesOf(entries({ f: '1' }), after, { ...ALL, most: 1 }).changes, []);
+});
+
+test('what changed is never more than what there is or was', () => {
+  const one = fc.option(fc.constantFrom('1', '2', ''), { nil: undefined });
+  const paths = ['a', 'b', 'd/a', 'd/b', 'd/e/a', 'd/e/f', 'g/a', 'g/b'];
+  const state = fc.tuple(...paths.map(() => one)).chain((contents) =>
+    fc.constantFrom('755', '700').map((mode) => {
+      const found = new Map<string, ListedEntry>();
+      for (const [index, path] of paths.entries()) {
+        const content = contents[index];
+        if (content === undefined) continue;
+        for (let at = path.indexOf('/'); at > 0; at = path.indexOf('/', at + 1))
+          found.set(path.slice(0, at), { type: 'directory', mode, owner: '', content: '' });
+        if (content !== '') found.set(path, { type: 'file', mode: '644', owner: '', content });
+      }
+      return found;
+    }),
+  );
+  fc.assert(
+    fc.property(state, state, (before, after) => {
+      const { changed, beside, changes } = changesOf(before, after);
+      const files = [...after.values()].filter(({ type }) => type === 'file').length;
+      assert.ok(changed <= files + beside, JSON.stringify(changes));
+      assert.equal(changed > 0, !isDeepStrictEqual(new Map(before), new Map(after)));
+    }),
+    { numRuns: 3000 },
   );
 });
 
@@ -195,6 +270,32 @@ test('files whose earlier list is gone have changed all the same', () => {
     );
   const [cause] = compare(copy('1'), copy('2'));
   assert.equal(cause === undefined ? '' : describeCause(cause), 'files of the build context changed');
+});
+
+/** COPY of a context with these files, as the record of an execution has it. */
+function copyOf(files: Readonly<Record<string, string>>, giveUpAt = Infinity): Execution {
+  const text = [
+    selectedPiece({ argument: 0, pivot: '', asked: '' }, 'directory'),
+    ...Object.entries(files).map(([name, content]) => entryPiece(name, 'file', '644', '', content)),
+  ].join('');
+  const inputs: StepOrigin['inputs'] = [
+    { kind: 'image', reference: 'b' },
+    { kind: 'context', name: 'context' },
+  ];
+  return {
+    ...execution({ kind: 'copy', sources: [{ files: digestOf(text) }] }, { inputs, patterns: [['.']] }),
+    listing: () => inParts(text),
+    giveUpAt,
+  };
+}
+
+test('a comparison that cannot be the nearest any more is given up', () => {
+  const [before, after] = [
+    { a: '1', b: '1', c: '1' },
+    { a: '2', b: '2', c: '1' },
+  ];
+  assert.throws(() => compare(copyOf(before, 2), copyOf(after)), GivenUp);
+  assert.equal(compare(copyOf(before, 3), copyOf(after)).length, 1);
 });
 
 test('of several sources of an ADD the one that changed is named, in whatever order they are fetched', () => {
@@ -326,7 +427,9 @@ test('a listing is kept short and comes back entry by entry', () => {
   const documents = openDocuments(root, host);
   const made = listing(1000);
   documents.putListing(made);
-  const entry = entriesOf(documents.listing(made.digest) ?? '').get('d/f7');
+  const kept = documents.listing(made.digest) ?? inParts('');
+  const text = Array.from(kept(), (part) => part.toString('latin1')).join('');
+  const entry = entriesOf(text).get('d/f7');
   assert.deepEqual(entry, { type: 'file', mode: '644', owner: '', content: digestOf('7').slice(7, 23) });
   assert.equal(documents.listing(digestOf('another')), undefined);
 });
@@ -348,7 +451,7 @@ test('listings without what they share tell the same changes as whole ones, also
     ]);
   const patterns = fc.array(fc.constantFrom('', 'd', 'e', 'd/b'), { minLength: 1, maxLength: 3 });
   fc.assert(
-    fc.property(states, patterns, (both, asked) => {
+    fc.property(states, patterns, fc.integer({ min: 1, max: 300 }), (both, asked, size) => {
       const textOf = (state: (typeof both)[number]): string =>
         asked
           .flatMap((directory, argument) => [
@@ -362,9 +465,10 @@ test('listings without what they share tell the same changes as whole ones, also
           ])
           .join('');
       const [before, after] = [textOf(both[0] ?? []), textOf(both[1] ?? [])];
-      const short = differenceOf(before, after);
-      const whole = compareFiles(entriesOf(before), entriesOf(after), ALL);
-      assert.deepEqual(new Set(compareFiles(short.before, short.after, ALL)), new Set(whole));
+      const whole = changesOf(entriesOf(before), entriesOf(after));
+      const found = changesOfTexts(before, after, size);
+      assert.deepEqual(new Set(found.changes), new Set(whole.changes));
+      assert.deepEqual([found.changed, found.beside], [whole.changed, whole.beside]);
     }),
     { numRuns: 5000 },
   );
@@ -373,14 +477,58 @@ test('listings without what they share tell the same changes as whole ones, also
 test('of listings that differ in one entry nothing else is looked at', () => {
   const { text } = listing(1000);
   const changed = text.replace(digestOf('7'), digestOf('another'));
-  const { before, after } = differenceOf(text, changed);
-  assert.deepEqual([...before.keys(), ...after.keys()], ['d/f7', 'd/f7']);
-  assert.equal(countFiles(text), 1000);
+  const told: string[] = [];
+  const tell = (path: string): void => void told.push(path);
+  const { gone, come, files, filesBefore } = differenceOf(inParts(text), inParts(changed, 100), tell);
+  assert.deepEqual([told, gone.size, come.size], [['d/f7'], 0, 0]);
+  assert.deepEqual([files, filesBefore, countFiles(inParts(text))], [1000, 1000, 1000]);
   // A part of it is damaged: whatever comes of it, it comes.
-  assert.equal(countFiles(text.slice(0, -30)), 1000);
-  differenceOf(text.slice(0, -30), changed);
-  assert.equal(countFiles(`${text}${entryPiece('g', 'directory', '755', '', '')}`), 1000);
+  assert.equal(countFiles(inParts(text.slice(0, -30))), 999);
+  differenceOf(inParts(text.slice(0, -30)), inParts(changed), tell);
+  assert.equal(countFiles(inParts(`${text}${entryPiece('g', 'directory', '755', '', '')}`)), 1000);
 });
+
+test('of neighbours that came or went by the thousand nothing else is looked at', () => {
+  const [all, some] = [sortedListing(9000), sortedListing(9000, (n) => n < 2000 || n >= 7000)];
+  const count = (before: string, after: string): readonly number[] => {
+    const { gone, come } = differenceOf(inParts(before), inParts(after), () => assert.fail());
+    return [gone.size, come.size];
+  };
+  assert.deepEqual(count(all, some), [5000, 0]);
+  assert.deepEqual(count(some, all), [0, 5000]);
+});
+
+test('of directories that came or went with very many files their names are enough', () => {
+  const inDirectory = (name: string): string =>
+    selectedPiece({ argument: 0, pivot: '', asked: '.' }, 'directory') +
+    entryPiece(name, 'directory', '755', '', '') +
+    Array.from({ length: 12_000 }, (_, n) =>
+      entryPiece(`${name}/${10_000 + n}`, 'file', '644', '', digestOf(String(n))),
+    ).join('');
+  const comparison = compareFiles(ALL);
+  const { notKept, gone, come, files } = differenceOf(
+    inParts(inDirectory('a')),
+    inParts(inDirectory('b')),
+    () => assert.fail(),
+  );
+  const { changes, changed, beside } = comparison.finish(gone, come);
+  assert.deepEqual(changes, [
+    { change: 'added', path: './b/' },
+    { change: 'removed', path: './a/' },
+  ]);
+  assert.deepEqual([changed, files, beside + notKept], [2, 12_000, 12_000]);
+  assert.ok(notKept > 0);
+});
+
+/** In the order of a layer: a directory as if a slash ended its name. */
+function sortedListing(most: number, isThere: (n: number) => boolean = () => true): string {
+  const pieces = [selectedPiece({ argument: 0, pivot: '', asked: '.' }, 'directory')];
+  for (let n = 0; n < most; n += 1) {
+    const name = String(10_000 + n);
+    if (isThere(n)) pieces.push(entryPiece(name, 'file', '644', '', digestOf(name)));
+  }
+  return pieces.join('');
+}
 
 test('names that are no UTF-8 are told apart, though they look alike, and targets of links are read as text', () => {
   const textOf = (name: string, target: string): string =>
@@ -388,11 +536,20 @@ test('names that are no UTF-8 are told apart, though they look alike, and target
     entryPiece('a\xfe', 'file', '644', '', '0123456789abcdef') +
     entryPiece(name, 'file', '644', '', 'fedcba9876543210') +
     entryPiece('link', 'symlink', '', '', Buffer.from(target).toString('latin1'));
-  const { before, after } = differenceOf(textOf('b\xfe', 'Straße'), textOf('b\xff', 'Gasse'));
-  assert.deepEqual(compareFiles(before, after, ALL), [
+  const { changes } = changesOfTexts(textOf('b\xfe', 'Straße'), textOf('b\xff', 'Gasse'));
+  assert.deepEqual(changes, [
     { change: 'target', path: 'd\ufffd/link', before: 'Straße', after: 'Gasse' },
     { change: 'renamed', path: 'd\ufffd/b\ufffd', from: 'd\ufffd/b\ufffd' },
   ]);
+});
+
+test('a listing that is too long is not kept, and nothing of it is left behind', () => {
+  const documents = openDocuments(root, host);
+  const digest = digestOf('long');
+  const part = Buffer.alloc(1 << 20, 'x');
+  documents.putListing({ digest, text: '', short: () => Array.from({ length: 33 }, () => part) });
+  assert.equal(documents.listing(digest), undefined);
+  for (const shard of readdirSync(root)) assert.deepEqual(readdirSync(join(root, shard)), []);
 });
 
 test('a document that is damaged counts as absent', () => {

@@ -1,12 +1,19 @@
 /** What decides a COPY, an ADD or a WORKDIR, part by part. */
 import { toText, type ByteString } from '../../base/byte-string.ts';
 import { canonicalJson, isJsonObject, type Json } from '../../base/json.ts';
-import type { Cause, FileChange } from '../../progress/cause.ts';
+import type { Cause } from '../../progress/cause.ts';
 import { createIgnoreMatcher, parseIgnoreFile, type IgnoreMatcher } from '../../layer/ignore-patterns.ts';
-import type { ListedEntry } from '../listing.ts';
-import { countFiles, differenceOf } from './listing-difference.ts';
+import { countFiles, differenceOf, type Entries } from './listing-difference.ts';
 import { compareFiles } from './compare-files.ts';
-import { describeInput, describeSources, isDigestText, pair, textOf, type Execution } from './execution.ts';
+import {
+  describeInput,
+  describeSources,
+  GivenUp,
+  isDigestText,
+  pair,
+  textOf,
+  type Execution,
+} from './execution.ts';
 import { isSetByVariable, usedVariables } from './variables.ts';
 
 /** Parts that a flag gives, and the flag. */
@@ -145,61 +152,53 @@ export function compareListings(
 ): readonly Cause[] {
   const source = describeInput(after.origin.inputs[input]);
   const [textBefore, text] = [before.listing(digestBefore), after.listing(digest)];
-  const of = text === undefined ? 0 : countFiles(text);
   if (textBefore === undefined || text === undefined) {
     // With other flags the lists are others in any case, so they say nothing of the files.
     const isOtherList = LISTED_BY.some((part) => parts.has(part));
+    const of = text === undefined ? 0 : countFiles(text);
     return isOtherList ? [] : [{ kind: 'files', source, changes: [], changed: 0, of }];
   }
-  const { before: old, after: now } = differenceOf(textBefore, text);
-  const visible = filterByIgnoreFile(before, after, old, now);
-  const all = compareFiles(visible.before, visible.after, {
-    withoutModes: parts.has('chmod') || parts.has('parents'),
-    withoutOwners: parts.has('owner'),
-  });
+  const { giveUpAt = Infinity } = before;
+  const comparison = compareFiles(
+    {
+      withoutModes: parts.has('chmod') || parts.has('parents'),
+      withoutOwners: parts.has('owner'),
+      most: MAX_CHANGES,
+    },
+    (changed) => {
+      if (changed >= giveUpAt) throw new GivenUp();
+    },
+  );
+  const { gone, come, files } = differenceOf(textBefore, text, (...entry) => comparison.entry(...entry));
+  const visible = filterByIgnoreFile(before, after, gone, come);
   // With other --exclude or --parents, what is listed is another set.
   const isOtherSet = parts.has('excludes') || parts.has('parents');
-  const changes = isOtherSet ? all.filter(isOfBoth) : all;
+  const { changes, changed } = isOtherSet
+    ? comparison.finish(new Map(), new Map())
+    : comparison.finish(visible.gone, visible.come);
   const causes: Cause[] = visible.cause === undefined ? [] : [visible.cause];
-  if (changes.length > 0)
-    causes.push({
-      kind: 'files',
-      source,
-      changes: changes.slice(0, MAX_CHANGES),
-      changed: changes.length,
-      of,
-    });
+  if (changed > 0) causes.push({ kind: 'files', source, changes, changed, of: files });
   return causes;
 }
 
-function isOfBoth({ change }: FileChange): boolean {
-  return change !== 'added' && change !== 'removed' && change !== 'renamed';
-}
-
 interface Visible {
-  readonly before: ReadonlyMap<string, ListedEntry>;
-  readonly after: ReadonlyMap<string, ListedEntry>;
+  readonly gone: Entries;
+  readonly come: Entries;
   readonly cause?: Cause;
 }
 
 /** What came and went because the ignore file changed is one cause, and no change of files. */
-function filterByIgnoreFile(
-  before: Execution,
-  after: Execution,
-  old: ReadonlyMap<string, ListedEntry>,
-  now: ReadonlyMap<string, ListedEntry>,
-): Visible {
+function filterByIgnoreFile(before: Execution, after: Execution, gone: Entries, come: Entries): Visible {
   const file = after.origin.ignore?.file ?? before.origin.ignore?.file;
-  const plain = { before: old, after: now };
   const [textBefore = '', text = ''] = [before.ignoreText(), after.ignoreText()];
-  if (file === undefined || text === textBefore) return plain;
+  if (file === undefined || text === textBefore) return { gone, come };
   const [was, is] = [matcherOf(textBefore), matcherOf(text)];
-  const added = [...now.keys()].filter((path) => !old.has(path) && was(path) && !is(path));
-  const removed = [...old.keys()].filter((path) => !now.has(path) && is(path) && !was(path));
-  if (added.length === 0 && removed.length === 0) return plain;
+  const added = [...come.keys()].filter((path) => was(path) && !is(path));
+  const removed = [...gone.keys()].filter((path) => is(path) && !was(path));
+  if (added.length === 0 && removed.length === 0) return { gone, come };
   return {
-    before: without(old, [...removed, ...onTheWayTo(removed, old, now)]),
-    after: without(now, [...added, ...onTheWayTo(added, now, old)]),
+    gone: without(gone, [...removed, ...onTheWayTo(removed, gone)]),
+    come: without(come, [...added, ...onTheWayTo(added, come)]),
     cause: {
       kind: 'ignore',
       file,
@@ -209,18 +208,14 @@ function filterByIgnoreFile(
   };
 }
 
-/** Directories that are in `entries` alone, and there for the sake of what lies in them. */
-function onTheWayTo(
-  paths: readonly string[],
-  entries: ReadonlyMap<string, ListedEntry>,
-  others: ReadonlyMap<string, ListedEntry>,
-): readonly string[] {
+/** Directories among `entries` that came or went for the sake of what lies in them. */
+function onTheWayTo(paths: readonly string[], entries: Entries): readonly string[] {
   const directories = new Set<string>();
   for (const path of paths)
     for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) {
       const directory = path.slice(0, at);
       if (directories.has(directory)) break;
-      if (entries.has(directory) && !others.has(directory)) directories.add(directory);
+      if (entries.has(directory)) directories.add(directory);
     }
   return [...directories];
 }
@@ -237,10 +232,7 @@ function matcherOf(text: string): (path: ByteString) => boolean {
   return (path) => known.excludes(toText(path));
 }
 
-function without(
-  entries: ReadonlyMap<string, ListedEntry>,
-  paths: readonly string[],
-): ReadonlyMap<string, ListedEntry> {
+function without(entries: Entries, paths: readonly string[]): Entries {
   const gone = new Set(paths);
   return new Map([...entries].filter(([path]) => !gone.has(path)));
 }

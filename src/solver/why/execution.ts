@@ -3,16 +3,21 @@ import type { Digest } from '../../base/digest.ts';
 import type { Json } from '../../base/json.ts';
 import type { Cause } from '../../progress/cause.ts';
 import type { NamedInputs } from '../handler.ts';
+import type { ListingText } from '../listing.ts';
 import type { InputOrigin, StepOrigin } from './origin.ts';
 
 export interface Execution {
   readonly named: NamedInputs;
   readonly origin: StepOrigin;
   /** Text of the listing behind a digest of files, as it is kept; undefined where it is no longer known. */
-  readonly listing: (digest: string) => string | undefined;
+  readonly listing: (digest: string) => ListingText | undefined;
   /** Text of the ignore file; undefined where there is none or it is no longer known. */
   readonly ignoreText: () => string | undefined;
+  /** Once so many files are found to differ, another execution is nearer, and the comparison is given up; it throws GivenUp. */
+  readonly giveUpAt?: number;
 }
+
+export class GivenUp extends Error {}
 
 /** What is known of the inputs of the step that is asked about. */
 export interface Surroundings {

@@ -1,153 +1,156 @@
 /**
- * What two listings do not share. Mostly a few files of very many differ: nothing is made of the entries around them, which
- * stand in both, in the same order.
+ * What two listings do not share, found in one pass over both, which have the same order: nothing is made of the entries
+ * that are in both, and nothing is kept but what came and went.
  */
 import type { ByteString } from '../../base/byte-string.ts';
-import { entriesOf, LISTING_FIELDS, type ListedEntry } from '../listing.ts';
+import type { ListedEntry, ListingText } from '../listing.ts';
+import { PieceReader } from './listing-pieces.ts';
 
-type Entries = ReadonlyMap<ByteString, ListedEntry>;
+export type Entries = ReadonlyMap<ByteString, ListedEntry>;
 
-/** Whatever came, went or changed is in them; most of what did not is in neither. */
 export interface ListingDifference {
-  readonly before: Entries;
-  readonly after: Entries;
+  readonly gone: Entries;
+  readonly come: Entries;
+  /** How many entries are no directories, then and now; of files that are named twice, each time. */
+  readonly filesBefore: number;
+  readonly files: number;
+  /** Files in directories that went, which are not in `gone` since there are too many. */
+  readonly notKept: number;
 }
 
-/** So many entries that came or went at one place are looked over for what follows them. */
-const AHEAD = 100;
+/**
+ * So many entries that went, and as many that came, are kept one by one. With more, nobody reads what moved where, which takes
+ * time and memory for each of them to find out.
+ */
+export const MANY = 10_000;
+
+/** Told of what is in both and not the same. */
+export type OnChanged = (path: ByteString, before: ListedEntry, after: ListedEntry) => void;
 
 /** Takes texts of listings, both as they are made or both as they are kept. */
-export function differenceOf(before: string, after: string): ListingDifference {
-  const found = differingEntries(before, after);
-  // why: patterns may name a file twice, so that what seems to have come or gone here stands in what both share.
-  const isCertain =
-    haveSamePaths(found) || (countPieces(before).selected <= 1 && countPieces(after).selected <= 1);
-  return isCertain ? found : { before: entriesOf(before), after: entriesOf(after) };
+export function differenceOf(
+  before: ListingText,
+  after: ListingText,
+  onChanged: OnChanged,
+): ListingDifference {
+  const found = new Difference(onChanged);
+  const [old, now] = [new PieceReader(before), new PieceReader(after)];
+  for (;;) {
+    const hasOld = old.find();
+    if (hasOld && isOfSameSelection(old, now) && now.findSame(old)) {
+      for (const side of [old, now]) side.pass();
+      continue;
+    }
+    const hasNow = now.find();
+    if (!hasOld && !hasNow) break;
+    const order = hasOld && hasNow ? orderOf(old, now) : hasOld ? -1 : 1;
+    if (order === 0) found.both(old, now);
+    else if (order < 0) found.went(old);
+    else found.came(now);
+    if (order <= 0) old.pass();
+    if (order >= 0) now.pass();
+  }
+  found.settle(before, after);
+  const [filesBefore, files] = [old.files, now.files];
+  const { gone, come } = found;
+  return { gone: gone.entries, come: come.entries, filesBefore, files, notKept: gone.notKept };
 }
 
 /** How many of a listing's entries are no directories. */
-export function countFiles(text: string): number {
-  return countPieces(text).files;
+export function countFiles(text: ListingText): number {
+  const side = new PieceReader(text);
+  while (side.find()) side.pass();
+  return side.files;
 }
 
-function differingEntries(before: string, after: string): ListingDifference {
-  const [old, now] = [new Side(before), new Side(after)];
-  for (;;) {
-    passCommon(old, now);
-    if (old.isOver || now.isOver || old.isSelected || now.isSelected) break;
-    const [come, gone] = [now.find(old.name()), old.find(now.name())];
-    if (come === undefined && gone === undefined) break;
-    if (come !== undefined && (gone === undefined || come <= gone)) now.take(come);
-    else old.take(gone ?? 0);
-    if (come === 0) for (const side of [old, now]) side.take(1);
+function isOfSameSelection(old: PieceReader, now: PieceReader): boolean {
+  return old.argument === now.argument && old.asked === now.asked;
+}
+
+/** Below 0: what is next in `old` is not in `now`, as far as both have the order that listings have. */
+function orderOf(old: PieceReader, now: PieceReader): number {
+  const [argument, asked] = selectionOf(old);
+  const [argumentNow, askedNow] = selectionOf(now);
+  if (argument !== argumentNow) return argument - argumentNow;
+  if (asked !== askedNow) return asked < askedNow ? -1 : 1;
+  if (old.isHead || now.isHead) return Number(now.isHead) - Number(old.isHead);
+  return old.orderTo(now);
+}
+
+function selectionOf(side: PieceReader): readonly [number, ByteString] {
+  return side.isHead ? [side.headArgument, side.headAsked] : [side.argument, side.asked];
+}
+
+/** What is in one of the listings alone. */
+class Alone {
+  readonly entries = new Map<ByteString, ListedEntry>();
+  notKept = 0;
+  #directory: ByteString | undefined;
+
+  add(side: PieceReader): void {
+    const path = side.path();
+    if (this.entries.size > MANY && !side.isDirectory && this.#hasNext(path)) this.notKept += 1;
+    else this.entries.set(path, side.entry());
   }
-  return { before: old.rest(), after: now.rest() };
+
+  /** Whether it lies in a directory that is there, too, with the file before it. */
+  #hasNext(path: ByteString): boolean {
+    const directory = path.slice(0, Math.max(0, path.lastIndexOf('/')));
+    if (directory === this.#directory) return true;
+    if (this.entries.has(directory)) this.#directory = directory;
+    return false;
+  }
 }
 
-/** Passes over the pieces that are next in both and the same. */
-function passCommon(old: Side, now: Side): void {
-  const length = Math.min(old.text.length - old.at, now.text.length - now.at);
-  let [nuls, begin] = [0, 0];
-  for (let index = 0; index < length; index += 1) {
-    const code = old.text.charCodeAt(old.at + index);
-    if (code !== now.text.charCodeAt(now.at + index)) break;
-    if (code !== 0) continue;
-    nuls += 1;
-    if (nuls % LISTING_FIELDS !== 0) continue;
-    if (old.text.charCodeAt(old.at + begin) === 0) {
-      const selected = old.text.slice(old.at + begin, old.at + index + 1);
-      for (const side of [old, now]) side.select(selected);
+class Difference {
+  readonly gone = new Alone();
+  readonly come = new Alone();
+  /** why: patterns may name a file twice, which is one file. */
+  readonly #told = new Set<ByteString>();
+  readonly #onChanged: OnChanged;
+  #selections = 0;
+
+  constructor(onChanged: OnChanged) {
+    this.#onChanged = onChanged;
+  }
+
+  both(old: PieceReader, now: PieceReader): void {
+    if (old.isHead) this.#selections += 1;
+    else this.#tell(now.path(), old.entry(), now.entry());
+  }
+
+  #tell(path: ByteString, before: ListedEntry, after: ListedEntry): void {
+    if (this.#told.has(path)) return;
+    this.#told.add(path);
+    this.#onChanged(path, before, after);
+  }
+
+  went(old: PieceReader): void {
+    if (old.isHead) this.#selections += 1;
+    else this.gone.add(old);
+  }
+
+  came(now: PieceReader): void {
+    if (now.isHead) this.#selections += 1;
+    else this.come.add(now);
+  }
+
+  /** What seems to have gone at one place may have come at another, or be there all the time. */
+  settle(before: ListingText, after: ListingText): void {
+    const [gone, come] = [this.gone.entries, this.come.entries];
+    for (const [path, old] of gone) {
+      const now = come.get(path);
+      if (now === undefined) continue;
+      for (const paths of [gone, come]) paths.delete(path);
+      this.#tell(path, old, now);
     }
-    begin = index + 1;
-  }
-  for (const side of [old, now]) side.at += begin;
-}
-
-/** One of the two, read from its beginning. */
-class Side {
-  readonly text: string;
-  /** Where the next piece begins. */
-  at = 0;
-  readonly #taken: string[] = [];
-  /** What says in what the next entries lie, where nothing of them was taken. */
-  #selected = '';
-
-  constructor(text: string) {
-    this.text = text;
-  }
-
-  get isOver(): boolean {
-    return this.at >= this.text.length;
-  }
-
-  /** The next piece is no entry. */
-  get isSelected(): boolean {
-    return this.text.charCodeAt(this.at) === 0;
-  }
-
-  select(piece: string): void {
-    this.#selected = piece;
-  }
-
-  /** With the NUL that ends it. */
-  name(): string {
-    return this.text.slice(this.at, this.text.indexOf('\0', this.at) + 1);
-  }
-
-  /** How many entries come before that of this name; undefined: it is not near. */
-  find(name: string): number | undefined {
-    let at = this.at;
-    for (let count = 0; count < AHEAD && at < this.text.length; count += 1) {
-      if (this.text.charCodeAt(at) === 0) return undefined;
-      if (this.text.startsWith(name, at)) return count;
-      at = endOfPiece(this.text, at);
-    }
-    return undefined;
-  }
-
-  take(count: number): void {
-    for (let piece = 0; piece < count; piece += 1) {
-      const end = endOfPiece(this.text, this.at);
-      this.#add(end);
-    }
-  }
-
-  #add(end: number): void {
-    this.#taken.push(this.#selected, this.text.slice(this.at, end));
-    this.#selected = '';
-    this.at = end;
-  }
-
-  /** What was taken, and all that was not read. */
-  rest(): Entries {
-    this.#add(this.text.length);
-    return entriesOf(this.#taken.join(''));
+    // With the same selections on both sides, and no pattern beside the first, each path was seen once.
+    if (this.#selections === 0) return;
+    if (gone.size > 0) forEachPath(after, (path) => void gone.delete(path));
+    if (come.size > 0) forEachPath(before, (path) => void come.delete(path));
   }
 }
 
-function haveSamePaths({ before, after }: ListingDifference): boolean {
-  if (before.size !== after.size) return false;
-  for (const path of before.keys()) if (!after.has(path)) return false;
-  return true;
-}
-
-function countPieces(text: string): { readonly files: number; readonly selected: number } {
-  let [files, selected] = [0, 0];
-  for (let at = 0; at < text.length; ) {
-    const type = text.indexOf('\0', at) + 1;
-    if (text.charCodeAt(at) === 0) selected += 1;
-    else if (!text.startsWith('/\0', at) && !text.startsWith('directory\0', type)) files += 1;
-    at = endOfPiece(text, at);
-  }
-  return { files, selected };
-}
-
-function endOfPiece(text: string, begin: number): number {
-  let at = begin;
-  for (let field = 0; field < LISTING_FIELDS; field += 1) {
-    at = text.indexOf('\0', at) + 1;
-    // What was kept is damaged.
-    if (at === 0) return text.length;
-  }
-  return at;
+function forEachPath(text: ListingText, visit: (path: ByteString) => void): void {
+  for (const side = new PieceReader(text); side.find(); side.pass()) if (!side.isHead) visit(side.path());
 }

@@ -42,41 +42,32 @@ export function digestSelection(
     selectedPiece(selected, selected.stat.type),
     ...(op.parents === true && keepsMode ? piecesOnTheWay(tree, selected) : []),
   ]);
-  const putAll = (text: ListingText, isShort = false): void => {
+  function* partsOf(isShort: boolean): Generator<Buffer, void, undefined> {
+    const text = new TextWriter();
     for (const [index, gathered] of selection.entries()) {
       for (const piece of heads[index] ?? []) text.put(piece);
-      putEntries(text, gathered, { keepsMode, keepsOwner, isShort });
+      const isBelow = gathered.selected.stat.type === 'directory';
+      const fields = { keepsMode, keepsOwner, isBelow, isShort };
+      if (hasMany(gathered.listing)) {
+        yield* text.taken();
+        yield* entriesText(gathered.listing, fields, gathered.contents.digests);
+      } else putEach(text, gathered, fields);
     }
-    text.flush();
-  };
-  const whole = (isShort: boolean): string => {
-    const parts: string[] = [];
-    putAll(new ListingText((bytes) => void parts.push(bytes.toString('latin1'))), isShort);
-    return parts.join('');
-  };
+    yield* text.taken();
+  }
   const hash = createHash('sha256');
-  putAll(new ListingText((bytes) => hash.update(bytes)));
-  let short: string | undefined;
+  for (const part of partsOf(false)) hash.update(part);
   return {
     digest: `sha256:${hash.digest('hex')}` as Digest,
     // Only somebody who wants to know what changed reads them.
     get text() {
-      return whole(false);
+      return Array.from(partsOf(false), (part) => part.toString('latin1')).join('');
     },
-    get short() {
-      return (short ??= whole(true));
-    },
+    short: () => partsOf(true),
   };
 }
 
-function putEntries(text: ListingText, gathered: Gathered, fields: Omit<ListingFields, 'isBelow'>): void {
-  const { listing, contents, selected } = gathered;
-  const isBelow = selected.stat.type === 'directory';
-  if (hasMany(listing)) text.many(entriesText(listing, { ...fields, isBelow }, contents.digests));
-  else putEach(text, gathered, { ...fields, isBelow });
-}
-
-function putEach(text: ListingText, { listing, contents }: Gathered, listed: ListingFields): void {
+function putEach(text: TextWriter, { listing, contents }: Gathered, listed: ListingFields): void {
   const { keepsMode, keepsOwner, isBelow, isShort } = listed;
   const cursor = new ListingCursor(listing);
   /** Fields between path and content; mostly they are as before. */
@@ -99,7 +90,7 @@ function putEach(text: ListingText, { listing, contents }: Gathered, listed: Lis
   }
 }
 
-function putContent(text: ListingText, cursor: ListingCursor, digests: Buffer, isShort: boolean): void {
+function putContent(text: TextWriter, cursor: ListingCursor, digests: Buffer, isShort: boolean): void {
   switch (cursor.type) {
     case LISTED_SYMLINK:
       text.bytes(cursor.bytes, cursor.linkStart, cursor.linkStart + cursor.linkLength);
@@ -137,18 +128,25 @@ const HEX = Buffer.from('0123456789abcdef');
 const BUFFER = 1 << 16;
 
 /** The text of a listing, by way of one buffer: a string for each of fifty thousand entries takes ten times as long. */
-class ListingText {
-  readonly #bytes = Buffer.allocUnsafe(BUFFER);
+class TextWriter {
+  #bytes = Buffer.allocUnsafe(BUFFER);
   #used = 0;
-  readonly #out: (bytes: Buffer) => void;
+  #full: Buffer[] = [];
 
-  constructor(out: (bytes: Buffer) => void) {
-    this.#out = out;
+  /** What was put. */
+  taken(): readonly Buffer[] {
+    this.#flush();
+    const taken = this.#full;
+    this.#full = [];
+    return taken;
   }
 
   /** Where so many bytes have room; at most BUFFER. */
   #room(size: number): number {
-    if (this.#used + size > BUFFER) this.flush();
+    if (this.#used + size > this.#bytes.byteLength) {
+      this.#flush();
+      if (this.#bytes.byteLength < size) this.#bytes = Buffer.allocUnsafe(BUFFER);
+    }
     const at = this.#used;
     this.#used = at + size;
     return at;
@@ -157,8 +155,8 @@ class ListingText {
   /** A byte string. */
   put(text: string): void {
     if (text.length > BUFFER) {
-      this.flush();
-      this.#out(Buffer.from(text, 'latin1'));
+      this.#flush();
+      this.#full.push(Buffer.from(text, 'latin1'));
       return;
     }
     const at = this.#room(text.length);
@@ -182,20 +180,16 @@ class ListingText {
     }
   }
 
-  /** Any number of them, which stay as they are. */
-  many(bytes: Buffer): void {
-    this.flush();
-    this.#out(bytes);
-  }
-
   /** The NUL behind a field. */
   end(): void {
     const at = this.#room(1);
     this.#bytes[at] = 0;
   }
 
-  flush(): void {
-    this.#out(this.#bytes.subarray(0, this.#used));
+  #flush(): void {
+    if (this.#used === 0) return;
+    this.#full.push(this.#bytes.subarray(0, this.#used));
+    this.#bytes = this.#bytes.subarray(this.#used);
     this.#used = 0;
   }
 }
