@@ -122,7 +122,9 @@ export function createExplainer(options: ExplainerOptions): Explainer {
     for (const { key } of candidatesOf(origin)) {
       const record = records.get(key) ?? others.get(key);
       if (record?.origin === undefined) continue;
-      const causes = compare(executionThen(documents, record, record.origin), after, around);
+      const before = executionThen(documents, record, record.origin);
+      const limit = best === undefined ? {} : { giveUpAt: changesOf(weightOf(best.causes)) };
+      const causes = compare({ ...before, ...limit }, after, around);
       if (causes === undefined) continue;
       if (best === undefined || weightOf(causes) < weightOf(best.causes)) best = { causes, nearest: record };
       // Hardly another one says it with less, and reading it takes its time.
@@ -252,6 +254,13 @@ function executionThen(documents: Documents, { named }: StepRecord, origin: Step
     ignoreText: () => (origin.ignore === undefined ? undefined : documents.text(origin.ignore.text)),
   };
 }
+
+/** With so many changed files, one cause has this weight or more. */
+function changesOf(weight: number): number {
+  return 10 ** Math.ceil(10 * (weight - 1) - ROUNDING);
+}
+
+const ROUNDING = 1e-6;
 
 /** One cause, and of files a few. */
 const ONE_CHANGE = 1;
