@@ -59,10 +59,11 @@ export type Cause =
       readonly kind: 'files';
       /** Whose: `the build context`, `stage "build"`, … */
       readonly source: string;
-      /** The first of them. Empty where the earlier list is no longer there. */
+      /** The first of them; a file may have several. Empty where the earlier list is no longer there. */
       readonly changes: readonly FileChange[];
+      /** How many files, and directories, a directory that came, went or moved with all that is in it being one. */
       readonly changed: number;
-      /** How many files there are now. */
+      /** Of how many: files that are there and that are gone, and directories that have changed themselves. */
       readonly of: number;
     }
   /** The ignore file lets other files through. */

@@ -134,7 +134,7 @@ const BY_VARIABLE = [
   'ARG WHO=1\nUSER $WHO\nWORKDIR /w/$WHO\nRUN --mount=type=tmpfs,target=/$WHO echo by variable\nUSER 0\nCOPY <<EOF /inline\n$WHO\n',
 ] as const;
 
-/** One changed file of the build context; `of` how many. */
+/** One changed file of the build context; `of` how many that are there or were. */
 function file(change: FileChange, of: number): readonly Cause[] {
   return [{ kind: 'files', source: 'the build context', changes: [change], changed: 1, of }];
 }
@@ -180,7 +180,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     name: 'mode of a directory',
     edit: () => chmodSync(at('src/sub'), 0o700),
-    causes: { [SRC]: file({ change: 'mode', path: 'src/sub', before: '755', after: '700' }, 4) },
+    causes: { [SRC]: file({ change: 'mode', path: 'src/sub', before: '755', after: '700' }, 5) },
   },
   {
     name: 'a renamed file',
@@ -219,12 +219,12 @@ const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a removed file',
     edit: () => rmSync(at('src/b.txt')),
-    causes: { [SRC]: file({ change: 'removed', path: 'src/b.txt' }, 3) },
+    causes: { [SRC]: file({ change: 'removed', path: 'src/b.txt' }, 4) },
   },
   {
     name: 'a removed directory',
     edit: () => rmSync(at('src/sub'), { recursive: true }),
-    causes: { [SRC]: file({ change: 'removed', path: 'src/sub/' }, 3) },
+    causes: { [SRC]: file({ change: 'removed', path: 'src/sub/' }, 4) },
   },
   {
     name: 'one more file that a wildcard matches',
@@ -246,7 +246,7 @@ const MUTATIONS: readonly Mutation[] = [
       mkdirSync(at('src/b.txt'));
       write('src/b.txt/in', 'in\n');
     },
-    causes: { [SRC]: file({ change: 'type', path: 'src/b.txt', before: 'file', after: 'directory' }, 4) },
+    causes: { [SRC]: file({ change: 'type', path: 'src/b.txt', before: 'file', after: 'directory' }, 5) },
   },
   {
     name: 'a file that became a link',

@@ -289,6 +289,23 @@ function copyOf(files: Readonly<Record<string, string>>, giveUpAt = Infinity): E
   };
 }
 
+test('of how many files some changed counts what is gone', () => {
+  const five = { a: '1', b: '2', c: '3', d: '4', e: '5' };
+  assert.equal(
+    summarize(compare(copyOf(five), copyOf({ c: '3' }))),
+    '4 of 5 files of the build context changed: a, …',
+  );
+  assert.equal(
+    summarize(compare(copyOf(five), copyOf({}))),
+    '5 of 5 files of the build context changed: a, …',
+  );
+  assert.equal(
+    summarize(compare(copyOf({ a: '1' }), copyOf({ b: '2' }))),
+    '2 of 2 files of the build context changed: b, …',
+  );
+  assert.equal(summarize(compare(copyOf({ a: '1' }), copyOf({ b: '1' }))), 'a was renamed to b');
+});
+
 test('a comparison that cannot be the nearest any more is given up', () => {
   const [before, after] = [
     { a: '1', b: '1', c: '1' },

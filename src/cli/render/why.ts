@@ -1,5 +1,5 @@
 /** `tsbuild why` for people: a step a line, and below it what differs. */
-import { describeCause, describeFile } from '../../solver/why/describe.ts';
+import { countChanged, describeCause, describeFile } from '../../solver/why/describe.ts';
 import type { Cause } from '../../progress/cause.ts';
 import type { WhyStep } from '../../engine/why.ts';
 import { humanDuration } from '../views/words.ts';
@@ -77,10 +77,10 @@ function causeLines(cause: Cause, style: WhyStyle): readonly string[] {
       ...(cause.causes ?? []).flatMap((each) => causeLines(each, style)).map((line) => `  ${line}`),
     ];
   if (cause.kind === 'ignore') return ignoreLines(cause, style);
-  if (cause.kind !== 'files' || cause.changed <= 1) return [describeCause(cause)];
+  if (cause.kind !== 'files' || cause.changes.length <= 1) return [describeCause(cause)];
   const { changes, changed, of, source } = cause;
   const shown = style.isOne ? changes : changes.slice(0, FILES);
-  const left = changed - shown.length;
+  const left = changed - countChanged(shown);
   return [
     `${changed} of ${of} files of ${source} changed:`,
     ...shown.map((change) => `  ${describeFile(change)}`),

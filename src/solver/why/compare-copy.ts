@@ -169,15 +169,17 @@ export function compareListings(
       if (changed >= giveUpAt) throw new GivenUp();
     },
   );
-  const { gone, come, files } = differenceOf(textBefore, text, (...entry) => comparison.entry(...entry));
+  const { gone, come, files, notKept } = differenceOf(textBefore, text, (...entry) =>
+    comparison.entry(...entry),
+  );
   const visible = filterByIgnoreFile(before, after, gone, come);
   // With other --exclude or --parents, what is listed is another set.
   const isOtherSet = parts.has('excludes') || parts.has('parents');
-  const { changes, changed } = isOtherSet
+  const { changes, changed, beside } = isOtherSet
     ? comparison.finish(new Map(), new Map())
     : comparison.finish(visible.gone, visible.come);
   const causes: Cause[] = visible.cause === undefined ? [] : [visible.cause];
-  if (changed > 0) causes.push({ kind: 'files', source, changes, changed, of: files });
+  if (changed > 0) causes.push({ kind: 'files', source, changes, changed, of: files + beside + notKept });
   return causes;
 }
 

@@ -81,6 +81,11 @@ function describeFiles({ changes, changed, of, source }: Extract<Cause, { kind: 
   return `${changed} of ${of} files of ${source} changed: ${first.path}, …`;
 }
 
+/** How many files the changes are of. */
+export function countChanged(changes: readonly FileChange[]): number {
+  return new Set(changes.map(({ path }) => path)).size;
+}
+
 export function describeFile({ change, path, from, before, after }: FileChange): string {
   switch (change) {
     case 'content':

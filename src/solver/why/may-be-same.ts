@@ -6,6 +6,7 @@ import type { Cause, FileChange } from '../../progress/cause.ts';
 import type { CacheMap, StepRecord } from '../handler.ts';
 import { hasWildcard } from '../../layer/ignore-patterns.ts';
 import { entriesOf, selectionsOf, type Listing } from '../listing.ts';
+import { countChanged } from './describe.ts';
 
 /** Flags that may make the same layer. */
 const MAY_LEAVE_FILES: ReadonlySet<string> = new Set(['--exclude', '--unpack', '--link']);
@@ -48,7 +49,7 @@ function isHidden(
   listings: readonly Listing[],
 ): boolean {
   const { changes, changed } = cause;
-  if (changes.length === 0 || changes.length < changed) return false;
+  if (changes.length === 0 || countChanged(changes) < changed) return false;
   if (chmod !== undefined && changes.every(({ change }) => change === 'mode')) return true;
   const patterns = sources.flatMap((source) => (source.kind === 'paths' ? source.patterns : []));
   if (patterns.length < 2 && !patterns.some((pattern) => hasWildcard(pattern))) return false;
