@@ -133,6 +133,16 @@ function inputOf({ named, origin }: Execution, index: number): number {
   return Math.min(1 + before.length, Math.max(1, origin.inputs.length - 1));
 }
 
+/** What was listed of each source, and whose files those are. */
+export function filesOfSources(
+  execution: Execution,
+): readonly { readonly files: string | undefined; readonly input: number }[] {
+  return listOf(execution.named['sources']).map((source, index) => {
+    const files = partOf(source, 'files');
+    return { files: isDigestText(files) ? files : undefined, input: inputOf(execution, index) };
+  });
+}
+
 function listOf(value: Json | undefined): readonly Json[] {
   return Array.isArray(value) ? (value as readonly Json[]) : [];
 }

@@ -17,6 +17,7 @@ import { compareExecutions } from './compare.ts';
 import { openDocuments, shortened, type Documents } from './documents.ts';
 import type { Execution } from './execution.ts';
 import { openJournals, type JournalLine, type Project } from './journal.ts';
+import { haveFilesInCommon } from './kinship.ts';
 import { candidatesFor } from './nearest.ts';
 import { originOf, type StepOrigin } from './origin.ts';
 
@@ -30,6 +31,14 @@ export interface ExplainerOptions {
   /** All of this build. */
   readonly vertices: readonly Vertex[];
 }
+
+interface Earlier {
+  readonly record: StepRecord;
+  readonly execution: Execution;
+}
+
+/** So often other Dockerfiles are looked for where those that were found are of other projects. */
+const ROUNDS = 3;
 
 /** Why a step is executed, and what it was compared with. */
 export interface Explanation {
@@ -63,6 +72,8 @@ export function createExplainer(options: ExplainerOptions): Explainer {
   /** Steps of this build that made something else than before. */
   const becameOther = new Set<Digest>();
   const texts = textsByStage(vertices);
+  /** Places of Dockerfiles, as journals have them, that were found to be of other projects. */
+  const strangers = new Set<string | undefined>();
   /** why: a look at the disk for each line of the journal and each step would be the square of their number. */
   const lastUsed = new Map<CacheKey, number | undefined>();
   const others = new Map<Digest, StepRecord>(earlier.map((record) => [record.key, record]));
@@ -90,15 +101,49 @@ export function createExplainer(options: ExplainerOptions): Explainer {
     platform === undefined || platform === project?.platform;
 
   /** why not all together: of two checkouts, or platforms, that are both worked on, what the other did last is no cause. */
-  function candidatesOf(origin: StepOrigin): readonly JournalLine[] {
-    const { stage } = origin;
-    const choose = (lines: readonly JournalLine[]): readonly JournalLine[] =>
-      candidatesFor(origin, lines, textsOf(stage), usedLast);
-    const own = linesOf(stage);
-    const ofPlatform = choose(own.filter(isOfPlatform));
-    if (ofPlatform.length > 0) return ofPlatform;
-    const ofOthers = choose(own);
-    return ofOthers.length > 0 ? ofOthers : choose(linesElsewhere(stage));
+  function candidatesHere(origin: StepOrigin): readonly JournalLine[] {
+    const own = linesOf(origin.stage);
+    const ofPlatform = choose(origin, own.filter(isOfPlatform));
+    return ofPlatform.length > 0 ? ofPlatform : choose(origin, own);
+  }
+
+  function candidatesElsewhere(origin: StepOrigin): readonly JournalLine[] {
+    return choose(
+      origin,
+      linesElsewhere(origin.stage).filter(({ place }) => !strangers.has(place)),
+    );
+  }
+
+  function choose(origin: StepOrigin, lines: readonly JournalLine[]): readonly JournalLine[] {
+    return candidatesFor(origin, lines, textsOf(origin.stage), usedLast);
+  }
+
+  /** What was executed before, and how it was. */
+  function earlierOf({ key }: JournalLine): Earlier | undefined {
+    const record = records.get(key) ?? others.get(key);
+    return record?.origin === undefined
+      ? undefined
+      : { record, execution: executionThen(documents, record, record.origin) };
+  }
+
+  /** Of other checkouts of this project. */
+  function earlierElsewhere(origin: StepOrigin, after: Execution): readonly Earlier[] {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const found = candidatesElsewhere(origin).flatMap((line) => {
+        const earlier = earlierOf(line);
+        if (earlier === undefined) return [];
+        const isKin = haveFilesInCommon(earlier.execution, after);
+        return [{ ...earlier, place: line.place, isKin }];
+      });
+      const kin = new Set(found.flatMap(({ place, isKin }) => (isKin === true ? [place] : [])));
+      // Others may be behind those that turn out to be strangers.
+      const before = strangers.size;
+      for (const { place, isKin } of found) if (isKin === false && !kin.has(place)) strangers.add(place);
+      const isOneStep = textsOf(origin.stage).size <= 1;
+      const known = found.filter(({ isKin = !isOneStep }) => isKin);
+      if (known.length > 0 || strangers.size === before) return known;
+    }
+    return [];
   }
 
   function usedLast(key: CacheKey): number | undefined {
@@ -119,12 +164,12 @@ export function createExplainer(options: ExplainerOptions): Explainer {
         ),
     };
     let best: Explanation | undefined;
-    for (const { key } of candidatesOf(origin)) {
-      const record = records.get(key) ?? others.get(key);
-      if (record?.origin === undefined) continue;
-      const before = executionThen(documents, record, record.origin);
+    const here = candidatesHere(origin);
+    const candidates =
+      here.length > 0 ? here.flatMap((line) => earlierOf(line) ?? []) : earlierElsewhere(origin, after);
+    for (const { record, execution } of candidates) {
       const limit = best === undefined ? {} : { giveUpAt: changesOf(weightOf(best.causes)) };
-      const causes = compare({ ...before, ...limit }, after, around);
+      const causes = compare({ ...execution, ...limit }, after, around);
       if (causes === undefined) continue;
       if (best === undefined || weightOf(causes) < weightOf(best.causes)) best = { causes, nearest: record };
       // Hardly another one says it with less, and reading it takes its time.
@@ -146,7 +191,9 @@ export function createExplainer(options: ExplainerOptions): Explainer {
 
     likeliest(vertex) {
       const origin = originOf(vertex);
-      const [line] = origin === undefined ? [] : candidatesOf(origin);
+      if (origin === undefined) return undefined;
+      const here = candidatesHere(origin);
+      const [line] = here.length > 0 ? here : candidatesElsewhere(origin);
       return line === undefined ? undefined : (records.get(line.key) ?? others.get(line.key));
     },
 

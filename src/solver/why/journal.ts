@@ -23,6 +23,8 @@ export interface JournalLine {
   readonly text: string;
   /** What was built then, `os/architecture`; absent: it is not known. */
   readonly platform?: string;
+  /** Of a Dockerfile that may lie elsewhere, which one: a short digest of its place. */
+  readonly place?: string;
 }
 
 /** Which Dockerfile: where it lies, and what it is called. */
@@ -84,7 +86,7 @@ export function openJournals(root: string, host: Host): Journals {
       const steps = stepsOf(texts);
       addTo(
         sharedPath(project, stage),
-        own.map((line) => ({ ...line, steps })),
+        own.map((line) => ({ ...line, steps, place: shortDigest(project.place) })),
         lastUsed,
       );
     },
@@ -92,7 +94,11 @@ export function openJournals(root: string, host: Host): Journals {
 }
 
 function stepsOf(texts: ReadonlySet<string>): readonly string[] {
-  return [...texts].slice(0, MAX_STEPS).map((text) => hexOf(digestOf(text)).slice(0, 8));
+  return [...texts].slice(0, MAX_STEPS).map(shortDigest);
+}
+
+function shortDigest(text: string): string {
+  return hexOf(digestOf(text)).slice(0, 8);
 }
 
 function isKin({ steps = [] }: KeptLine, now: readonly string[]): boolean {
@@ -122,7 +128,7 @@ function readLines(path: string): readonly KeptLine[] {
 
 function parseLine(value: unknown): readonly KeptLine[] {
   if (!isJsonObject(value)) return [];
-  const { key, step, text, platform, steps } = value;
+  const { key, step, text, platform, steps, place } = value;
   if (typeof key !== 'string' || !isDigest(key) || typeof step !== 'number' || typeof text !== 'string')
     return [];
   const known: readonly unknown[] = Array.isArray(steps) ? steps : [];
@@ -132,6 +138,7 @@ function parseLine(value: unknown): readonly KeptLine[] {
       step,
       text,
       ...(typeof platform === 'string' ? { platform } : {}),
+      ...(typeof place === 'string' ? { place } : {}),
       ...(known.length === 0 ? {} : { steps: known.filter((each) => typeof each === 'string') }),
     },
   ];
