@@ -402,8 +402,10 @@ export function describeSnapshotter(
       'a changed name, and another that is opened to be written': 'chmod 600 old/g; : >> old/f',
       'names one by one as they were': 'rm other/h; ln old/f other/h',
     };
-    for (const [subject, script] of Object.entries(linking))
-      test(`commit and apply agree on links: ${subject}`, { skip: keepsNoLinks(driver) }, async () => {
+    // What fuse-overlayfs shows of links is not what its layers hold (snapshotter/README.md), so there is nothing to compare.
+    const comparable = driver === 'fuse-overlayfs' ? {} : linking;
+    for (const [subject, script] of Object.entries(comparable))
+      test(`commit and apply agree on links: ${subject}`, async () => {
         await assertRoundTrip(linked, script);
       });
 
@@ -659,11 +661,6 @@ export function describeSnapshotter(
       assert.deepEqual(describeTree([{ kind: 'bind', source: out, readonly: true }]), await shown(name));
     });
   });
-}
-
-/** fuse-overlayfs shows as one file what was one before a name was copied up. */
-function keepsNoLinks(driver: Driver): boolean {
-  return driver === 'fuse-overlayfs';
 }
 
 function list(tar: Buffer): string {
