@@ -25,6 +25,11 @@ export function isOwnerAlive(name: string): boolean {
   return pid !== undefined && started !== undefined && startTimeOf(Number(pid)) === started;
 }
 
+/** Whose a name is that is being made, or removed, beside the thing itself: `NAME.<owner>`, `NAME.<owner>.old`. */
+export function ownerOfHalf(name: string): string | undefined {
+  return /^[^.]+(?:\.git)?\.(\d+\.\d+\.[0-9a-z]+)(?:\.old)?$/.exec(name)?.[1];
+}
+
 /** Removes what killed processes left in a directory of unfinished work; returns how many things. */
 export function sweepUnowned(directory: string): number {
   let names: readonly string[];

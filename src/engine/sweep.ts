@@ -5,7 +5,7 @@ import { tryLock } from '../../native/sys.ts';
 import { writeBackNow } from '../../native/write-back.ts';
 import { namesIn } from '../base/directory-names.ts';
 import { errnoOf } from '../base/errors.ts';
-import { isOwnerAlive, sweepUnowned } from '../base/owner.ts';
+import { isOwnerAlive, ownerOfHalf, sweepUnowned } from '../base/owner.ts';
 import { leftNotes } from '../layer/unsynced.ts';
 import { trashDirectory } from './gc/collect.ts';
 import { leasesDirectory } from './gc/leases.ts';
@@ -15,8 +15,8 @@ import { removeTree } from '../base/remove-tree.ts';
 export function sweepLeft(root: string): number {
   return (
     unfinished(root).reduce((sum, directory) => sum + sweepUnowned(directory), 0) +
-    sweepHalves(join(root, 'run/caches')) +
-    sweepHalves(join(root, 'git/repositories')) +
+    sweepNames(join(root, 'run/caches'), ownerOfHalf) +
+    sweepNames(join(root, 'git/repositories'), ownerOfHalf) +
     DOCUMENTS.reduce((sum, directory) => sum + sweepTemporaries(join(root, directory)), 0) +
     sweepLocks(join(root, 'locks/steps')) +
     sweepLocks(join(root, 'locks/caches'))
@@ -53,14 +53,6 @@ const DOCUMENTS = [
   ...['images', 'records', 'compressed', 'known-blobs', 'copies', 'stat-cache', 'http', 'lists', 'sizes'],
   ...['run/users', 'run/cache-uses', 'networks'],
 ];
-
-/** `NAME.<owner>`, `NAME.<owner>.old`: being made, or being removed. */
-function sweepHalves(directory: string): number {
-  return sweepNames(
-    directory,
-    (name) => /^[^.]+(?:\.git)?\.(\d+\.\d+\.[0-9a-z]+)(?:\.old)?$/.exec(name)?.[1],
-  );
-}
 
 /** `NAME.<owner>.tmp`, however deep. */
 function sweepTemporaries(directory: string): number {

@@ -109,6 +109,20 @@ test('after one package more, at most a twentieth of the cache is written, and r
   assert.equal(after_, await listed(one));
 });
 
+test('a hole arrives as a hole', async () => {
+  await machine(space, 'hole-1').run(
+    ...to('hole'),
+    context('truncate -s 50000000 /cache/hole; echo end >> /cache/hole'),
+  );
+  const two = await machine(space, 'hole-2').run(
+    ...from('hole'),
+    ...['--progress', 'plain', context('stat -c "%s bytes" /cache/hole; du -k /cache/hole')],
+  );
+  assert.match(two.stderr, /50000004 bytes/);
+  const [, kilobytes] = /(\d+)\t\/cache\/hole/.exec(two.stderr) ?? [];
+  assert.ok(Number(kilobytes) < 2000, kilobytes);
+});
+
 test('what did not change is neither written nor read again', async () => {
   const one = machine(space, 'idle-1');
   const two = machine(space, 'idle-2');

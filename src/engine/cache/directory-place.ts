@@ -127,7 +127,6 @@ export function createDirectoryPlace(directory: string, tag: string, host: Host)
       writeFileAtomic(host, join(tags, `${name}.json`), JSON.stringify(descriptor));
       if (!existsSync(join(directory, 'oci-layout')))
         writeFileAtomic(host, join(directory, 'oci-layout'), LAYOUT_VERSION);
-      if (name === tag) writeIndex(foreignEntries(directory, tagNames()));
     },
     tidy() {
       try {

@@ -8,7 +8,7 @@ import { readJsonIfExists } from '../../base/atomic-file.ts';
 import { chainIDOf, hexOf, isDigest, type ChainID, type Digest, type DiffID } from '../../base/digest.ts';
 import { namesIn } from '../../base/directory-names.ts';
 import { isJsonObject } from '../../base/json.ts';
-import { isOwnerAlive } from '../../base/owner.ts';
+import { isOwnerAlive, ownerOfHalf } from '../../base/owner.ts';
 import { parseRecord } from '../../solver/records.ts';
 import type { StepRecord } from '../../solver/handler.ts';
 import { readHeld } from './leases.ts';
@@ -252,8 +252,7 @@ export function unfinishedSize(root: string): number {
       if (isOwnerAlive(name)) sum += sizeOfTree(join(place, name), undefined);
   const caches = join(root, 'run/caches');
   for (const name of namesIn(caches)) {
-    // NAME.OWNER
-    const [, owner] = /^[^.]+\.(.+)$/.exec(name) ?? [];
+    const owner = ownerOfHalf(name);
     if (owner !== undefined && isOwnerAlive(owner)) sum += sizeOfTree(join(caches, name), undefined);
   }
   return sum;
